@@ -1,0 +1,27 @@
+/**
+ * Bundles the CLI and the processes that it spawns into dist/: a small entry, and chunks that commands load when they run.
+ */
+import { rm } from "node:fs/promises";
+import { fileURLToPath } from "node:url";
+import { rolldown } from "rolldown";
+
+const here = (path: string) => fileURLToPath(new URL(path, import.meta.url));
+
+await rm(here("dist"), { recursive: true, force: true });
+const bundle = await rolldown({
+  input: {
+    kws: here("src/main.ts"),
+  },
+  platform: "node",
+  external: [/^node:/],
+  logLevel: "warn",
+});
+await bundle.write({
+  dir: here("dist"),
+  format: "esm",
+  entryFileNames: "[name].js",
+  chunkFileNames: "[name].js",
+  minify: false,
+  sourcemap: false,
+});
+await bundle.close();

@@ -1,0 +1,39 @@
+/** What the rest of the cluster needs to know of an image: how to find it, run it and lay out its file system. */
+
+/** The parts of an OCI image configuration that matter at run time (https://github.com/opencontainers/image-spec/blob/main/config.md). */
+export interface ImageConfig {
+  User?: string;
+  Env?: string[];
+  Entrypoint?: string[];
+  Cmd?: string[];
+  WorkingDir?: string;
+  ExposedPorts?: Record<string, object>;
+  Labels?: Record<string, string>;
+  StopSignal?: string;
+  Volumes?: Record<string, object>;
+}
+
+export interface Image {
+  /** The reference it was asked for by. */
+  reference: string;
+  /** Digest of the manifest, `sha256:…`. */
+  digest: string;
+  config: ImageConfig;
+  /** Unpacked layers on disk, the lowest first; usable as overlay lower directories. */
+  layers: string[];
+  /** Sum of the compressed layer sizes in bytes. */
+  size: number;
+}
+
+export interface ImageStore {
+  /** The image by reference (`name`, `name:tag`, `name@sha256:…`) or digest, unpacked; undefined where it is not stored. */
+  find(reference: string): Promise<Image | undefined>;
+  list(): Promise<{ references: string[]; digest: string; size: number }[]>;
+  remove(reference: string): Promise<void>;
+}
+
+/** Numeric ids for an image's or a pod's user, looked up in the image's own /etc/passwd and /etc/group. */
+export type ResolveUser = (
+  layers: string[],
+  user: string,
+) => Promise<{ uid: number; gid: number; additionalGids: number[]; home: string }>;

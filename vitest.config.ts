@@ -1,0 +1,35 @@
+import { defineConfig } from "vitest/config";
+
+// "unit" needs nothing but Node; "cluster" starts embedded clusters and "e2e" the whole product, one file at a time,
+// so that tests on real processes do not starve each other on a small machine.
+export default defineConfig({
+  test: {
+    projects: [
+      {
+        test: {
+          name: "unit",
+          include: ["packages/*/src/**/*.test.ts", "scripts/**/*.test.ts"],
+          exclude: ["**/*.cluster.test.ts"],
+        },
+      },
+      {
+        test: {
+          name: "cluster",
+          include: ["packages/*/src/**/*.cluster.test.ts"],
+          fileParallelism: false,
+          testTimeout: 60_000,
+          hookTimeout: 60_000,
+        },
+      },
+      {
+        test: {
+          name: "e2e",
+          include: ["e2e/**/*.test.ts"],
+          fileParallelism: false,
+          testTimeout: 180_000,
+          hookTimeout: 180_000,
+        },
+      },
+    ],
+  },
+});
