@@ -89,7 +89,13 @@ export async function startCluster(options: StartOptions): Promise<ClusterInfo> 
 
   const logPath = join(folder, "daemon.log");
   const log = openSync(logPath, "a", 0o600);
-  const args = [daemonEntry, options.name, folder, imagesFolder(options.home), String(options.ingressPort ?? 8080)];
+  const args = [
+    daemonEntry,
+    options.name,
+    folder,
+    imagesFolder(options.home),
+    String(options.ingressPort ?? 8080),
+  ];
   let child: ChildProcess;
   try {
     child = spawn(process.execPath, args, {
@@ -119,7 +125,8 @@ export async function startCluster(options: StartOptions): Promise<ClusterInfo> 
 function daemonIsReady(child: ChildProcess, logPath: string, signal?: AbortSignal): Promise<void> {
   return new Promise((resolve, reject) => {
     const messages = child.stdio[3];
-    if (messages === null || messages === undefined || !("on" in messages)) throw new Error("no message pipe");
+    if (messages === null || messages === undefined || !("on" in messages))
+      throw new Error("no message pipe");
     const finish = (error?: unknown): void => {
       clearTimeout(timer);
       signal?.removeEventListener("abort", aborted);
@@ -128,7 +135,13 @@ function daemonIsReady(child: ChildProcess, logPath: string, signal?: AbortSigna
     };
     const aborted = (): void => finish(signal?.reason);
     const timer = setTimeout(
-      () => finish(new UserError("the cluster did not become ready in 60 s", { code: "timeout", fix: `See ${logPath}.` })),
+      () =>
+        finish(
+          new UserError("the cluster did not become ready in 60 s", {
+            code: "timeout",
+            fix: `See ${logPath}.`,
+          }),
+        ),
       startTimeoutMilliseconds,
     );
     signal?.addEventListener("abort", aborted);
@@ -137,14 +150,17 @@ function daemonIsReady(child: ChildProcess, logPath: string, signal?: AbortSigna
     createInterface({ input: messages as NodeJS.ReadableStream }).on("line", (line) => {
       const message = JSON.parse(line) as DaemonMessage;
       if (message.type === "ready") finish();
-      else finish(new UserError(message.message, { code: message.code, fix: message.fix ?? `See ${logPath}.` }));
+      else
+        finish(new UserError(message.message, { code: message.code, fix: message.fix ?? `See ${logPath}.` }));
     });
   });
 }
 
 function crashed(logPath: string): UserError {
   const tail = readFileSync(logPath, "utf8").trimEnd().split("\n").slice(-5).join("\n");
-  return new UserError(`the cluster's process ended while it was starting:\n${tail}`, { fix: `See ${logPath}.` });
+  return new UserError(`the cluster's process ended while it was starting:\n${tail}`, {
+    fix: `See ${logPath}.`,
+  });
 }
 
 /** Ends the cluster's processes and containers and keeps its state. True when there was something to stop. */
