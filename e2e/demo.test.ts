@@ -68,7 +68,14 @@ test("an order placed through the gateway is in PostgreSQL after the cluster was
 test("payments can be told to fail, and the order says so", async () => {
   const mode = (fail: boolean): Promise<{ code: number }> =>
     kws.run([
-      ...["service", "exec", "payments", "--stack", "shop", "--", "node", "-e"],
+      "service",
+      "exec",
+      "payments",
+      "--stack",
+      "shop",
+      "--",
+      "node",
+      "-e",
       `fetch("http://127.0.0.1:8080/mode", { method: "PUT", body: '{"fail":${fail}}' }).then((r) => process.exit(r.ok ? 0 : 1))`,
     ]);
   expect((await mode(true)).code).toBe(0);

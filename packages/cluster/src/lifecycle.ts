@@ -207,7 +207,7 @@ export async function clusterStatus(location: ClusterLocation): Promise<ClusterI
 }
 
 export async function listClusters(home: string): Promise<ClusterInfo[]> {
-  const names = await readdir(join(home, "clusters")).catch((error: unknown) => {
+  const names: string[] = await readdir(join(home, "clusters")).catch((error: unknown) => {
     if (isErrno(error, "ENOENT")) return [];
     throw error;
   });

@@ -53,7 +53,9 @@ export function createStore(pool: pg.Pool): Store {
           "INSERT INTO orders (email, total_cents, status) VALUES ($1, $2, 'pending') RETURNING id",
           [email, total],
         );
-        const id = rows[0]!.id;
+        const [row] = rows;
+        if (row === undefined) throw new Error("the new order has no id");
+        const { id } = row;
         for (const item of items) {
           await client.query(
             "INSERT INTO order_items (order_id, product_id, quantity, price_cents) VALUES ($1, $2, $3, $4)",
@@ -61,7 +63,9 @@ export function createStore(pool: pg.Pool): Store {
           );
         }
         await client.query("COMMIT");
-        return (await find(id))!;
+        const order = await find(id);
+        if (order === undefined) throw new Error(`order ${id} vanished`);
+        return order;
       } catch (error) {
         await client.query("ROLLBACK");
         throw error;
