@@ -4,14 +4,15 @@
  */
 import { spawn, type ChildProcess } from "node:child_process";
 import { chmodSync, closeSync, openSync, readFileSync } from "node:fs";
-import { mkdir, open, readdir, readFile, rename, rm, unlink, writeFile } from "node:fs/promises";
+import { mkdir, open, readdir, readFile, rm, unlink } from "node:fs/promises";
 import { createInterface } from "node:readline";
 import { join } from "node:path";
-import { isErrno, messageOf, UserError, type ErrorCode } from "@kws/base/errors";
+import { isErrno, messageOf, UserError } from "@kws/base/errors";
 import { identify, isAlive, signalProcess, waitForExit, type ProcessIdentity } from "@kws/base/process";
 import { daemonEntry } from "./entry.ts";
-import { stopAgent } from "./kubelet/runtimes/sandbox/agent-process.ts";
 import { preflight } from "./kubelet/runtimes/sandbox/preflight.ts";
+import { agentIdentity, stopSandboxAgent } from "./kubelet/runtimes/sandbox/start.ts";
+import { kubeconfigFile, runtimeFolder, stateFile, type DaemonMessage, type DaemonState } from "./state.ts";
 
 export interface ClusterInfo {
   name: string;
@@ -44,21 +45,6 @@ export interface StartOptions extends ClusterLocation {
   signal?: AbortSignal;
 }
 
-/** What the daemon writes down once it is ready. */
-export interface DaemonState {
-  daemon: ProcessIdentity;
-  apiPort: number;
-  ingressPort: number;
-  ingressPortMoved: boolean;
-  startedAt: string;
-  version: string;
-}
-
-/** What the daemon says on its fourth file descriptor while it starts: one JSON line. */
-export type DaemonMessage =
-  | { type: "ready" }
-  | { type: "failed"; message: string; code?: ErrorCode; fix?: string };
-
 const startTimeoutMilliseconds = 60_000;
 /** Containers get 30 s to end; the daemon itself needs a moment more. */
 const stopTimeoutMilliseconds = 45_000;
@@ -73,9 +59,7 @@ export function clusterFolder({ name, home }: ClusterLocation): string {
   return join(home, "clusters", name);
 }
 
-export const stateFile = (folder: string): string => join(folder, "daemon.json");
-export const kubeconfigFile = (folder: string): string => join(folder, "kubeconfig");
-export const imagesFolder = (home: string): string => join(home, "images");
+const imagesFolder = (home: string): string => join(home, "images");
 
 /** Starts the cluster, or answers at once when it runs. Resolves when the API is ready and the node is Ready. */
 export async function startCluster(options: StartOptions): Promise<ClusterInfo> {
@@ -173,7 +157,10 @@ export async function stopCluster(location: ClusterLocation): Promise<boolean> {
     if (!(await waitForExit(state.daemon, stopTimeoutMilliseconds))) signalProcess(state.daemon, "SIGKILL");
   }
   // A daemon that was killed leaves its containers running; they end with the agent that holds them.
-  return (await stopAgent(folder)) || stopped;
+  const dataDir = runtimeFolder(folder);
+  if ((await agentIdentity(dataDir)) !== undefined) stopped = true;
+  await stopSandboxAgent({ dataDir });
+  return stopped;
 }
 
 /** Stops the cluster and deletes all that it stored. True when there was one. */
@@ -201,8 +188,8 @@ export async function clusterStatus(location: ClusterLocation): Promise<ClusterI
     version: state.version,
   };
   if (!running) return info;
-  const agentPid = Number(await readFile(join(folder, "agent.pid"), "utf8").catch(() => "0"));
-  const memoryBytes = residentBytes(state.daemon.pid) + (agentPid > 0 ? residentBytes(agentPid) : 0);
+  const agent = await agentIdentity(runtimeFolder(folder));
+  const memoryBytes = residentBytes(state.daemon.pid) + (agent === undefined ? 0 : residentBytes(agent.pid));
   return { ...info, pid: state.daemon.pid, startedAt: state.startedAt, memoryBytes };
 }
 
@@ -271,11 +258,4 @@ async function openFolders(folder: string): Promise<void> {
   for (const entry of await readdir(folder, { withFileTypes: true })) {
     if (entry.isDirectory()) await openFolders(join(folder, entry.name));
   }
-}
-
-/** Atomic: a reader sees the old file or the new one. */
-export async function writeState(folder: string, state: DaemonState): Promise<void> {
-  const path = stateFile(folder);
-  await writeFile(`${path}.new`, `${JSON.stringify(state, undefined, 2)}\n`, { mode: 0o600 });
-  await rename(`${path}.new`, path);
 }

@@ -1,0 +1,121 @@
+/** Joins the parts of a cluster in this process; nothing else knows more than one of them. */
+import { join } from "node:path";
+import type { Logger } from "@kws/base/logger";
+import { KubeClient } from "@kws/kube/client";
+import { startApiServer } from "./apiserver/server.ts";
+import { startControllers } from "./controllers/index.ts";
+import { baseImageName, ensureBaseImage } from "./images/base-image.ts";
+import type { ImageStore } from "./images/image.ts";
+import { openImageStore, type LocalImageStore } from "./images/store.ts";
+import { resolveUser } from "./images/users.ts";
+import { startKubelet } from "./kubelet/index.ts";
+import { startSandboxRuntime } from "./kubelet/runtimes/sandbox/start.ts";
+import type { NodeStreams } from "./kubelet/streams.ts";
+import { startNetwork } from "./network/controller.ts";
+import { addresses } from "./network/state.ts";
+import { startScheduler } from "./scheduler/index.ts";
+import { runtimeFolder } from "./state.ts";
+
+export interface ClusterOptions {
+  name: string;
+  /** All that this cluster keeps. */
+  folder: string;
+  /** The image store, shared with other clusters. */
+  imagesFolder: string;
+  /** Preferred ports on 127.0.0.1. */
+  apiPort?: number;
+  ingressPort: number;
+  /** The Node that the base image is made of. */
+  node: { path: string; version: string };
+  logger: Logger;
+  /** Milliseconds since the epoch. */
+  now: () => number;
+}
+
+export interface Cluster {
+  apiPort: number;
+  ingressPort: number;
+  ingressPortMoved: boolean;
+  kubeconfig: string;
+  /** Resolves when the part that holds the containers has ended, which the rest cannot do without. */
+  agentGone: Promise<void>;
+  /** Ends containers and everything else. */
+  stop(): Promise<void>;
+}
+
+const nodeName = "kws";
+
+/** Resolves when the API is ready and the node takes pods. */
+export async function runCluster(options: ClusterOptions): Promise<Cluster> {
+  const { folder, logger, now } = options;
+  const stopping = new AbortController();
+  const { signal } = stopping;
+  let streams: NodeStreams | undefined;
+
+  // The agent takes as long to start as the API server does.
+  const [api, sandbox, images] = await Promise.all([
+    startApiServer({
+      dataDir: join(folder, "apiserver"),
+      ...(options.apiPort === undefined ? {} : { port: options.apiPort }),
+      name: `kws-${options.name}`,
+      logger: logger.child({ part: "apiserver" }),
+      now,
+      streams: () => streams,
+    }),
+    startSandboxRuntime({ dataDir: runtimeFolder(folder), logger: logger.child({ part: "runtime" }) }),
+    openImageStore(options.imagesFolder),
+  ]);
+  await sandbox.setApiServer(api.socketPath);
+
+  const client = new KubeClient(api.transport());
+  const common = (part: string) => ({ client, logger: logger.child({ part }), now, signal });
+  const [kubelet, network] = await Promise.all([
+    startKubelet({
+      ...common("kubelet"),
+      runtime: sandbox.runtime,
+      images: withBaseImage(images, options.node),
+      resolveUser,
+      node: { name: nodeName, address: addresses.node },
+      dataDir: folder,
+      apiServerAddress: { host: addresses.apiServer, port: 443 },
+    }),
+    startNetwork({
+      ...common("network"),
+      dataplane: sandbox.network,
+      runtime: sandbox.runtime,
+      ingress: { port: options.ingressPort },
+    }),
+    startControllers({
+      ...common("controllers"),
+      rootCa: api.caCertificate,
+      volumesDir: join(folder, "volumes"),
+    }),
+    startScheduler(common("scheduler")),
+  ]);
+  ({ streams } = kubelet);
+
+  return {
+    apiPort: api.port,
+    ingressPort: network.ingress.port,
+    ingressPortMoved: network.ingress.moved,
+    kubeconfig: api.kubeconfig(),
+    agentGone: sandbox.closed,
+    async stop() {
+      stopping.abort();
+      await Promise.all([kubelet.close(), network.close()]);
+      await sandbox.stop();
+      await api.close();
+    },
+  };
+}
+
+/** The base image is made of what the machine has, when it is first asked for. */
+function withBaseImage(store: LocalImageStore, node: ClusterOptions["node"]): ImageStore {
+  return {
+    ...store,
+    async find(reference) {
+      if (reference.startsWith(`${baseImageName}:`)) await ensureBaseImage(store, node);
+      return store.find(reference);
+    },
+  };
+}

@@ -1,0 +1,107 @@
+/**
+ * The process of one cluster, started by `lifecycle.ts`: reads its arguments, runs the cluster, says on its fourth file
+ * descriptor that it is ready or why not, and ends on SIGTERM.
+ */
+import { readFile, rename, writeFile } from "node:fs/promises";
+import { createWriteStream } from "node:fs";
+import { UserError } from "@kws/base/errors";
+import { createLogger } from "@kws/base/logger";
+import { identify } from "@kws/base/process";
+import { kubernetesVersion } from "./apiserver/version.ts";
+import { runCluster, type Cluster } from "./cluster.ts";
+import { kubeconfigFile, stateFile, type DaemonMessage, type DaemonState } from "./state.ts";
+
+const [name, folder, imagesFolder, ingressPort] = process.argv.slice(2);
+if (name === undefined || folder === undefined || imagesFolder === undefined) {
+  throw new Error("usage: daemon NAME FOLDER IMAGES_FOLDER [INGRESS_PORT]");
+}
+
+const messages = createWriteStream("", { fd: 3 });
+// Whoever started the cluster may be gone by the time that it is ready.
+messages.on("error", () => logger.warn("nobody is listening for this cluster to be ready"));
+const logger = createLogger((line) => process.stderr.write(line));
+
+let cluster: Cluster | undefined;
+let stopping = false;
+
+async function main(name: string, folder: string, imagesFolder: string): Promise<void> {
+  const previous = await previousState(folder);
+  cluster = await runCluster({
+    name,
+    folder,
+    imagesFolder,
+    apiPort: previous?.apiPort,
+    ingressPort: Number(ingressPort ?? 8080),
+    node: { path: process.execPath, version: process.version },
+    logger,
+    now: Date.now,
+  });
+  const daemon = identify(process.pid);
+  if (daemon === undefined) throw new Error("/proc does not know this process");
+  const state: DaemonState = {
+    daemon,
+    apiPort: cluster.apiPort,
+    ingressPort: cluster.ingressPort,
+    ingressPortMoved: cluster.ingressPortMoved,
+    startedAt: new Date().toISOString(),
+    version: kubernetesVersion,
+  };
+  await replaceFile(kubeconfigFile(folder), cluster.kubeconfig);
+  await replaceFile(stateFile(folder), `${JSON.stringify(state, undefined, 2)}\n`);
+  say({ type: "ready" });
+  logger.info("ready", { apiPort: cluster.apiPort, ingressPort: cluster.ingressPort });
+  void cluster.agentGone.then(() => {
+    if (stopping) return;
+    logger.error("the process that holds the containers has ended");
+    return stop(1);
+  });
+}
+
+async function stop(code: number): Promise<void> {
+  if (stopping) return;
+  stopping = true;
+  await cluster?.stop();
+  process.exit(code);
+}
+
+function say(message: DaemonMessage): void {
+  messages.end(`${JSON.stringify(message)}\n`);
+}
+
+async function previousState(folder: string): Promise<DaemonState | undefined> {
+  try {
+    return JSON.parse(await readFile(stateFile(folder), "utf8")) as DaemonState;
+  } catch {
+    return undefined; // The first start, or a file that a newer one replaces.
+  }
+}
+
+/** Atomic: a reader sees the old file or the new one, and only this user sees either. */
+async function replaceFile(path: string, text: string): Promise<void> {
+  await writeFile(`${path}.new`, text, { mode: 0o600 });
+  await rename(`${path}.new`, path);
+}
+
+process.on("SIGTERM", () => void stop(0));
+process.on("SIGINT", () => void stop(0));
+process.on("SIGHUP", () => {});
+process.on("uncaughtException", (error) => {
+  logger.error("uncaught exception", { error: error.stack });
+  // State is on disk and containers outlive this process: the next start continues where this one ended.
+  process.exit(70);
+});
+process.on("unhandledRejection", (error) => {
+  logger.error("unhandled rejection", { error: error instanceof Error ? error.stack : String(error) });
+});
+
+try {
+  await main(name, folder, imagesFolder);
+} catch (error) {
+  logger.error("could not start", { error: error instanceof Error ? error.stack : String(error) });
+  const { message } = error instanceof Error ? error : { message: String(error) };
+  const more = error instanceof UserError ? { code: error.code, fix: error.fix } : {};
+  say({ type: "failed", message, ...more });
+  process.exitCode = 1;
+  await cluster?.stop();
+  setTimeout(() => process.exit(1), 1000).unref();
+}

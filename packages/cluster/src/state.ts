@@ -1,0 +1,26 @@
+/** What a cluster's folder says of its daemon: the files that both sides of `lifecycle.ts` and `daemon.ts` know. */
+import { join } from "node:path";
+import type { ErrorCode } from "@kws/base/errors";
+import type { ProcessIdentity } from "@kws/base/process";
+
+/** What the daemon writes down once it is ready. */
+export interface DaemonState {
+  daemon: ProcessIdentity;
+  apiPort: number;
+  ingressPort: number;
+  ingressPortMoved: boolean;
+  /** RFC 3339. */
+  startedAt: string;
+  /** Kubernetes version that the API server speaks. */
+  version: string;
+}
+
+/** What the daemon says on its fourth file descriptor while it starts: one JSON line. */
+export type DaemonMessage =
+  | { type: "ready" }
+  | { type: "failed"; message: string; code?: ErrorCode; fix?: string };
+
+export const stateFile = (folder: string): string => join(folder, "daemon.json");
+export const kubeconfigFile = (folder: string): string => join(folder, "kubeconfig");
+/** The container runtime's own folder. */
+export const runtimeFolder = (folder: string): string => join(folder, "runtime");
