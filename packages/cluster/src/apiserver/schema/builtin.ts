@@ -104,7 +104,7 @@ function readField(owner: ObjectSchema, fields: Map<string, FieldSchema>, parts:
         field.pointer = true;
         break;
       case "a":
-        if (schema.type !== "list") schema = { ...schema, atomic: true } as TypeSchema;
+        if (schema.type === "object" || schema.type === "map") schema = Object.assign({ ...schema }, { atomic: true });
         break;
       case "D":
         field.default = JSON.parse(value);

@@ -42,6 +42,8 @@ export interface ObjectSchema {
   fields: ReadonlyMap<string, FieldSchema>;
   /** Merged as a whole by server-side apply. */
   atomic?: boolean;
+  /** From a CustomResourceDefinition, whose own validation judges the types of values outside metadata. */
+  structural?: boolean;
   /** Unknown fields are kept (`x-kubernetes-preserve-unknown-fields`). */
   open?: boolean;
   /** The shape of fields that `fields` does not name (`additionalProperties` beside `properties`). */
@@ -64,8 +66,6 @@ export interface FieldSchema {
   pointer?: boolean;
   /** `null` is a value of its own (`nullable`); elsewhere null means absent. */
   nullable?: boolean;
-  /** From a CustomResourceDefinition: `apiVersion`, `kind` and `metadata` inside are those of a whole object. */
-  embeddedResource?: boolean;
 }
 
 /** Anything at all, such as a RawExtension. */
