@@ -6,6 +6,7 @@ import type { Stats } from "node:fs";
 import { lstat, readdir, readFile, readlink } from "node:fs/promises";
 import { join, posix } from "node:path";
 import { isErrno } from "@kws/base/errors";
+import type { LayerEntry } from "./layer.ts";
 
 export interface Located {
   /** Path in the image without a leading slash, all links on the way resolved; "" is the root. */
@@ -132,4 +133,43 @@ export async function readText(layers: string[], path: string): Promise<string |
   const located = await locate(layers, path);
   if (located === undefined || !located.stats.isFile()) return undefined;
   return readFile(located.file, "utf8");
+}
+
+/** Everything under the path of the image, the path itself first; links are not followed. */
+export async function walk(layers: string[], path: string): Promise<Located[]> {
+  const start = await locate(layers, path, false);
+  if (start === undefined) return [];
+  const found: Located[] = [start];
+  if (start.stats.isDirectory()) {
+    for (const name of await listDirectory(layers, start.path)) {
+      found.push(...(await walk(layers, posix.join(start.path, name))));
+    }
+  }
+  return found;
+}
+
+/** Directory entries for the path and its parents as the image has them, so that a layer above leaves them unchanged. */
+export async function parentEntries(
+  layers: string[],
+  path: string,
+  fresh: { uid: number; gid: number },
+): Promise<LayerEntry[]> {
+  const entries: LayerEntry[] = [];
+  const parts = path.split("/").filter(Boolean);
+  for (let count = 1; count <= parts.length; count += 1) {
+    const parent = parts.slice(0, count).join("/");
+    const located = await locate(layers, parent, false);
+    const stats = located?.stats;
+    entries.push(
+      stats === undefined || !stats.isDirectory()
+        ? { path: parent, type: "directory", ...fresh }
+        : { path: parent, type: "directory", mode: stats.mode & 0o7777, ...ownerOf(stats) },
+    );
+  }
+  return entries;
+}
+
+/** The owner inside the image: an ordinary user's own files are root's there. */
+export function ownerOf(stats: Stats): { uid: number; gid: number } {
+  return process.getuid?.() === 0 ? { uid: stats.uid, gid: stats.gid } : { uid: 0, gid: 0 };
 }
