@@ -56,8 +56,7 @@ export function contextSources(files: ContextFile[], pattern: string, at: string
   );
   // A pattern that matches a folder also matches what is in it only where "**" says so; the folder covers that.
   const found = matches.filter(
-    (file) =>
-      !matches.some((other) => other.type === "directory" && file.path.startsWith(`${other.path}/`)),
+    (file) => !matches.some((other) => other.type === "directory" && file.path.startsWith(`${other.path}/`)),
   );
   if (found.length === 0) {
     const link = files.find((file) => file.type === "symlink" && path.startsWith(`${file.path}/`));
@@ -67,7 +66,11 @@ export function contextSources(files: ContextFile[], pattern: string, at: string
           `"${pattern}" matches nothing in the build context`,
           "check the path and .dockerignore, which may leave it out",
         )
-      : syntaxError(at, `"${pattern}" leads through the symbolic link "${link.path}"`, "copy what it points at");
+      : syntaxError(
+          at,
+          `"${pattern}" leads through the symbolic link "${link.path}"`,
+          "copy what it points at",
+        );
   }
   return found.map((file) => sourceOf(files, file, pattern, at));
 }
@@ -180,8 +183,7 @@ export async function placeSources(sources: Source[], placement: Placement): Pro
   const fresh = owner ?? { uid: 0, gid: 0 };
   for (const source of sources) {
     const intoDirectory = source.directory || asDirectory || exists;
-    const root =
-      source.directory || !intoDirectory ? resolved.path : posix.join(resolved.path, source.name);
+    const root = source.directory || !intoDirectory ? resolved.path : posix.join(resolved.path, source.name);
     const parent = source.directory ? root : posix.dirname(root) === "." ? "" : posix.dirname(root);
     entries.push(...(await parentEntries(layers, parent, fresh)));
     for (const file of source.files) {
@@ -291,4 +293,3 @@ async function isTar(path: string): Promise<boolean> {
     source.destroy();
   }
 }
-

@@ -95,12 +95,7 @@ function readFrom(from: Instruction, earlier: Stage[]): Stage {
   return { from, base, name: lower, instructions: [] };
 }
 
-function readInstruction(
-  node: Node,
-  lines: string[],
-  escape: string,
-  name: string,
-): Instruction {
+function readInstruction(node: Node, lines: string[], escape: string, name: string): Instruction {
   const { start, end } = node.getRange();
   const at = `${name}:${start.line + 1}:${start.character + 1}`;
   const keyword = node.getKeyword().toUpperCase();

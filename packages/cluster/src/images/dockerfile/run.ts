@@ -109,7 +109,7 @@ function readOpaque(archive: Buffer, paths: string[]): string[] {
   const opaque: string[] = [];
   const rest = [...paths];
   let marked = false;
-  for (let at = 0; at + 512 <= archive.length; ) {
+  for (let at = 0; at + 512 <= archive.length;) {
     const type = archive.toString("latin1", at + 156, at + 157);
     const size = Number.parseInt(archive.toString("latin1", at + 124, at + 135), 8) || 0;
     if (type === "x") {
