@@ -77,26 +77,22 @@ export async function ensureBaseImage(
   const found = await findTools();
   const npm = await findNpm(nodeReal);
   const inputs = [nodeReal, ...found, ...(npm === undefined ? [] : [join(npm, "package.json")])];
-  const key = `base 1 ${node.version} ${await statKey(inputs)}`;
+  const key = `base 2 ${node.version} ${await statKey(inputs)}`;
   const known = await store.recall(key);
   if (typeof known === "string" && (await complete(store, known))) {
     const current = await store.inspect(reference);
     if (current?.digest !== known) await store.tag(known, [reference]);
     return { reference, digest: known, cached: true };
   }
-  const systemEntries = await assembleSystem(nodeReal, found);
-  const layers: Layer[] = [
-    await store.addLayer(systemEntries),
-    await store.addLayer([
+  const parts: Record<string, Promise<Layer>> = {
+    system: assembleSystem(nodeReal, found).then((entries) => store.addLayer(entries)),
+    node: store.addLayer([
       { path: "usr/local/bin/node", type: "file", mode: 0o755, source: nodeReal },
       { path: "usr/local/bin/nodejs", type: "symlink", target: "node" },
     ]),
-  ];
-  const history = ["system", "node"];
-  if (npm !== undefined) {
-    layers.push(await store.addLayer(await npmEntries(npm)));
-    history.push("npm");
-  }
+    ...(npm === undefined ? {} : { npm: npmEntries(npm).then((entries) => store.addLayer(entries)) }),
+  };
+  const layers = await Promise.all(Object.values(parts));
   const { digest } = await store.addImage({
     config: {
       Env: [
@@ -107,7 +103,7 @@ export async function ensureBaseImage(
       WorkingDir: "/",
     },
     layers,
-    history: history.map((part) => ({
+    history: Object.keys(parts).map((part) => ({
       created: "1970-01-01T00:00:00Z",
       created_by: `kws base image: ${part}`,
     })),
@@ -202,12 +198,11 @@ async function assembleSystem(nodeReal: string, found: string[]): Promise<LayerE
   const entries = new Map<string, LayerEntry>();
   const add = (entry: LayerEntry) => entries.set(entry.path, entry);
   const directories =
-    "bin sbin lib etc usr usr/bin usr/sbin usr/lib usr/local usr/local/bin dev proc sys run var var/tmp var/log home opt srv mnt app";
+    "bin sbin lib etc usr usr/bin usr/sbin usr/lib usr/local usr/local/bin dev proc sys run var var/tmp var/log home opt srv mnt";
   for (const path of directories.split(" ")) add({ path, type: "directory" });
   for (const path of ["tmp", "var/tmp"]) add({ path, type: "directory", mode: 0o1777 });
   add({ path: "root", type: "directory", mode: 0o700 });
   add({ path: "home/node", type: "directory", uid: 1000, gid: 1000 });
-  add({ path: "app", type: "directory", uid: 1000, gid: 1000 });
   // The machine's own arrangement (/bin is a link to usr/bin, or not) keeps every path that ldd prints valid.
   for (const name of ["bin", "sbin", "lib", "lib32", "lib64", "libx32"]) {
     const target = await linkTarget(`/${name}`);

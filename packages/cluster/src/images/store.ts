@@ -134,16 +134,20 @@ export async function openImageStore(dir: string, options: StoreOptions = {}): P
   };
 
   const unpack = async (layers: Layer[]): Promise<string[]> => {
-    const folders: string[] = [];
+    // Only an opaque layer needs those below it, and it waits for them itself.
+    const folders: Promise<string>[] = [];
     let chain = "";
     for (const layer of layers) {
       chain = chain === "" ? layer.diffId : sha256(`${chain} ${layer.diffId}`);
-      folders.push(await unpackOne(layer, chain, folders));
+      const below = [...folders];
+      const folder = unpackOne(layer, chain, () => Promise.all(below));
+      folder.catch(() => {});
+      folders.push(folder);
     }
-    return folders;
+    return Promise.all(folders);
   };
 
-  const unpackOne = async (layer: Layer, chain: string, below: string[]): Promise<string> => {
+  const unpackOne = async (layer: Layer, chain: string, below: () => Promise<string[]>): Promise<string> => {
     const folder = join(dir, "layers", hexOf(layer.diffId));
     const opaqueMark = `${folder}.opaque`;
     const chained = join(dir, "layers", hexOf(chain));

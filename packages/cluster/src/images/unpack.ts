@@ -12,7 +12,7 @@ import { join, posix } from "node:path";
 import { promisify } from "node:util";
 import { UserError, isErrno } from "@kws/base/errors";
 import type { ReadEntry } from "tar";
-import { listDirectory } from "./rootfs.ts";
+import { listDirectory, locate } from "./rootfs.ts";
 import { readTar } from "./tar-stream.ts";
 
 export interface UnpackLimits {
@@ -26,8 +26,8 @@ export const defaultLimits: UnpackLimits = { bytes: 32 * 2 ** 30, entries: 2_000
 export interface UnpackOptions {
   /** The archive's name in errors. */
   archive: string;
-  /** Unpacked layers below, the lowest first; read where a directory is opaque. */
-  below: string[];
+  /** Unpacked layers below, the lowest first; read where a directory is opaque or not in the archive itself. */
+  below: () => Promise<string[]>;
   /** Give files to the owners in the archive; only root can. */
   owners: boolean;
   limits: UnpackLimits;
@@ -60,7 +60,13 @@ export async function unpackLayer(
       }
       await mkdir(join(folder, parent));
       made.set(parent, "directory");
-      directories.set(parent, { mode: 0o755, mtime: new Date(0) });
+      // An overlay shows the attributes of the highest layer, so those of a layer below are repeated.
+      const under = await locate(await options.below(), parent, false);
+      const stats = under?.stats.isDirectory() === true ? under.stats : undefined;
+      if (stats !== undefined && options.owners) {
+        await lchown(join(folder, parent), stats.uid, stats.gid);
+      }
+      directories.set(parent, { mode: (stats?.mode ?? 0o755) & 0o7777, mtime: new Date(0) });
     }
   };
 
@@ -167,7 +173,7 @@ export async function unpackLayer(
   });
 
   for (const directory of opaque) {
-    for (const name of await listDirectory(options.below, directory)) {
+    for (const name of await listDirectory(await options.below(), directory)) {
       whiteouts.add(posix.join(directory, name));
     }
   }

@@ -237,8 +237,15 @@ export async function digestSources(sources: Source[], digests: FileDigests): Pr
   return sha256(JSON.stringify(parts));
 }
 
-/** ADD's archives: a local tar, compressed or not, becomes its content; anything else stays as it is. */
-export async function extractArchives(store: LocalImageStore, sources: Source[]): Promise<Source[]> {
+/**
+ * ADD's archives: a local tar, compressed or not, becomes its content; anything else stays as it is. The folders that
+ * hold the content are added to the list, for the caller to remove.
+ */
+export async function extractArchives(
+  store: LocalImageStore,
+  sources: Source[],
+  folders: string[],
+): Promise<Source[]> {
   const result: Source[] = [];
   for (const source of sources) {
     const file = source.directory ? undefined : source.files[0];
@@ -247,10 +254,11 @@ export async function extractArchives(store: LocalImageStore, sources: Source[])
       continue;
     }
     const folder = await store.blobs.temporary();
+    folders.push(folder);
     await mkdir(folder);
     await unpackLayer(decompressed(createReadStream(file.content)), folder, {
       archive: file.content,
-      below: [],
+      below: () => Promise.resolve([]),
       owners: false,
       limits: defaultLimits,
     });

@@ -49,8 +49,8 @@ export async function captureUpper(upper: string, below: string[]): Promise<Laye
       if (runtimeFiles.has(path) && stats.isFile() && stats.size === 0) continue;
       const common = { path, mode: stats.mode & 0o7777, ...ownerOf(stats) };
       if (stats.isDirectory()) {
-        entries.push({ ...common, type: "directory" });
         if (runtimePaths.has(path)) continue;
+        entries.push({ ...common, type: "directory" });
         await readable(file, stats, 0o700);
         if ((await locate(below, path, false))?.stats.isDirectory() === true) suspects.push(path);
         await visit(path);

@@ -29,7 +29,7 @@ async function cachedLayer(
   build: BuildContext,
   state: StageState,
   parts: unknown,
-  make: (below: string[]) => Promise<LayerEntry[]>,
+  make: (below: string[], folders: string[]) => Promise<LayerEntry[]>,
 ): Promise<Step> {
   const key = `step 1 ${JSON.stringify([state.layers.map((layer) => layer.diffId), parts])}`;
   const kept = build.noCache ? undefined : await build.store.recall(key);
@@ -39,10 +39,16 @@ async function cachedLayer(
       return { layer: kept.layer, cached: true };
     }
   }
-  const entries = await make(await build.store.unpack(state.layers));
-  const layer = entries.length === 0 ? undefined : await build.store.addLayer(entries);
-  await build.store.remember(key, { layer: layer ?? null });
-  return { layer, cached: false };
+  /** Temporary ones that the entries' content lies in. */
+  const folders: string[] = [];
+  try {
+    const entries = await make(await build.store.unpack(state.layers), folders);
+    const layer = entries.length === 0 ? undefined : await build.store.addLayer(entries);
+    await build.store.remember(key, { layer: layer ?? null });
+    return { layer, cached: false };
+  } finally {
+    for (const folder of folders) await removeTree(folder);
+  }
 }
 
 function isKept(value: unknown): value is { layer: Layer | null } {
@@ -104,8 +110,8 @@ export async function copy(build: BuildContext, state: StageState, instruction: 
   }
   const digest = await digestSources(sources, await build.digests());
   const parts = [keyword, digest, destination, state.config.WorkingDir, flags.get("chown"), chmod];
-  return cachedLayer(build, state, parts, async (layers) =>
-    placeSources(keyword === "ADD" ? await extractArchives(build.store, sources) : sources, {
+  return cachedLayer(build, state, parts, async (layers, folders) =>
+    placeSources(keyword === "ADD" ? await extractArchives(build.store, sources, folders) : sources, {
       destination,
       workingDir: state.config.WorkingDir ?? "/",
       layers,
@@ -149,7 +155,7 @@ export async function run(build: BuildContext, state: StageState, instruction: I
   const network = instruction.flags.find(({ name }) => name === "network")?.value;
   const cwd = config.WorkingDir ?? "/";
   const parts = ["RUN", argv, env, cwd, config.User, caches, network];
-  return cachedLayer(build, state, parts, async (layers) => {
+  return cachedLayer(build, state, parts, async (layers, folders) => {
     if (build.sandbox === undefined) {
       throw new UserError("RUN needs a sandbox, and this build was started without one", {
         at: instruction.at,
@@ -158,39 +164,36 @@ export async function run(build: BuildContext, state: StageState, instruction: I
     }
     const user = await resolveUser(layers, config.User ?? "");
     const base = await build.store.blobs.temporary();
+    folders.push(base);
     const tmpDir = join(build.store.dir, "run");
-    try {
-      const { upperDir } = await runFolders(base);
-      await mkdir(tmpDir, { recursive: true });
-      const last = lastLines();
-      const mounts = await Promise.all(
-        caches.map(async ({ id, target }): Promise<Mount> => {
-          const source = join(build.store.dir, "cache-mounts", hexOf(sha256(id)));
-          await mkdir(source, { recursive: true });
-          return { type: "bind", source, target, readOnly: false };
-        }),
-      );
-      const code = await build.sandbox({
-        layers,
-        upperDir,
-        argv,
-        env: { HOME: user.home, ...env },
-        cwd,
-        user,
-        network: network === "none" ? "none" : "host",
-        mounts,
-        onOutput: (chunk) => {
-          last.add(chunk);
-          build.onOutput(state, instruction, chunk);
-        },
-        tmpDir,
-        ...(build.signal === undefined ? {} : { signal: build.signal }),
-      });
-      if (code !== 0) throw runFailed(instruction, code, last.text());
-      return await captureUpper(upperDir, layers);
-    } finally {
-      await removeTree(base);
-    }
+    const { upperDir } = await runFolders(base);
+    await mkdir(tmpDir, { recursive: true });
+    const last = lastLines();
+    const mounts = await Promise.all(
+      caches.map(async ({ id, target }): Promise<Mount> => {
+        const source = join(build.store.dir, "cache-mounts", hexOf(sha256(id)));
+        await mkdir(source, { recursive: true });
+        return { type: "bind", source, target, readOnly: false };
+      }),
+    );
+    const code = await build.sandbox({
+      layers,
+      upperDir,
+      argv,
+      env: { HOME: user.home, ...env },
+      cwd,
+      user,
+      network: network === "none" ? "none" : "host",
+      mounts,
+      onOutput: (chunk) => {
+        last.add(chunk);
+        build.onOutput(state, instruction, chunk);
+      },
+      tmpDir,
+      ...(build.signal === undefined ? {} : { signal: build.signal }),
+    });
+    if (code !== 0) throw runFailed(instruction, code, last.text());
+    return await captureUpper(upperDir, layers);
   });
 }
 
