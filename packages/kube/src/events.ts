@@ -19,7 +19,14 @@ export interface EventRecorderOptions {
 
 export interface EventRecorder {
   /** Never throws and never waits: events are best effort. */
-  event(object: KubeObject, type: "Normal" | "Warning", reason: string, message: string): void;
+  event(
+    object: KubeObject,
+    type: "Normal" | "Warning",
+    reason: string,
+    message: string,
+    /** The part of the object that it is about: `spec.containers{app}`. */
+    fieldPath?: string,
+  ): void;
 }
 
 interface Known {
@@ -43,7 +50,14 @@ export function createEventRecorder(options: EventRecorderOptions): EventRecorde
   const known = new Map<string, Known>();
   const buckets = new Map<string, Bucket>();
 
-  const write = async (entry: Known, object: KubeObject, type: string, reason: string, message: string) => {
+  const write = async (
+    entry: Known,
+    object: KubeObject,
+    type: string,
+    reason: string,
+    message: string,
+    fieldPath: string | undefined,
+  ) => {
     const time = new Date(now()).toISOString().replace(/\.\d+Z$/, "Z");
     const namespace = object.metadata.namespace ?? "default";
     if (entry.count > 1) {
@@ -55,7 +69,7 @@ export function createEventRecorder(options: EventRecorderOptions): EventRecorde
       apiVersion: "v1",
       kind: "Event",
       metadata: { name: entry.name, namespace },
-      involvedObject: referenceTo(object),
+      involvedObject: { ...referenceTo(object), ...(fieldPath === undefined ? {} : { fieldPath }) },
       reason,
       message,
       type,
@@ -69,16 +83,16 @@ export function createEventRecorder(options: EventRecorderOptions): EventRecorde
   };
 
   return {
-    event(object, type, reason, message) {
+    event(object, type, reason, message, fieldPath) {
       const id = object.metadata.uid ?? `${object.kind}/${object.metadata.namespace}/${object.metadata.name}`;
       if (!takeToken(buckets, id, now())) return;
-      const key = [id, type, reason, message].join("\n");
+      const key = [id, type, reason, message, fieldPath].join("\n");
       const entry = known.get(key) ?? { name: eventName(object, now()), count: 0, written: Promise.resolve() };
       known.delete(key);
       known.set(key, entry);
       entry.count += 1;
       entry.written = entry.written
-        .then(() => write(entry, object, type, reason, message))
+        .then(() => write(entry, object, type, reason, message, fieldPath))
         .catch((error: unknown) => {
           // The Event may have expired meanwhile, or its namespace is going away.
           known.delete(key);

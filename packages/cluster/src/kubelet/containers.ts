@@ -16,6 +16,7 @@ import { startProbes, type ProbeTarget } from "./probes.ts";
 import { allContainers, latestRun, rememberedRuns, type ContainerRecord, type ContainerRun } from "./record.ts";
 import { ContainerStartError, type Container } from "./runtime.ts";
 import { isInitDone } from "./status.ts";
+import { timestamp } from "./time.ts";
 import type { VolumeSource } from "./volumes.ts";
 
 /** What the set asks of its pod. */
@@ -161,7 +162,7 @@ export class ContainerSet {
       message: `back-off ${formatDuration(crashes.delay(key))} restarting ${what}`,
     };
     const message = `Back-off restarting failed container ${container.name} in pod ${formatPod(pod)}`;
-    recorder.record(pod, "Warning", "BackOff", message, this.#fieldPath(container));
+    recorder.event(pod, "Warning", "BackOff", message, this.#fieldPath(container));
     return true;
   }
 
@@ -276,7 +277,7 @@ export class ContainerSet {
     attempt: number,
     message: string,
   ): void {
-    const time = new Date(this.#context.now()).toISOString().replace(/\.\d+Z$/, "Z");
+    const time = timestamp(this.#context.now());
     record.runs.push({
       id: "",
       attempt,
@@ -413,7 +414,7 @@ export class ContainerSet {
     run.ready = false;
     run.started = false;
     run.exitCode = exitCode;
-    run.finishedAt = container.finishedAt ?? new Date(this.#context.now()).toISOString();
+    run.finishedAt = container.finishedAt ?? timestamp(this.#context.now());
     run.reason = container.oomKilled ? "OOMKilled" : exitCode === 0 ? "Completed" : "Error";
     if (message !== "") run.message = message;
     this.#exits.get(container.id)?.resolve();
@@ -504,7 +505,7 @@ export class ContainerSet {
   }
 
   #event(container: PodContainer, type: "Normal" | "Warning", reason: string, message: string): void {
-    this.#context.recorder.record(this.#access.pod(), type, reason, message, this.#fieldPath(container));
+    this.#context.recorder.event(this.#access.pod(), type, reason, message, this.#fieldPath(container));
   }
 
   #fieldPath({ name }: PodContainer): string {

@@ -1,10 +1,10 @@
 /** What all parts of one kubelet share. */
 import type { Logger } from "@kws/base/logger";
 import type { KubeClient } from "@kws/kube/client";
+import type { EventRecorder } from "@kws/kube/events";
 import type { ImageStore, ResolveUser } from "../images/image.ts";
 import type { Backoff } from "./backoff.ts";
 import type { Allocatable } from "./downward.ts";
-import type { EventRecorder } from "./events.ts";
 import type { References } from "./references.ts";
 import type { Runtime } from "./runtime.ts";
 

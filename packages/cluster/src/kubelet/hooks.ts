@@ -3,7 +3,7 @@ import { runCommand } from "./command.ts";
 import { dialOnce, httpGet } from "./dial.ts";
 import type { Handler } from "./pod.ts";
 import { resolvePort, type ProbeTarget } from "./probes.ts";
-import { pause } from "./reflect.ts";
+import { pause } from "./time.ts";
 
 /** Runs the handler to its end; throws when it fails or is not done in time. */
 export async function runHook(

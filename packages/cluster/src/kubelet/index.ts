@@ -4,15 +4,15 @@ import { join } from "node:path";
 import { messageOf } from "@kws/base/errors";
 import type { Logger } from "@kws/base/logger";
 import type { KubeClient } from "@kws/kube/client";
+import { createEventRecorder } from "@kws/kube/events";
+import { Informer } from "@kws/kube/informer";
 import { pods } from "@kws/kube/resources";
 import type { ImageStore, ResolveUser } from "../images/image.ts";
 import { Backoff } from "./backoff.ts";
 import type { KubeletContext } from "./context.ts";
-import { createRecorder } from "./events.ts";
 import { measureMachine, registerNode } from "./node.ts";
 import type { Pod } from "./pod.ts";
 import { References } from "./references.ts";
-import { reflect } from "./reflect.ts";
 import type { Container, PodSandbox, Runtime } from "./runtime.ts";
 import { serveStreams } from "./serving.ts";
 import type { NodeStreams } from "./streams.ts";
@@ -48,14 +48,14 @@ export async function startKubelet(options: KubeletOptions): Promise<Kubelet> {
   const signal = AbortSignal.any([options.signal, stop.signal]);
   const workers = new Map<string, PodWorker>();
   const machine = await measureMachine(dataDir);
-  const references = new References(client, logger, (uid) => workers.get(uid)?.referenceChanged());
+  const references = new References(client, logger, signal, (uid) => workers.get(uid)?.referenceChanged());
   const context: KubeletContext = {
     client,
     runtime,
     images: options.images,
     resolveUser: options.resolveUser,
     references,
-    recorder: createRecorder(client, "kubelet", node.name, logger),
+    recorder: createEventRecorder({ client, component: "kubelet", host: node.name, now, logger }),
     crashes: new Backoff(),
     machine,
     node,
@@ -84,14 +84,17 @@ export async function startKubelet(options: KubeletOptions): Promise<Kubelet> {
     fresh.kick();
   };
   const registered = registerNode({ client, ...node, machine, logger, now, signal });
-  await reflect<Pod>({
-    client,
-    resource: pods,
+  const assigned = new Informer<Pod>(client, pods, {
     fieldSelector: `spec.nodeName=${node.name}`,
     logger,
     signal,
-    onChange,
   });
+  assigned.subscribe({
+    add: (pod) => onChange(pod, false),
+    update: (pod) => onChange(pod, false),
+    delete: (pod) => onChange(pod, true),
+  });
+  await assigned.synced();
   await registered;
   void removeOrphans(context, left.sandboxes, (uid) => workers.has(uid));
 

@@ -8,7 +8,7 @@ import type { KubeObject } from "@kws/kube/object";
 import { leases, namespaces, nodes } from "@kws/kube/resources";
 import { isApiError } from "@kws/kube/status";
 import type { Allocatable } from "./downward.ts";
-import { pause } from "./reflect.ts";
+import { pause, timestamp } from "./time.ts";
 
 /** The Kubernetes whose behaviour the kubelet follows. */
 export const kubeletVersion = "v1.35.2";
@@ -145,9 +145,4 @@ async function renewLease({ client, name, now }: NodeOptions): Promise<void> {
     await client.create(namespaces, object);
     await client.create(leases, lease);
   }
-}
-
-/** RFC 3339 with whole seconds, as Kubernetes writes times. */
-export function timestamp(milliseconds: number): string {
-  return new Date(milliseconds).toISOString().replace(/\.\d+Z$/, "Z");
 }

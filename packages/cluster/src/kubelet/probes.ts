@@ -4,7 +4,7 @@ import { runCommand } from "./command.ts";
 import { dialOnce, httpGet } from "./dial.ts";
 import { checkHealth } from "./grpc.ts";
 import type { PodContainer, Probe } from "./pod.ts";
-import { pause } from "./reflect.ts";
+import { pause } from "./time.ts";
 import type { Runtime } from "./runtime.ts";
 
 export type ProbeKind = "startup" | "readiness" | "liveness";

@@ -1,29 +1,34 @@
 /** The ConfigMaps and Secrets that pods of this node refer to: each watched by name for as long as a pod needs it. */
 import type { Logger } from "@kws/base/logger";
 import type { KubeClient } from "@kws/kube/client";
+import { Informer } from "@kws/kube/informer";
 import type { KubeObject } from "@kws/kube/object";
 import { configMaps, secrets } from "@kws/kube/resources";
 import type { Pod, PodContainer } from "./pod.ts";
-import { reflect } from "./reflect.ts";
 
 export type ReferenceKind = "ConfigMap" | "Secret";
 
 interface Entry {
-  object: KubeObject | undefined;
-  synced: Promise<void>;
+  informer: Informer;
   users: Set<string>;
-  stop: AbortController;
 }
 
 export class References {
   readonly #client: KubeClient;
   readonly #logger: Logger;
+  readonly #signal: AbortSignal;
   readonly #onChange: (podUid: string) => void;
   readonly #entries = new Map<string, Entry>();
   readonly #byPod = new Map<string, Set<string>>();
 
   /** `onChange` is told the uid of every pod that refers to an object that has come, changed or gone. */
-  constructor(client: KubeClient, logger: Logger, onChange: (podUid: string) => void) {
+  constructor(
+    client: KubeClient,
+    logger: Logger,
+    signal: AbortSignal,
+    onChange: (podUid: string) => void,
+  ) {
+    this.#signal = signal;
     this.#client = client;
     this.#logger = logger;
     this.#onChange = onChange;
@@ -33,8 +38,8 @@ export class References {
   async get(kind: ReferenceKind, namespace: string, name: string): Promise<KubeObject | undefined> {
     const entry = this.#entries.get(`${kind}/${namespace}/${name}`);
     if (entry === undefined) return undefined;
-    await entry.synced;
-    return entry.object;
+    await entry.informer.synced();
+    return entry.informer.get(name, namespace);
   }
 
   /** Watches what the pod refers to. */
@@ -53,7 +58,7 @@ export class References {
   }
 
   close(): void {
-    for (const { stop } of this.#entries.values()) stop.abort();
+    for (const { informer } of this.#entries.values()) informer.stop();
     this.#entries.clear();
   }
 
@@ -64,21 +69,18 @@ export class References {
       return;
     }
     const [kind, namespace = "", name = ""] = key.split("/");
-    const stop = new AbortController();
-    const entry: Entry = { object: undefined, synced: Promise.resolve(), users: new Set([uid]), stop };
-    this.#entries.set(key, entry);
-    entry.synced = reflect({
-      client: this.#client,
-      resource: kind === "Secret" ? secrets : configMaps,
+    const users = new Set([uid]);
+    const tell = () => {
+      for (const user of users) this.#onChange(user);
+    };
+    const informer = new Informer(this.#client, kind === "Secret" ? secrets : configMaps, {
       namespace,
       fieldSelector: `metadata.name=${name}`,
       logger: this.#logger,
-      signal: stop.signal,
-      onChange: (object, deleted) => {
-        entry.object = deleted ? undefined : object;
-        for (const user of entry.users) this.#onChange(user);
-      },
+      signal: this.#signal,
     });
+    informer.subscribe({ add: tell, update: tell, delete: tell });
+    this.#entries.set(key, { informer, users });
   }
 
   #release(key: string, uid: string): void {
@@ -86,7 +88,7 @@ export class References {
     if (entry === undefined) return;
     entry.users.delete(uid);
     if (entry.users.size > 0) return;
-    entry.stop.abort();
+    entry.informer.stop();
     this.#entries.delete(key);
   }
 }

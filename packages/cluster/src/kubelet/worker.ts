@@ -16,6 +16,7 @@ import type { Container, PodSandbox } from "./runtime.ts";
 import { sandboxSpec } from "./sandbox.ts";
 import { computePhase, computeStatus } from "./status.ts";
 import { StatusWriter } from "./statuswriter.ts";
+import { timestamp } from "./time.ts";
 import { PodTokens } from "./tokens.ts";
 import { setUpVolumes, VolumeError, type VolumeSource } from "./volumes.ts";
 
@@ -129,7 +130,7 @@ export class PodWorker {
       } catch (error) {
         const message = messageOf(error);
         this.#context.logger.warn("pod sync failed", { pod: this.#pod.metadata.name, error: message });
-        this.#context.recorder.record(this.#pod, "Warning", "FailedSync", `error syncing pod: ${message}`);
+        this.#context.recorder.event(this.#pod, "Warning", "FailedSync", `error syncing pod: ${message}`);
         this.#retryAfter(1000);
       }
       if (!this.#gone) this.#status.publish();
@@ -144,7 +145,7 @@ export class PodWorker {
     if (this.#deadlinePassed()) {
       const message = "Pod was active on the node longer than the specified deadline";
       this.#failed = { reason: "DeadlineExceeded", message };
-      this.#context.recorder.record(this.#pod, "Normal", "DeadlineExceeded", message);
+      this.#context.recorder.event(this.#pod, "Normal", "DeadlineExceeded", message);
       return this.#finish();
     }
     if (!(await this.#prepare()) || this.#ending.signal.aborted) return;
@@ -166,7 +167,7 @@ export class PodWorker {
       this.#address = this.#pod.spec.hostNetwork ? this.#context.node.address : address;
     } catch (error) {
       const message = `Failed to create pod sandbox: ${messageOf(error)}`;
-      this.#context.recorder.record(this.#pod, "Warning", "FailedCreatePodSandBox", message);
+      this.#context.recorder.event(this.#pod, "Warning", "FailedCreatePodSandBox", message);
       throw error;
     }
   }
@@ -192,7 +193,7 @@ export class PodWorker {
       return true;
     } catch (error) {
       if (!(error instanceof VolumeError)) throw error;
-      recorder.record(pod, "Warning", "FailedMount", error.message);
+      recorder.event(pod, "Warning", "FailedMount", error.message);
       // References announce themselves; claims and host paths have to be looked at again.
       this.#refreshAt(this.#context.now() + 1000);
       return this.#volumes !== undefined;
@@ -285,7 +286,7 @@ export class PodWorker {
       address: this.#address,
       nodeAddress: this.#context.node.address,
       previous: this.#status.last,
-      now: new Date(this.#context.now()).toISOString().replace(/\.\d+Z$/, "Z"),
+      now: timestamp(this.#context.now()),
       failed: this.#failed,
       ended: this.#ended && !this.#stillPending(),
     });
