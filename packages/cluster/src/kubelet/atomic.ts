@@ -2,7 +2,20 @@
  * Publishes a set of files so that readers see either all old or all new ones, in the layout that programs know from
  * Kubernetes: the files in `..<time>.<n>/`, the link `..data` to it, and each top-level name a link through `..data`.
  */
-import { chmod, chown, mkdir, mkdtemp, readdir, readFile, readlink, rename, rm, stat, symlink, writeFile } from "node:fs/promises";
+import {
+  chmod,
+  chown,
+  mkdir,
+  mkdtemp,
+  readdir,
+  readFile,
+  readlink,
+  rename,
+  rm,
+  stat,
+  symlink,
+  writeFile,
+} from "node:fs/promises";
 import { dirname, join, normalize } from "node:path";
 import { isErrno } from "@kws/base/errors";
 

@@ -13,7 +13,13 @@ import { runHook } from "./hooks.ts";
 import { readLogEnd } from "./logs.ts";
 import { formatPod, isSidecar, type ContainerStatus, type Pod, type PodContainer } from "./pod.ts";
 import { startProbes, type ProbeTarget } from "./probes.ts";
-import { allContainers, latestRun, rememberedRuns, type ContainerRecord, type ContainerRun } from "./record.ts";
+import {
+  allContainers,
+  latestRun,
+  rememberedRuns,
+  type ContainerRecord,
+  type ContainerRun,
+} from "./record.ts";
 import { ContainerStartError, type Container } from "./runtime.ts";
 import { isInitDone } from "./status.ts";
 import { timestamp } from "./time.ts";
@@ -33,6 +39,9 @@ export interface PodAccess {
 
 type Kind = "init" | "regular" | "ephemeral";
 
+/** Looking into the local store costs little, and whoever has just built an image waits for it. */
+const imageRetryMs = 1000;
+
 export class ContainerSet {
   readonly records = new Map<string, ContainerRecord>();
   readonly #context: KubeletContext;
@@ -40,6 +49,8 @@ export class ContainerSet {
   readonly #access: PodAccess;
   readonly #probes = new Map<string, AbortController>();
   readonly #exits = new Map<string, PromiseWithResolvers<void>>();
+  /** When an image was last found missing, by container. */
+  readonly #missedAt = new Map<string, number>();
   readonly #stopping = new Set<string>();
   /** Exits of containers whose start has not been answered yet. */
   readonly #early = new Map<string, Container>();
@@ -53,7 +64,11 @@ export class ContainerSet {
   /** Takes over what a kubelet before this one has left running, and what the pod's status remembers. */
   adopt(containers: Container[], sandboxStands: boolean): void {
     const pod = this.#access.pod();
-    const { initContainerStatuses = [], containerStatuses = [], ephemeralContainerStatuses = [] } = pod.status ?? {};
+    const {
+      initContainerStatuses = [],
+      containerStatuses = [],
+      ephemeralContainerStatuses = [],
+    } = pod.status ?? {};
     for (const status of [...initContainerStatuses, ...containerStatuses, ...ephemeralContainerStatuses]) {
       this.records.set(status.name, { runs: rememberedRuns(status) });
     }
@@ -97,7 +112,8 @@ export class ContainerSet {
     });
     for (const container of spec.initContainers ?? []) {
       if (begun && !isSidecar(container)) continue;
-      const done = isInitDone(container, this.records) && !latestRun(this.records.get(container.name))?.remembered;
+      const done =
+        isInitDone(container, this.records) && !latestRun(this.records.get(container.name))?.remembered;
       if (done && !isSidecar(container)) continue;
       await this.#ensure(container, "init");
       if (this.#access.ending.aborted) return;
@@ -130,7 +146,7 @@ export class ContainerSet {
     if (run !== undefined && this.#isBackingOff(container, record, run)) return;
     const image = await this.#findImage(container, record);
     if (image === undefined) return;
-    await this.#start(container, record, image);
+    await this.#start(container, record, image, kind);
   }
 
   #restarts(container: PodContainer, run: ContainerRun, kind: Kind): boolean {
@@ -172,17 +188,33 @@ export class ContainerSet {
     const fail = (reason: string, message: string, event: string) => {
       if (record.waiting?.reason === reason) return undefined;
       record.waiting = { reason, message };
-      this.#event(container, "Warning", event, event === "BackOff" ? `Back-off pulling image "${reference}"` : message);
+      this.#event(
+        container,
+        "Warning",
+        event,
+        event === "BackOff" ? `Back-off pulling image "${reference}"` : message,
+      );
       if (event !== "BackOff") this.#event(container, "Warning", "Failed", `Error: ${reason}`);
       return undefined;
     };
     if (!isImageReference(reference)) {
       const why = "couldn't parse image name: invalid reference format";
-      return fail("InvalidImageName", `Failed to apply default image tag "${reference}": ${why}`, "InspectFailed");
+      return fail(
+        "InvalidImageName",
+        `Failed to apply default image tag "${reference}": ${why}`,
+        "InspectFailed",
+      );
+    }
+    const missed = this.#missedAt.get(container.name);
+    const wait = missed === undefined ? 0 : missed + imageRetryMs - performance.now();
+    if (wait > 0) {
+      this.#access.retryAfter(wait);
+      return undefined;
     }
     const image = await this.#context.images.find(reference);
     if (image !== undefined) return image;
-    this.#access.retryAfter(1000);
+    this.#missedAt.set(container.name, performance.now());
+    this.#access.retryAfter(imageRetryMs);
     if (container.imagePullPolicy === "Never") {
       const message = `Container image "${reference}" is not present with pull policy of Never`;
       return fail("ErrImageNeverPull", message, "ErrImageNeverPull");
@@ -192,12 +224,16 @@ export class ContainerSet {
       `build it or load it there under this name, and the pod starts by itself`;
     const reason = record.waiting?.reason;
     if (reason === "ErrImagePull" || reason === "ImagePullBackOff") {
-      return fail("ImagePullBackOff", `Back-off pulling image "${reference}": ErrImagePull: ${message}`, "BackOff");
+      return fail(
+        "ImagePullBackOff",
+        `Back-off pulling image "${reference}": ErrImagePull: ${message}`,
+        "BackOff",
+      );
     }
     return fail("ErrImagePull", message, "Failed");
   }
 
-  async #start(container: PodContainer, record: ContainerRecord, image: Image): Promise<void> {
+  async #start(container: PodContainer, record: ContainerRecord, image: Image, kind: Kind): Promise<void> {
     const pod = this.#withAddress();
     const last = latestRun(record);
     const attempt = last === undefined ? 0 : last.attempt + 1;
@@ -264,7 +300,8 @@ export class ContainerSet {
         this.#access.retryAfter(5000);
       } else if (error instanceof ContainerStartError) {
         fail(error.reason, message);
-        this.#recordFailedStart(container, record, image, attempt, message);
+        const run = this.#recordFailedStart(container, record, image, attempt, message);
+        if (!this.#restarts(container, run, kind)) record.waiting = undefined;
       } else throw error;
     }
   }
@@ -276,9 +313,9 @@ export class ContainerSet {
     image: Image,
     attempt: number,
     message: string,
-  ): void {
+  ): ContainerRun {
     const time = timestamp(this.#context.now());
-    record.runs.push({
+    const run: ContainerRun = {
       id: "",
       attempt,
       state: "exited",
@@ -292,9 +329,11 @@ export class ContainerSet {
       started: false,
       ready: false,
       remembered: false,
-    });
+    };
+    record.runs.push(run);
     this.#prune(container, record);
     this.#access.kick();
+    return run;
   }
 
   /** False when the container has not survived it. */
@@ -368,7 +407,12 @@ export class ContainerSet {
     }
   }
 
-  async #stop(container: PodContainer, run: ContainerRun, graceSeconds: number, message: string): Promise<void> {
+  async #stop(
+    container: PodContainer,
+    run: ContainerRun,
+    graceSeconds: number,
+    message: string,
+  ): Promise<void> {
     const exit = this.#exits.get(run.id)?.promise;
     if (this.#stopping.has(run.id)) {
       await exit;
@@ -510,7 +554,8 @@ export class ContainerSet {
 
   #fieldPath({ name }: PodContainer): string {
     const { spec } = this.#access.pod();
-    const is = (list: PodContainer[] | undefined) => list?.some((container) => container.name === name) === true;
+    const is = (list: PodContainer[] | undefined) =>
+      list?.some((container) => container.name === name) === true;
     const list = is(spec.initContainers)
       ? "initContainers"
       : is(spec.ephemeralContainers)

@@ -3,7 +3,12 @@ import { randomBytes } from "node:crypto";
 import { chmod, mkdir, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import type { Image, ResolveUser } from "../images/image.ts";
-import { buildCommand, buildEnvironment, ContainerConfigError, type EnvironmentSource } from "./environment.ts";
+import {
+  buildCommand,
+  buildEnvironment,
+  ContainerConfigError,
+  type EnvironmentSource,
+} from "./environment.ts";
 import { expandStrictly } from "./expand.ts";
 import type { Pod, PodContainer, VolumeMount } from "./pod.ts";
 import { parseQuantity } from "./quantity.ts";

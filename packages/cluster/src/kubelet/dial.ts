@@ -91,7 +91,10 @@ function get(socket: Duplex, host: string, port: number, action: HttpGetAction):
     const chunks: Buffer[] = [];
     let size = 0;
     const done = () =>
-      resolve({ status: response.statusCode ?? 0, body: Buffer.concat(chunks).toString("utf8").slice(0, 10_240) });
+      resolve({
+        status: response.statusCode ?? 0,
+        body: Buffer.concat(chunks).toString("utf8").slice(0, 10_240),
+      });
     response.on("data", (chunk: Buffer) => {
       chunks.push(chunk);
       size += chunk.length;

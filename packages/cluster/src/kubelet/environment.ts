@@ -141,7 +141,9 @@ export function buildCommand(
     list !== undefined && list.length > 0 ? list.map((text) => expand(text, env)) : undefined;
   const command = given(container.command);
   const args = given(container.args);
-  const argv = command ? [...command, ...(args ?? [])] : [...(image.Entrypoint ?? []), ...(args ?? image.Cmd ?? [])];
+  const argv = command
+    ? [...command, ...(args ?? [])]
+    : [...(image.Entrypoint ?? []), ...(args ?? image.Cmd ?? [])];
   if (argv.length === 0) {
     throw new ContainerConfigError(
       `no command specified: the image ${container.image} names none, and neither does the container`,

@@ -12,7 +12,10 @@ export async function checkHealth(
   const { promise, resolve } = Promise.withResolvers<string | undefined>();
   const session = connect(`http://${authority}`, { createConnection: () => connection });
   session.on("error", (error: Error) => resolve(error.message));
-  const timer = setTimeout(() => resolve(`timeout: health rpc did not complete within ${timeoutMs} ms`), timeoutMs);
+  const timer = setTimeout(
+    () => resolve(`timeout: health rpc did not complete within ${timeoutMs} ms`),
+    timeoutMs,
+  );
   const stream = session.request({
     ":method": "POST",
     ":path": "/grpc.health.v1.Health/Check",

@@ -66,7 +66,9 @@ export async function startKubelet(options: KubeletOptions): Promise<Kubelet> {
   };
 
   const left = await inventory(runtime);
-  const unsubscribe = runtime.onExit((container) => workers.get(container.sandboxId)?.containers.onExit(container));
+  const unsubscribe = runtime.onExit((container) =>
+    workers.get(container.sandboxId)?.containers.onExit(container),
+  );
 
   const onChange = (pod: Pod, deleted: boolean) => {
     const uid = pod.metadata.uid ?? "";

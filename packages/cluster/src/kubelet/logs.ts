@@ -13,7 +13,11 @@ export interface ReadLogOptions {
   timestamps?: boolean;
   limitBytes?: number;
   /** Keep reading while this says that the container runs. */
-  follow?: { isRunning(): boolean; /** Resolves at the container's exit. */ exited: Promise<unknown>; signal?: AbortSignal };
+  follow?: {
+    isRunning(): boolean;
+    /** Resolves at the container's exit. */ exited: Promise<unknown>;
+    signal?: AbortSignal;
+  };
 }
 
 const chunkBytes = 64 * 1024;
@@ -50,7 +54,10 @@ async function* linesFrom(file: FileHandle, path: string, options: ReadLogOption
       const { bytesRead } = await file.read(buffer, 0, chunkBytes, position);
       if (bytesRead === 0) break;
       position += bytesRead;
-      rest = rest.length === 0 ? buffer.subarray(0, bytesRead) : Buffer.concat([rest, buffer.subarray(0, bytesRead)]);
+      rest =
+        rest.length === 0
+          ? buffer.subarray(0, bytesRead)
+          : Buffer.concat([rest, buffer.subarray(0, bytesRead)]);
       let end: number;
       while ((end = rest.indexOf(newline)) >= 0) {
         yield rest.subarray(0, end);

@@ -112,7 +112,11 @@ const conditionTypes = [
 ] as const;
 
 function nodeConditions(node: KubeObject | undefined, time: string): object[] {
-  const old = (node?.status?.conditions ?? []) as { type: string; status: string; lastTransitionTime: string }[];
+  const old = (node?.status?.conditions ?? []) as {
+    type: string;
+    status: string;
+    lastTransitionTime: string;
+  }[];
   return conditionTypes.map(([type, status, reason, message]) => {
     const before = old.find((condition) => condition.type === type);
     const lastTransitionTime = before?.status === status ? before.lastTransitionTime : time;

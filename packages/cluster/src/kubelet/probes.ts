@@ -136,6 +136,7 @@ export function resolvePort(port: number | string, container: PodContainer): num
   const number = Number(port);
   if (Number.isInteger(number) && number > 0) return number;
   const named = container.ports?.find(({ name }) => name === port);
-  if (named === undefined) throw new Error(`couldn't find port: ${String(port)} of container ${container.name}`);
+  if (named === undefined)
+    throw new Error(`couldn't find port: ${String(port)} of container ${container.name}`);
   return named.containerPort;
 }

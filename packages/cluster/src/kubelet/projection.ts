@@ -80,7 +80,10 @@ async function fetchToken(
   }
 }
 
-function downwardValue(item: DownwardItem, { pod, machine }: { pod: Pod; machine: VolumeContext["machine"] }): string {
+function downwardValue(
+  item: DownwardItem,
+  { pod, machine }: { pod: Pod; machine: VolumeContext["machine"] },
+): string {
   if (item.fieldRef) return fieldValue(pod, item.fieldRef);
   if (item.resourceFieldRef) return resourceValue(pod, undefined, item.resourceFieldRef, machine);
   return "";

@@ -22,12 +22,7 @@ export class References {
   readonly #byPod = new Map<string, Set<string>>();
 
   /** `onChange` is told the uid of every pod that refers to an object that has come, changed or gone. */
-  constructor(
-    client: KubeClient,
-    logger: Logger,
-    signal: AbortSignal,
-    onChange: (podUid: string) => void,
-  ) {
+  constructor(client: KubeClient, logger: Logger, signal: AbortSignal, onChange: (podUid: string) => void) {
     this.#signal = signal;
     this.#client = client;
     this.#logger = logger;
@@ -45,7 +40,9 @@ export class References {
   /** Watches what the pod refers to. */
   track(pod: Pod): void {
     const uid = pod.metadata.uid ?? "";
-    const wanted = new Set(referencesOf(pod).map(([kind, name]) => `${kind}/${pod.metadata.namespace}/${name}`));
+    const wanted = new Set(
+      referencesOf(pod).map(([kind, name]) => `${kind}/${pod.metadata.namespace}/${name}`),
+    );
     const had = this.#byPod.get(uid) ?? new Set();
     for (const key of wanted) if (!had.has(key)) this.#use(key, uid);
     for (const key of had) if (!wanted.has(key)) this.#release(key, uid);

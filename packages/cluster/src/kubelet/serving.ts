@@ -50,7 +50,10 @@ export function serveStreams(
     async portForward(pod, port) {
       const worker = find(pod);
       if (worker.address === undefined) {
-        throw apiError("BadRequest", `unable to forward port because pod is not running. Current status=Pending`);
+        throw apiError(
+          "BadRequest",
+          `unable to forward port because pod is not running. Current status=Pending`,
+        );
       }
       try {
         return await context.runtime.dial(worker.address, port);

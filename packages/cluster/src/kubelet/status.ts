@@ -2,7 +2,16 @@
  * The status of a pod as a pure function of its spec and its containers' runs, following
  * https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/ and the kubelet's own wording of reasons and messages.
  */
-import { isFinished, isSidecar, type Condition, type ContainerState, type ContainerStatus, type Pod, type PodContainer, type PodStatus } from "./pod.ts";
+import {
+  isFinished,
+  isSidecar,
+  type Condition,
+  type ContainerState,
+  type ContainerStatus,
+  type Pod,
+  type PodContainer,
+  type PodStatus,
+} from "./pod.ts";
 import { latestRun, type ContainerRecord, type ContainerRun } from "./record.ts";
 
 export interface StatusInput {
@@ -36,7 +45,14 @@ export function computeStatus(input: StatusInput): PodStatus {
   const kept = isFinished(pod);
   const phase = kept ? old.phase : failed ? "Failed" : computePhase(pod, records, input.ended);
   const verdict = kept ? { reason: old.reason, message: old.message } : failed;
-  const conditions = computeConditions(pod, phase, initialized, containerStatuses, initContainerStatuses, address);
+  const conditions = computeConditions(
+    pod,
+    phase,
+    initialized,
+    containerStatuses,
+    initContainerStatuses,
+    address,
+  );
   const podIP = address ?? old.podIP;
   return {
     ...(pod.metadata.generation === undefined ? {} : { observedGeneration: pod.metadata.generation }),
@@ -224,8 +240,7 @@ function keepTransitions(
   const timed = conditions.map((condition) => {
     const same = ({ type }: Condition) => type === condition.type;
     const before = previous.find(same) ?? old.find(same);
-    const lastTransitionTime =
-      before?.status === condition.status ? (before.lastTransitionTime ?? now) : now;
+    const lastTransitionTime = before?.status === condition.status ? (before.lastTransitionTime ?? now) : now;
     return { ...condition, lastProbeTime: null, lastTransitionTime };
   });
   return [...timed, scheduled, ...old.filter(({ type }) => !own.has(type))];
@@ -237,7 +252,8 @@ export function qosClass({ spec }: Pod): "Guaranteed" | "Burstable" | "BestEffor
   const kinds = ["cpu", "memory"];
   const given = (values: Record<string, string> | undefined) =>
     kinds.some((kind) => values?.[kind] !== undefined && values[kind] !== "0");
-  if (!all.some(({ resources }) => given(resources?.limits) || given(resources?.requests))) return "BestEffort";
+  if (!all.some(({ resources }) => given(resources?.limits) || given(resources?.requests)))
+    return "BestEffort";
   const guaranteed = all.every(({ resources }) =>
     kinds.every((kind) => {
       const limit = resources?.limits?.[kind];

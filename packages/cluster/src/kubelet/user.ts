@@ -36,6 +36,10 @@ export async function containerUser(
     }
   }
   const { fsGroup, supplementalGroups = [] } = podContext;
-  const groups = [...resolved.additionalGids, ...supplementalGroups, ...(fsGroup === undefined ? [] : [fsGroup])];
+  const groups = [
+    ...resolved.additionalGids,
+    ...supplementalGroups,
+    ...(fsGroup === undefined ? [] : [fsGroup]),
+  ];
   return { ...resolved, gid: runAsGroup ?? resolved.gid, additionalGids: [...new Set(groups)] };
 }

@@ -89,7 +89,9 @@ async function setUpClaim(volume: Volume, context: VolumeContext): Promise<Volum
   const local = persistent?.spec?.local as { path: string } | undefined;
   const source = hostPath ?? local;
   if (source === undefined) {
-    throw new Error(`persistentvolume "${bound}" is neither hostPath nor local; this cluster has no other volumes`);
+    throw new Error(
+      `persistentvolume "${bound}" is neither hostPath nor local; this cluster has no other volumes`,
+    );
   }
   const result = await setUpHostPath({ type: hostPath ? "DirectoryOrCreate" : "", ...source }, readOnly);
   const fsGroup = pod.spec.securityContext?.fsGroup;

@@ -56,7 +56,11 @@ export class PodWorker {
     this.#onGone = onGone;
     this.#address = adopted.sandbox?.address;
     this.#tokens = new PodTokens(context.client, context.now);
-    this.#status = new StatusWriter(context, () => this.#pod, () => this.#computeStatus());
+    this.#status = new StatusWriter(
+      context,
+      () => this.#pod,
+      () => this.#computeStatus(),
+    );
     this.containers = new ContainerSet(context, this.#podDir, {
       pod: () => this.#pod,
       address: () => this.#address,
@@ -173,7 +177,7 @@ export class PodWorker {
   }
 
   async #mountVolumes(): Promise<boolean> {
-    if (!this.#volumesStale) return true;
+    if (!this.#volumesStale) return this.#volumes !== undefined;
     this.#volumesStale = false;
     const { client, machine, references, recorder } = this.#context;
     const pod = this.#pod;
@@ -218,7 +222,10 @@ export class PodWorker {
     const pod = this.#pod;
     const withoutSidecars: Pod = {
       ...pod,
-      spec: { ...pod.spec, initContainers: pod.spec.initContainers?.filter((container) => !isSidecar(container)) },
+      spec: {
+        ...pod.spec,
+        initContainers: pod.spec.initContainers?.filter((container) => !isSidecar(container)),
+      },
     };
     const phase = computePhase(withoutSidecars, records);
     return phase === "Succeeded" || phase === "Failed";
@@ -253,7 +260,9 @@ export class PodWorker {
     if (this.#ended && this.#cleaned) return this.#deleteObject();
     const { deletionGracePeriodSeconds } = this.#pod.metadata;
     this.#ending.abort();
-    await this.containers.stopAll(deletionGracePeriodSeconds ?? this.#pod.spec.terminationGracePeriodSeconds ?? 30);
+    await this.containers.stopAll(
+      deletionGracePeriodSeconds ?? this.#pod.spec.terminationGracePeriodSeconds ?? 30,
+    );
     this.#ended = true;
     await Promise.all([this.#status.flush(), this.#context.runtime.removePodSandbox(this.uid)]);
     this.#cleaned = true;
@@ -264,7 +273,10 @@ export class PodWorker {
     const { name, namespace, uid } = this.#pod.metadata;
     await this.#status.flush();
     try {
-      await this.#context.client.delete(pods, name, namespace, { gracePeriodSeconds: 0, preconditions: { uid } });
+      await this.#context.client.delete(pods, name, namespace, {
+        gracePeriodSeconds: 0,
+        preconditions: { uid },
+      });
     } catch (error) {
       if (!isApiError(error, "NotFound", "Conflict")) throw error;
     }

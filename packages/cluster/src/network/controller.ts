@@ -76,7 +76,11 @@ export async function startNetwork(options: NetworkOptions): Promise<Network> {
       port?.name ? candidate.name === port.name : candidate.port === port?.number,
     );
     if (found === undefined) return undefined;
-    return endpointsOf(watched.slices.byIndex("service", `${route.namespace}/${name}`), found.name, found.protocol);
+    return endpointsOf(
+      watched.slices.byIndex("service", `${route.namespace}/${name}`),
+      found.name,
+      found.protocol,
+    );
   };
   const dial = runtime.dial.bind(runtime);
   const listener = new IngressListener({
@@ -128,7 +132,8 @@ export async function startNetwork(options: NetworkOptions): Promise<Network> {
     const own = watched.ingresses.list().filter((ingress) => isOurs(ingress, watched.classes.list()));
     routes = routesOf(own);
     certificates.track(own);
-    for (const ingress of own) await publish(client, ingresses, ingress, { ip: "127.0.0.1", hostname: "localhost" });
+    for (const ingress of own)
+      await publish(client, ingresses, ingress, { ip: "127.0.0.1", hostname: "localhost" });
   };
 
   const coalesced = (work: () => Promise<void>) => coalesce(work, logger, signal);
@@ -217,7 +222,12 @@ async function createClass(client: KubeClient): Promise<void> {
 }
 
 /** Says in the status where the object is reached. */
-async function publish(client: KubeClient, resource: Resource, object: KubeObject, address: object): Promise<void> {
+async function publish(
+  client: KubeClient,
+  resource: Resource,
+  object: KubeObject,
+  address: object,
+): Promise<void> {
   const wanted = [address];
   if (JSON.stringify(object.status?.loadBalancer?.ingress ?? []) === JSON.stringify(wanted)) return;
   const { name, namespace } = object.metadata;
@@ -246,7 +256,8 @@ class Certificates {
   track(all: Ingress[]): void {
     const wanted = new Set<string>();
     for (const { metadata, spec } of all) {
-      for (const { secretName } of spec.tls ?? []) if (secretName) wanted.add(`${metadata.namespace}/${secretName}`);
+      for (const { secretName } of spec.tls ?? [])
+        if (secretName) wanted.add(`${metadata.namespace}/${secretName}`);
     }
     for (const [key, informer] of this.#informers) {
       if (wanted.has(key)) continue;

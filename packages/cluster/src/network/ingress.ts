@@ -1,5 +1,13 @@
 /** The Ingress listener: an HTTP reverse proxy on the host's loopback whose connections to pods the runtime dials. */
-import { Agent, createServer, request as httpRequest, type IncomingMessage, type RequestListener, type Server, type ServerResponse } from "node:http";
+import {
+  Agent,
+  createServer,
+  request as httpRequest,
+  type IncomingMessage,
+  type RequestListener,
+  type Server,
+  type ServerResponse,
+} from "node:http";
 import { createServer as createTlsServer } from "node:https";
 import type { AddressInfo, Server as NetServer } from "node:net";
 import type { Duplex } from "node:stream";
@@ -46,7 +54,8 @@ export class IngressListener {
       const { host, port } = target as { host?: string | null; port?: number | string | null };
       options.dial(host ?? "", Number(port)).then(
         (connection) => callback?.(null, withSocketMethods(connection)),
-        (error: unknown) => callback?.(error instanceof Error ? error : new Error(String(error)), undefined as never),
+        (error: unknown) =>
+          callback?.(error instanceof Error ? error : new Error(String(error)), undefined as never),
       );
       return undefined;
     };
@@ -121,7 +130,9 @@ export class IngressListener {
     const target = this.#target(request);
     socket.on("error", () => socket.destroy());
     if ("status" in target) {
-      socket.end(`HTTP/1.1 ${target.status} Unavailable\r\ncontent-type: text/plain\r\nconnection: close\r\n\r\n${target.text}\n`);
+      socket.end(
+        `HTTP/1.1 ${target.status} Unavailable\r\ncontent-type: text/plain\r\nconnection: close\r\n\r\n${target.text}\n`,
+      );
       return;
     }
     const { endpoint } = target;

@@ -3,7 +3,13 @@
  * https://github.com/kubernetes/dns/blob/master/docs/specification.md.
  */
 import { keyOf, type KubeObject } from "@kws/kube/object";
-import { addresses, type DnsRecord, type NetworkState, type ServiceEntry, type ServicePort } from "./state.ts";
+import {
+  addresses,
+  type DnsRecord,
+  type NetworkState,
+  type ServiceEntry,
+  type ServicePort,
+} from "./state.ts";
 
 export interface Service extends KubeObject {
   spec: {
@@ -14,7 +20,13 @@ export interface Service extends KubeObject {
     publishNotReadyAddresses?: boolean;
     sessionAffinity?: string;
     sessionAffinityConfig?: { clientIP?: { timeoutSeconds?: number } };
-    ports?: { name?: string; port: number; protocol?: string; targetPort?: number | string; nodePort?: number }[];
+    ports?: {
+      name?: string;
+      port: number;
+      protocol?: string;
+      targetPort?: number | string;
+      nodePort?: number;
+    }[];
   };
 }
 
@@ -95,7 +107,9 @@ function recordsOf(service: Service, slices: EndpointSlice[]): DnsRecord[] {
   const name = `${own}.${namespace}.svc.${domain}`;
   const { type, externalName, clusterIP, ports = [] } = service.spec;
   if (type === "ExternalName") {
-    return externalName ? [{ type: "CNAME", name, target: externalName.replace(/\.$/, "").toLowerCase() }] : [];
+    return externalName
+      ? [{ type: "CNAME", name, target: externalName.replace(/\.$/, "").toLowerCase() }]
+      : [];
   }
   if (clusterIP === "None") return headlessRecords(service, name, slices);
   if (!clusterIP) return [];

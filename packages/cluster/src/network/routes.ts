@@ -39,7 +39,13 @@ export function routesOf(ingresses: Ingress[]): Route[] {
     const base = { namespace: ingress.metadata.namespace ?? "", ingress: keyOf(ingress) };
     for (const { host = "", http } of ingress.spec.rules ?? []) {
       for (const { path = "/", pathType, backend } of http?.paths ?? []) {
-        routes.push({ ...base, host: host.toLowerCase(), path: path || "/", exact: pathType === "Exact", backend });
+        routes.push({
+          ...base,
+          host: host.toLowerCase(),
+          path: path || "/",
+          exact: pathType === "Exact",
+          backend,
+        });
       }
     }
   }
@@ -73,7 +79,9 @@ export function findRoute(routes: Route[], hostHeader: string, path: string): Ro
   if (first === undefined) return undefined;
   return (
     matching.find((route) => route.host === first.host && matchesPath(route, path)) ??
-    matching.find((route) => route.host === "" && route.path === "/" && !route.exact && matchesPath(route, path))
+    matching.find(
+      (route) => route.host === "" && route.path === "/" && !route.exact && matchesPath(route, path),
+    )
   );
 }
 
