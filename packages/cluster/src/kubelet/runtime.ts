@@ -23,6 +23,8 @@ export interface Runtime {
   onExit(listener: (container: Container) => void): () => void;
 
   exec(containerId: string, spec: ExecSpec): Promise<ExecSession>;
+  /** The container's own streams; its `exit` is the container's. Where a runtime has none, the kubelet follows the log. */
+  attach?(containerId: string, options: { stdin: boolean; tty: boolean }): Promise<ExecSession>;
   /** A TCP connection from inside the cluster's network, such as to a pod's or a Service's address. */
   dial(host: string, port: number): Promise<Duplex>;
 }
@@ -33,6 +35,8 @@ export interface PodSandboxSpec {
   name: string;
   namespace: string;
   hostname: string;
+  /** `hostname.subdomain.namespace.svc.cluster.local`, to stand before the hostname in /etc/hosts. */
+  fqdn?: string;
   /** Lines of the pod's /etc/resolv.conf. */
   dns: { nameservers: string[]; searches: string[]; options: string[] };
   /** Further lines of the pod's /etc/hosts. */
@@ -111,8 +115,8 @@ export class ContainerStartError extends Error {
   /** As a container status shows it: `RunContainerError`, `CreateContainerError`, `StartError`. */
   readonly reason: string;
 
-  constructor(reason: string, message: string) {
-    super(message);
+  constructor(reason: string, message: string, options?: ErrorOptions) {
+    super(message, options);
     this.reason = reason;
   }
 }

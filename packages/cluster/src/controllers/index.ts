@@ -1,0 +1,39 @@
+/** Starts every controller of the cluster over one shared set of informers. */
+import type { Logger } from "@kws/base/logger";
+import type { KubeClient } from "@kws/kube/client";
+import { runController } from "@kws/kube/controller";
+import { SharedInformers } from "@kws/kube/informer";
+import { createContext, type Controller, type ControllerContext } from "./context.ts";
+import { deploymentController } from "./deployment.ts";
+import { replicaSetController, replicationControllerController } from "./replicaset.ts";
+
+export interface ControllersOptions {
+  client: KubeClient;
+  logger: Logger;
+  /** Milliseconds since the epoch. */
+  now: () => number;
+  signal: AbortSignal;
+  /** PEM of the authority that signs the API server's certificate, published in every namespace. */
+  rootCa: string;
+  /** Where volumes of the default StorageClass are made, one folder each. */
+  volumesDir: string;
+  /** Shared with other parts of the process; own ones unless given. */
+  informers?: SharedInformers;
+}
+
+const controllers: ((ctx: ControllerContext) => Controller)[] = [
+  deploymentController,
+  replicaSetController,
+  replicationControllerController,
+];
+
+/** Resolves when all controllers run, which is once their informers have synced. They end with the signal. */
+export async function startControllers(options: ControllersOptions): Promise<void> {
+  const { client, logger, signal } = options;
+  const informers = options.informers ?? new SharedInformers(client, { logger, signal });
+  const ctx = createContext({ ...options, informers });
+  for (const controller of controllers.map((make) => make(ctx))) {
+    void runController({ ...controller, logger, signal });
+  }
+  await informers.synced();
+}

@@ -1,0 +1,27 @@
+/** What all parts of one kubelet share. */
+import type { Logger } from "@kws/base/logger";
+import type { KubeClient } from "@kws/kube/client";
+import type { EventRecorder } from "@kws/kube/events";
+import type { ImageStore, ResolveUser } from "../images/image.ts";
+import type { Backoff } from "./backoff.ts";
+import type { Allocatable } from "./downward.ts";
+import type { References } from "./references.ts";
+import type { Runtime } from "./runtime.ts";
+
+export interface KubeletContext {
+  client: KubeClient;
+  runtime: Runtime;
+  images: ImageStore;
+  resolveUser: ResolveUser;
+  references: References;
+  recorder: EventRecorder;
+  crashes: Backoff;
+  machine: Allocatable;
+  node: { name: string; address: string };
+  dataDir: string;
+  /** Where pods reach the API server, for `KUBERNETES_SERVICE_HOST` and `_PORT` before the Service exists. */
+  apiServer: { host: string; port: number };
+  logger: Logger;
+  /** Milliseconds since the epoch. */
+  now: () => number;
+}

@@ -1,0 +1,178 @@
+import { once } from "node:events";
+import { createServer, request, type IncomingMessage, type Server } from "node:http";
+import { connect, createServer as createNetServer, type AddressInfo } from "node:net";
+import { silent } from "@kws/base/logger";
+import { KubeClient } from "@kws/kube/client";
+import { createMemoryApi } from "@kws/kube/memory-api";
+import type { KubeObject } from "@kws/kube/object";
+import { endpointSlices, ingressClasses, ingresses, services } from "@kws/kube/resources";
+import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { startNetwork, type Network } from "./controller.ts";
+import type { NetworkState } from "./state.ts";
+
+let client: KubeClient;
+let network: Network;
+let backend: Server;
+let applied: NetworkState[];
+let stop: AbortController;
+
+beforeEach(async () => {
+  stop = new AbortController();
+  client = new KubeClient(createMemoryApi());
+  applied = [];
+  backend = createServer((incoming, response) => {
+    response.setHeader("x-seen", JSON.stringify(incoming.headers));
+    incoming.pipe(response);
+  });
+  backend.on("upgrade", (_, socket) => {
+    socket.write("HTTP/1.1 101 Switching Protocols\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\r\n");
+    socket.pipe(socket);
+  });
+  backend.listen(0, "127.0.0.1");
+  await once(backend, "listening");
+  network = await startNetwork({
+    client,
+    dataplane: { apply: async (state) => void applied.push(state) },
+    runtime: {
+      // Pods' addresses stand for the one backend on the host.
+      async dial() {
+        const socket = connect((backend.address() as AddressInfo).port, "127.0.0.1");
+        await once(socket, "connect");
+        return socket;
+      },
+    },
+    ingress: { port: 0, tlsPort: 0 },
+    logger: silent,
+    now: Date.now,
+    signal: stop.signal,
+  });
+});
+
+afterEach(async () => {
+  await network.close();
+  stop.abort();
+  backend.closeAllConnections();
+  backend.close();
+});
+
+async function createService(name: string, spec: object, addresses: string[]): Promise<void> {
+  const metadata = { name, namespace: "default" };
+  await client.create(services, { apiVersion: "v1", kind: "Service", metadata, spec });
+  await client.create(endpointSlices, {
+    apiVersion: "discovery.k8s.io/v1",
+    kind: "EndpointSlice",
+    metadata: { ...metadata, labels: { "kubernetes.io/service-name": name } },
+    addressType: "IPv4",
+    ports: [{ name: "", port: 3000, protocol: "TCP" }],
+    endpoints: addresses.map((address) => ({ addresses: [address], conditions: { ready: true } })),
+  });
+}
+
+async function createIngress(name: string, service: string): Promise<void> {
+  const backend = { service: { name: service, port: { number: 80 } } };
+  await client.create(ingresses, {
+    apiVersion: "networking.k8s.io/v1",
+    kind: "Ingress",
+    metadata: { name, namespace: "default" },
+    spec: {
+      rules: [{ host: `${name}.localhost`, http: { paths: [{ path: "/", pathType: "Prefix", backend }] } }],
+    },
+  });
+}
+
+async function fetchFrom(
+  host: string,
+  body = "",
+): Promise<{ status: number | undefined; text: string; headers: IncomingMessage["headers"] }> {
+  const outgoing = request({
+    port: network.ingress.port,
+    host: "127.0.0.1",
+    method: "POST",
+    headers: { host },
+  });
+  outgoing.end(body);
+  const [incoming] = (await once(outgoing, "response")) as [IncomingMessage];
+  let text = "";
+  for await (const chunk of incoming) text += String(chunk);
+  return { status: incoming.statusCode, text, headers: incoming.headers };
+}
+
+const web = { clusterIP: "10.96.0.5", ports: [{ port: 80, protocol: "TCP" }] };
+
+test("the data plane learns of Services and the default IngressClass stands", async () => {
+  await createService("web", web, ["10.244.0.2"]);
+  await vi.waitFor(() =>
+    expect(applied.at(-1)?.services[0]?.ports[0]?.endpoints).toEqual([{ address: "10.244.0.2", port: 3000 }]),
+  );
+  const found = await client.get(ingressClasses, "kws");
+  expect(found.metadata.annotations?.["ingressclass.kubernetes.io/is-default-class"]).toBe("true");
+});
+
+test("a request reaches the Service of its host, and says where it came from", async () => {
+  await createService("web", web, ["10.244.0.2"]);
+  await createIngress("web", "web");
+  const answer = await vi.waitFor(async () => {
+    const answer = await fetchFrom("web.localhost:8080", "ping");
+    expect(answer.status).toBe(200);
+    return answer;
+  });
+  expect(answer.text).toBe("ping");
+  expect(JSON.parse(String(answer.headers["x-seen"]))).toMatchObject({
+    host: "web.localhost:8080",
+    "x-forwarded-for": "127.0.0.1",
+    "x-forwarded-host": "web.localhost:8080",
+    "x-forwarded-proto": "http",
+    "x-forwarded-port": "8080",
+  });
+  await vi.waitFor(async () => {
+    const ingress: KubeObject = await client.get(ingresses, "web", "default");
+    expect(ingress["status"].loadBalancer.ingress).toEqual([{ ip: "127.0.0.1", hostname: "localhost" }]);
+  });
+});
+
+test("answers without a backend say what is missing", async () => {
+  await createService("empty", web, []);
+  await createIngress("empty", "empty");
+  await createIngress("absent", "absent");
+  await vi.waitFor(async () => {
+    expect(await fetchFrom("empty.localhost")).toMatchObject({
+      status: 503,
+      text: "Service default/empty port 80 has no ready endpoints\n",
+    });
+    expect((await fetchFrom("absent.localhost")).text).toContain(
+      "Service default/absent port 80 does not exist",
+    );
+  });
+  expect(await fetchFrom("other.localhost")).toMatchObject({ status: 404 });
+});
+
+test("an upgraded connection carries bytes both ways", async () => {
+  await createService("web", web, ["10.244.0.2"]);
+  await createIngress("web", "web");
+  await vi.waitFor(async () => expect((await fetchFrom("web.localhost")).status).toBe(200));
+  const headers = { host: "web.localhost", connection: "Upgrade", upgrade: "websocket" };
+  const outgoing = request({ port: network.ingress.port, host: "127.0.0.1", headers });
+  outgoing.end();
+  const [, socket] = (await once(outgoing, "upgrade")) as [IncomingMessage, import("node:net").Socket];
+  socket.write("echo");
+  const [data] = (await once(socket, "data")) as [Buffer];
+  expect(data.toString()).toBe("echo");
+  socket.destroy();
+});
+
+test("a NodePort listens on loopback, and a LoadBalancer says so", async () => {
+  const probe = createNetServer().listen(0, "127.0.0.1");
+  await once(probe, "listening");
+  const { port } = probe.address() as AddressInfo;
+  probe.close();
+  await once(probe, "close");
+  await createService("lb", { ...web, type: "LoadBalancer", ports: [{ port, protocol: "TCP" }] }, [
+    "10.244.0.2",
+  ]);
+  await vi.waitFor(async () => {
+    const answer = await fetch(`http://127.0.0.1:${port}/`, { method: "POST", body: "hi" });
+    expect(await answer.text()).toBe("hi");
+  });
+  const service = await client.get(services, "lb", "default");
+  expect(service["status"].loadBalancer.ingress).toEqual([{ ip: "127.0.0.1" }]);
+});

@@ -1,0 +1,301 @@
+/**
+ * Watches Services, EndpointSlices, Pods and Ingresses, and keeps the data plane, the Ingress listener and the host's ports
+ * in step with them.
+ */
+import { createSecureContext, type SecureContext } from "node:tls";
+import { X509Certificate } from "node:crypto";
+import { messageOf } from "@kws/base/errors";
+import type { Logger } from "@kws/base/logger";
+import type { KubeClient, Resource } from "@kws/kube/client";
+import { createEventRecorder } from "@kws/kube/events";
+import { Informer } from "@kws/kube/informer";
+import { keyOf, type KubeObject } from "@kws/kube/object";
+import { endpointSlices, ingressClasses, ingresses, pods, secrets, services } from "@kws/kube/resources";
+import { isApiError } from "@kws/kube/status";
+import type { Runtime } from "../kubelet/runtime.ts";
+import { HostPorts, type HostPort } from "./hostports.ts";
+import { IngressListener } from "./ingress.ts";
+import { endpointsOf, networkState, type Endpoint, type EndpointSlice, type Service } from "./records.ts";
+import { routesOf, type Ingress, type Route } from "./routes.ts";
+import type { NetworkDataplane } from "./state.ts";
+
+export interface NetworkOptions {
+  client: KubeClient;
+  dataplane: NetworkDataplane;
+  runtime: Pick<Runtime, "dial">;
+  /** The first port to try, and for TLS `tlsPort` (8443 unless given). */
+  ingress: { port: number; tlsPort?: number };
+  logger: Logger;
+  /** Milliseconds since the epoch. */
+  now: () => number;
+  signal: AbortSignal;
+}
+
+export interface Network {
+  ingress: {
+    port: number;
+    /** The port that was asked for is taken by another program. */
+    moved: boolean;
+    tlsPort: number;
+  };
+  close(): Promise<void>;
+}
+
+const className = "kws";
+const classController = "kws.dev/ingress";
+const defaultClass = "ingressclass.kubernetes.io/is-default-class";
+/** Changes within this many milliseconds are applied together. */
+const coalesceMs = 4;
+
+/** Resolves when the Ingress ports listen and the data plane knows the first picture. */
+export async function startNetwork(options: NetworkOptions): Promise<Network> {
+  const { client, dataplane, runtime, logger, now } = options;
+  const stop = new AbortController();
+  const signal = AbortSignal.any([options.signal, stop.signal]);
+  const recorder = createEventRecorder({ client, component: "kws-network", now, logger });
+  const watchAll = <T extends KubeObject>(resource: Resource) =>
+    new Informer<T>(client, resource, { logger, signal });
+  const watched = {
+    services: watchAll<Service>(services),
+    slices: watchAll<EndpointSlice>(endpointSlices),
+    pods: watchAll(pods),
+    ingresses: watchAll<Ingress>(ingresses),
+    classes: watchAll(ingressClasses),
+  };
+  watched.slices.addIndex("service", (slice) => {
+    const name = slice.metadata.labels?.["kubernetes.io/service-name"];
+    return name === undefined ? [] : [`${slice.metadata.namespace}/${name}`];
+  });
+  const certificates = new Certificates(client, logger, signal);
+  let routes: Route[] = [];
+
+  const endpoints = (route: Route): Endpoint[] | undefined => {
+    const { name = "", port } = route.backend.service ?? {};
+    const service = watched.services.get(name, route.namespace);
+    const found = service?.spec.ports?.find((candidate) =>
+      port?.name ? candidate.name === port.name : candidate.port === port?.number,
+    );
+    if (found === undefined) return undefined;
+    return endpointsOf(
+      watched.slices.byIndex("service", `${route.namespace}/${name}`),
+      found.name,
+      found.protocol,
+    );
+  };
+  const dial = runtime.dial.bind(runtime);
+  const listener = new IngressListener({
+    dial,
+    routes: () => routes,
+    endpoints,
+    secureContext: (name) => certificates.find(name),
+    logger,
+  });
+  const taken = new Set<number>();
+  const owners = new Map<number, Service>();
+  const hostPorts = new HostPorts(dial, (port, message) => {
+    const service = owners.get(port);
+    if (service === undefined || taken.has(port)) return;
+    taken.add(port);
+    const text = `port ${port} is not served on 127.0.0.1: ${message}; end the program that has it or choose another port`;
+    recorder.event(service, "Warning", "PortTaken", text);
+  });
+
+  const applyNetwork = async () => {
+    const slices = new Map<string, EndpointSlice[]>();
+    const list = watched.services.list();
+    for (const service of list) {
+      const key = keyOf(service);
+      slices.set(key, watched.slices.byIndex("service", key));
+    }
+    await dataplane.apply(networkState(list, slices, watched.pods.list()));
+  };
+  const applyHostPorts = async () => {
+    owners.clear();
+    const wanted: HostPort[] = [];
+    for (const service of watched.services.list()) {
+      const { type, ports = [] } = service.spec;
+      if (type !== "NodePort" && type !== "LoadBalancer") continue;
+      for (const { name, port, nodePort, protocol = "TCP" } of ports) {
+        if (protocol !== "TCP") continue;
+        const own = () => endpointsOf(watched.slices.byIndex("service", keyOf(service)), name, protocol);
+        for (const number of type === "LoadBalancer" ? [port, nodePort] : [nodePort]) {
+          if (number === undefined || owners.has(number)) continue;
+          owners.set(number, service);
+          wanted.push({ port: number, endpoints: own });
+        }
+      }
+      if (type === "LoadBalancer") await publish(client, services, service, { ip: "127.0.0.1" });
+    }
+    hostPorts.apply(wanted);
+  };
+  const applyIngresses = async () => {
+    const own = watched.ingresses.list().filter((ingress) => isOurs(ingress, watched.classes.list()));
+    routes = routesOf(own);
+    certificates.track(own);
+    for (const ingress of own)
+      await publish(client, ingresses, ingress, { ip: "127.0.0.1", hostname: "localhost" });
+  };
+
+  const coalesced = (work: () => Promise<void>) => coalesce(work, logger, signal);
+  const network = coalesced(applyNetwork);
+  const ports = coalesced(applyHostPorts);
+  const routing = coalesced(applyIngresses);
+  on(watched.services, network, ports);
+  on(watched.slices, network);
+  watched.pods.subscribe({
+    add: network,
+    delete: network,
+    update: (pod, old) => {
+      if (pod.status?.podIP !== old.status?.podIP) network();
+    },
+  });
+  on(watched.ingresses, routing);
+  on(watched.classes, routing);
+
+  await Promise.all(Object.values(watched).map((informer) => informer.synced()));
+  if (!watched.classes.list().some(({ metadata }) => metadata.name === className)) await createClass(client);
+  const port = await listener.listen(options.ingress.port, false);
+  const tlsPort = await listener.listen(options.ingress.tlsPort ?? 8443, true);
+  await applyNetwork();
+  return {
+    ingress: { port, moved: options.ingress.port !== 0 && port !== options.ingress.port, tlsPort },
+    async close() {
+      stop.abort();
+      hostPorts.close();
+      await listener.close();
+    },
+  };
+}
+
+function on<T extends KubeObject>(informer: Informer<T>, ...work: (() => void)[]): void {
+  const all = () => {
+    for (const one of work) one();
+  };
+  informer.subscribe({ add: all, update: all, delete: all });
+}
+
+/** Calls `work` soon, once for all calls that come meanwhile, never twice at a time; a failure is retried after a second. */
+function coalesce(work: () => Promise<void>, logger: Logger, signal: AbortSignal): () => void {
+  let wanted = false;
+  let busy = false;
+  const run = async () => {
+    while (wanted && !signal.aborted) {
+      wanted = false;
+      try {
+        await work();
+      } catch (error) {
+        if (signal.aborted) return;
+        logger.warn("network not applied", { error: messageOf(error) });
+        setTimeout(request, 1000).unref();
+      }
+    }
+    busy = false;
+  };
+  const request = () => {
+    wanted = true;
+    if (busy) return;
+    busy = true;
+    setTimeout(() => void run(), coalesceMs);
+  };
+  return request;
+}
+
+function isOurs(ingress: Ingress, classes: KubeObject[]): boolean {
+  const name = ingress.spec.ingressClassName ?? ingress.metadata.annotations?.["kubernetes.io/ingress.class"];
+  const chosen = name
+    ? classes.find(({ metadata }) => metadata.name === name)
+    : classes.find(({ metadata }) => metadata.annotations?.[defaultClass] === "true");
+  return chosen?.spec?.controller === classController;
+}
+
+async function createClass(client: KubeClient): Promise<void> {
+  try {
+    await client.create(ingressClasses, {
+      apiVersion: "networking.k8s.io/v1",
+      kind: "IngressClass",
+      metadata: { name: className, annotations: { [defaultClass]: "true" } },
+      spec: { controller: classController },
+    });
+  } catch (error) {
+    if (!isApiError(error, "AlreadyExists")) throw error;
+  }
+}
+
+/** Says in the status where the object is reached. */
+async function publish(
+  client: KubeClient,
+  resource: Resource,
+  object: KubeObject,
+  address: object,
+): Promise<void> {
+  const wanted = [address];
+  if (JSON.stringify(object.status?.loadBalancer?.ingress ?? []) === JSON.stringify(wanted)) return;
+  const { name, namespace } = object.metadata;
+  const patch = { status: { loadBalancer: { ingress: wanted } } };
+  try {
+    await client.patch(resource, name, namespace, "merge", patch, { subresource: "status" });
+  } catch (error) {
+    if (!isApiError(error, "NotFound", "Conflict")) throw error;
+  }
+}
+
+/** The TLS Secrets that Ingresses name, each watched by itself, as contexts by host name. */
+class Certificates {
+  readonly #client: KubeClient;
+  readonly #logger: Logger;
+  readonly #signal: AbortSignal;
+  readonly #informers = new Map<string, Informer>();
+  readonly #contexts = new Map<string, { context: SecureContext; certificate: X509Certificate }>();
+
+  constructor(client: KubeClient, logger: Logger, signal: AbortSignal) {
+    this.#client = client;
+    this.#logger = logger;
+    this.#signal = signal;
+  }
+
+  track(all: Ingress[]): void {
+    const wanted = new Set<string>();
+    for (const { metadata, spec } of all) {
+      for (const { secretName } of spec.tls ?? [])
+        if (secretName) wanted.add(`${metadata.namespace}/${secretName}`);
+    }
+    for (const [key, informer] of this.#informers) {
+      if (wanted.has(key)) continue;
+      informer.stop();
+      this.#informers.delete(key);
+      this.#contexts.delete(key);
+    }
+    for (const key of wanted) if (!this.#informers.has(key)) this.#watch(key);
+  }
+
+  find(serverName: string): SecureContext | undefined {
+    for (const { context, certificate } of this.#contexts.values()) {
+      if (certificate.checkHost(serverName) !== undefined) return context;
+    }
+    return undefined;
+  }
+
+  #watch(key: string): void {
+    const [namespace, name] = key.split("/");
+    const informer = new Informer(this.#client, secrets, {
+      namespace,
+      fieldSelector: `metadata.name=${name}`,
+      logger: this.#logger,
+      signal: this.#signal,
+    });
+    const read = (secret: KubeObject) => {
+      try {
+        const decode = (field: string) => Buffer.from(String(secret.data?.[field] ?? ""), "base64");
+        const cert = decode("tls.crt");
+        const context = createSecureContext({ cert, key: decode("tls.key") });
+        this.#contexts.set(key, { context, certificate: new X509Certificate(cert) });
+      } catch {
+        // The error would quote the Secret; its name is enough.
+        this.#contexts.delete(key);
+        this.#logger.warn("Secret holds no usable certificate", { secret: key });
+      }
+    };
+    informer.subscribe({ add: read, update: read, delete: () => this.#contexts.delete(key) });
+    this.#informers.set(key, informer);
+  }
+}

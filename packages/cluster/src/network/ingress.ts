@@ -1,0 +1,245 @@
+/** The Ingress listener: an HTTP reverse proxy on the host's loopback whose connections to pods the runtime dials. */
+import {
+  Agent,
+  createServer,
+  request as httpRequest,
+  type IncomingMessage,
+  type RequestListener,
+  type Server,
+  type ServerResponse,
+} from "node:http";
+import { createServer as createTlsServer } from "node:https";
+import type { AddressInfo, Server as NetServer } from "node:net";
+import type { Duplex } from "node:stream";
+import type { SecureContext } from "node:tls";
+import { isErrno, messageOf } from "@kws/base/errors";
+import type { Logger } from "@kws/base/logger";
+import type { Endpoint } from "./records.ts";
+import { findRoute, type Route } from "./routes.ts";
+
+export interface IngressOptions {
+  dial(host: string, port: number): Promise<Duplex>;
+  routes(): Route[];
+  /** Where the route's traffic may go now; undefined when there is no such Service or port. */
+  endpoints(route: Route): Endpoint[] | undefined;
+  /** The certificate for a server name, of a Secret that an Ingress names. */
+  secureContext(serverName: string): SecureContext | undefined;
+  logger: Logger;
+}
+
+/** Headers that concern one connection only (RFC 9110 §7.6.1). */
+const hopByHop = new Set([
+  "connection",
+  "keep-alive",
+  "proxy-authenticate",
+  "proxy-authorization",
+  "proxy-connection",
+  "te",
+  "trailer",
+  "transfer-encoding",
+  "upgrade",
+]);
+
+export class IngressListener {
+  readonly #options: IngressOptions;
+  readonly #agent: Agent;
+  readonly #turns = new Map<string, number>();
+  readonly #servers: Server[] = [];
+
+  constructor(options: IngressOptions) {
+    this.#options = options;
+    this.#agent = new Agent({ keepAlive: true, maxFreeSockets: 16, timeout: 60_000 });
+    // Node asks the agent for a connection; the runtime makes it, from inside the cluster's network.
+    this.#agent.createConnection = (target, callback) => {
+      const { host, port } = target as { host?: string | null; port?: number | string | null };
+      options.dial(host ?? "", Number(port)).then(
+        (connection) => callback?.(null, withSocketMethods(connection)),
+        (error: unknown) =>
+          callback?.(error instanceof Error ? error : new Error(String(error)), undefined as never),
+      );
+      return undefined;
+    };
+  }
+
+  /** Listens on the first free loopback port from `from`; answers it. */
+  async listen(from: number, secure: boolean): Promise<number> {
+    const onRequest: RequestListener = (request, response) => this.#serve(request, response, secure);
+    const server = secure
+      ? createTlsServer(
+          {
+            SNICallback: (name, done) => {
+              const context = this.#options.secureContext(name);
+              if (context === undefined) done(new Error(`no certificate for ${name}`));
+              else done(null, context);
+            },
+          },
+          onRequest,
+        )
+      : createServer(onRequest);
+    // Streams and long polls are the application's to end.
+    server.requestTimeout = 0;
+    server.on("upgrade", (request, socket, head) => this.#upgrade(request, socket, head, secure));
+    server.on("clientError", (_, socket) => socket.destroy());
+    const port = await listenFrom(server, from);
+    this.#servers.push(server);
+    return port;
+  }
+
+  async close(): Promise<void> {
+    this.#agent.destroy();
+    await Promise.all(
+      this.#servers.map(async (server) => {
+        server.closeAllConnections();
+        await new Promise<void>((resolve) => server.close(() => resolve()));
+      }),
+    );
+  }
+
+  #serve(request: IncomingMessage, response: ServerResponse, secure: boolean): void {
+    const target = this.#target(request);
+    if ("status" in target) {
+      answer(response, target.status, target.text);
+      return;
+    }
+    const { endpoint, route } = target;
+    const forward = httpRequest({
+      agent: this.#agent,
+      host: endpoint.address,
+      port: endpoint.port,
+      method: request.method,
+      path: request.url,
+      headers: forwardedHeaders(request, secure),
+      setHost: false,
+    });
+    forward.on("response", (reply) => {
+      response.writeHead(reply.statusCode ?? 502, reply.statusMessage, endToEnd(reply.rawHeaders));
+      reply.pipe(response);
+      reply.on("error", () => response.destroy());
+    });
+    forward.on("error", (error) => {
+      if (response.headersSent) response.destroy();
+      else answer(response, 502, `${describe(route)} did not answer: ${messageOf(error)}`);
+    });
+    response.on("close", () => {
+      if (!response.writableFinished) forward.destroy();
+    });
+    request.pipe(forward);
+  }
+
+  #upgrade(request: IncomingMessage, socket: Duplex, head: Buffer, secure: boolean): void {
+    const target = this.#target(request);
+    socket.on("error", () => socket.destroy());
+    if ("status" in target) {
+      socket.end(
+        `HTTP/1.1 ${target.status} Unavailable\r\ncontent-type: text/plain\r\nconnection: close\r\n\r\n${target.text}\n`,
+      );
+      return;
+    }
+    const { endpoint } = target;
+    this.#options.dial(endpoint.address, endpoint.port).then(
+      (connection) => {
+        const headers = {
+          ...forwardedHeaders(request, secure),
+          connection: "Upgrade",
+          upgrade: request.headers.upgrade ?? "websocket",
+        };
+        const lines = Object.entries(headers).flatMap(([name, value]) =>
+          [value].flat().map((one) => `${name}: ${one}`),
+        );
+        connection.write(`${request.method} ${request.url} HTTP/1.1\r\n${lines.join("\r\n")}\r\n\r\n`);
+        if (head.length > 0) connection.write(head);
+        connection.on("error", () => socket.destroy());
+        connection.on("close", () => socket.destroy());
+        socket.on("close", () => connection.destroy());
+        connection.pipe(socket);
+        socket.pipe(connection);
+      },
+      () => socket.end("HTTP/1.1 502 Bad Gateway\r\nconnection: close\r\n\r\n"),
+    );
+  }
+
+  #target(request: IncomingMessage): { endpoint: Endpoint; route: Route } | { status: number; text: string } {
+    const host = request.headers.host ?? "";
+    const path = (request.url ?? "/").split("?")[0] ?? "/";
+    const route = findRoute(this.#options.routes(), host, path);
+    if (route === undefined) return { status: 404, text: `no Ingress rule for http://${host}${path}` };
+    const endpoints = this.#options.endpoints(route);
+    if (endpoints === undefined) {
+      return { status: 503, text: `${describe(route)} does not exist (Ingress ${route.ingress})` };
+    }
+    const turn = this.#turns.get(describe(route)) ?? 0;
+    const endpoint = endpoints[turn % Math.max(1, endpoints.length)];
+    if (endpoint === undefined) return { status: 503, text: `${describe(route)} has no ready endpoints` };
+    this.#turns.set(describe(route), turn + 1);
+    return { endpoint, route };
+  }
+}
+
+function describe({ namespace, backend }: Route): string {
+  const port = backend.service?.port;
+  return `Service ${namespace}/${backend.service?.name ?? "?"} port ${port?.name ?? port?.number ?? "?"}`;
+}
+
+function answer(response: ServerResponse, status: number, text: string): void {
+  response.writeHead(status, { "content-type": "text/plain; charset=utf-8" });
+  response.end(`${text}\n`);
+}
+
+function forwardedHeaders(request: IncomingMessage, secure: boolean): Record<string, string | string[]> {
+  const headers: Record<string, string | string[]> = {};
+  for (const [name, value] of Object.entries(request.headers)) {
+    if (value !== undefined && !hopByHop.has(name)) headers[name] = value;
+  }
+  // A length or, without one, chunks: whichever the client used.
+  if (request.headers["transfer-encoding"] !== undefined) headers["transfer-encoding"] = "chunked";
+  const from = request.socket.remoteAddress ?? "127.0.0.1";
+  const host = request.headers.host ?? "";
+  const before = request.headers["x-forwarded-for"];
+  headers["x-forwarded-for"] = before === undefined ? from : `${[before].flat().join(", ")}, ${from}`;
+  headers["x-real-ip"] = from;
+  headers["x-forwarded-host"] = host;
+  headers["x-forwarded-proto"] = secure ? "https" : "http";
+  headers["x-forwarded-port"] = /:(\d+)$/.exec(host)?.[1] ?? (secure ? "443" : "80");
+  return headers;
+}
+
+/** Raw pairs, so that repeated headers and their spelling stay. */
+function endToEnd(raw: string[]): string[] {
+  const kept: string[] = [];
+  for (let at = 0; at + 1 < raw.length; at += 2) {
+    const name = raw[at] ?? "";
+    if (!hopByHop.has(name.toLowerCase())) kept.push(name, raw[at + 1] ?? "");
+  }
+  return kept;
+}
+
+/** The agent tunes its sockets; other duplex streams have nothing to tune. */
+function withSocketMethods(connection: Duplex): Duplex {
+  const stand = connection as Duplex & Record<string, unknown>;
+  for (const method of ["setKeepAlive", "setNoDelay", "setTimeout", "ref", "unref"]) {
+    stand[method] ??= () => connection;
+  }
+  return connection;
+}
+
+/** Binds to 127.0.0.1, trying up to 100 ports upwards. */
+export async function listenFrom(server: NetServer, from: number): Promise<number> {
+  for (let port = from; ; port += 1) {
+    try {
+      await listenOn(server, port);
+      return (server.address() as AddressInfo).port;
+    } catch (error) {
+      if (!isErrno(error, "EADDRINUSE", "EACCES") || from === 0 || port >= from + 100) throw error;
+    }
+  }
+}
+
+export async function listenOn(server: NetServer, port: number): Promise<void> {
+  const { promise, resolve, reject } = Promise.withResolvers<void>();
+  server.once("error", reject);
+  server.listen(port, "127.0.0.1", () => {
+    server.off("error", reject);
+    resolve();
+  });
+  await promise;
+}

@@ -1,0 +1,100 @@
+/** Which backend an HTTP request goes to, from the rules of all Ingresses (https://kubernetes.io/docs/concepts/services-networking/ingress/). */
+import { keyOf, type KubeObject } from "@kws/kube/object";
+
+export interface IngressBackend {
+  service?: { name: string; port?: { number?: number; name?: string } };
+}
+
+export interface Ingress extends KubeObject {
+  spec: {
+    ingressClassName?: string;
+    defaultBackend?: IngressBackend;
+    tls?: { hosts?: string[]; secretName?: string }[];
+    rules?: {
+      host?: string;
+      http?: { paths: { path?: string; pathType: string; backend: IngressBackend }[] };
+    }[];
+  };
+}
+
+export interface Route {
+  /** Lower case; `*.example.com` for one label in place of the star; empty for any host. */
+  host: string;
+  path: string;
+  exact: boolean;
+  namespace: string;
+  backend: IngressBackend;
+  /** `namespace/name` of the Ingress, for messages. */
+  ingress: string;
+}
+
+/** Routes in the order in which they are to be tried: hosts before wildcards before any, longer paths first, exact before prefix. */
+export function routesOf(ingresses: Ingress[]): Route[] {
+  // As other controllers do: of two that claim the same place the older one has it.
+  const byAge = ingresses.toSorted((a, b) =>
+    (a.metadata.creationTimestamp ?? "") < (b.metadata.creationTimestamp ?? "") ? -1 : 1,
+  );
+  const routes: Route[] = [];
+  for (const ingress of byAge) {
+    const base = { namespace: ingress.metadata.namespace ?? "", ingress: keyOf(ingress) };
+    for (const { host = "", http } of ingress.spec.rules ?? []) {
+      for (const { path = "/", pathType, backend } of http?.paths ?? []) {
+        routes.push({
+          ...base,
+          host: host.toLowerCase(),
+          path: path || "/",
+          exact: pathType === "Exact",
+          backend,
+        });
+      }
+    }
+  }
+  routes.sort(
+    (a, b) =>
+      rank(a.host) - rank(b.host) ||
+      b.host.length - a.host.length ||
+      b.path.length - a.path.length ||
+      Number(b.exact) - Number(a.exact),
+  );
+  for (const ingress of byAge) {
+    const { defaultBackend: backend } = ingress.spec;
+    if (backend === undefined) continue;
+    const base = { namespace: ingress.metadata.namespace ?? "", ingress: keyOf(ingress) };
+    routes.push({ ...base, host: "", path: "/", exact: false, backend });
+  }
+  return routes;
+}
+
+function rank(host: string): number {
+  if (host === "") return 2;
+  return host.startsWith("*.") ? 1 : 0;
+}
+
+/** The first route for the Host header (a port is ignored) and the path without its query. */
+export function findRoute(routes: Route[], hostHeader: string, path: string): Route | undefined {
+  const host = hostHeader.replace(/:\d+$/, "").toLowerCase();
+  // Rules of the best matching host hide those of less specific ones, even when none of their paths fits.
+  const matching = routes.filter((route) => matchesHost(route.host, host));
+  const [first] = matching;
+  if (first === undefined) return undefined;
+  return (
+    matching.find((route) => route.host === first.host && matchesPath(route, path)) ??
+    matching.find(
+      (route) => route.host === "" && route.path === "/" && !route.exact && matchesPath(route, path),
+    )
+  );
+}
+
+export function matchesHost(pattern: string, host: string): boolean {
+  if (pattern === "") return true;
+  if (!pattern.startsWith("*.")) return pattern === host;
+  const dot = host.indexOf(".");
+  return dot > 0 && host.slice(dot) === pattern.slice(1);
+}
+
+/** Prefixes match whole path elements: `/foo` fits `/foo/bar` and not `/foobar`. */
+function matchesPath({ path, exact }: Route, requested: string): boolean {
+  if (exact) return requested === path;
+  const prefix = path.endsWith("/") ? path.slice(0, -1) : path;
+  return requested === prefix || requested.startsWith(`${prefix}/`);
+}
