@@ -4,6 +4,7 @@
  * for a context that needs it. Format: https://kubernetes.io/docs/reference/config-api/kubeconfig.v1/.
  */
 import { readFile } from "node:fs/promises";
+import type { RequestOptions } from "node:https";
 import { delimiter, dirname, isAbsolute, join } from "node:path";
 import { isErrno, UserError } from "@kws/base/errors";
 import { parse } from "yaml";
@@ -204,7 +205,7 @@ async function pluginAccess(config: Kubeconfig, context: KubeContext, server: st
     }
   }
   loaded.setCurrentContext(context.name);
-  const options: TlsOptions = {};
+  const options: RequestOptions = {};
   await loaded.applyToHTTPSOptions(options);
   return {
     server,
@@ -214,22 +215,17 @@ async function pluginAccess(config: Kubeconfig, context: KubeContext, server: st
     ...pick("serverName", options.servername),
     insecureSkipTlsVerify: options.rejectUnauthorized === false,
     headers: async () => {
-      const fresh: TlsOptions = {};
+      const fresh: RequestOptions = {};
       await loaded.applyToHTTPSOptions(fresh);
-      const value = fresh.headers?.["Authorization"] ?? fresh.headers?.["authorization"];
-      return typeof value === "string" ? { authorization: value } : {};
+      const given = Array.isArray(fresh.headers) ? {} : (fresh.headers ?? {});
+      const value = given["Authorization"] ?? given["authorization"];
+      const headers: Record<string, string> = {};
+      if (typeof value === "string") headers["authorization"] = value;
+      return headers;
     },
   };
 }
 
-interface TlsOptions {
-  ca?: string | Buffer | (string | Buffer)[];
-  cert?: string | Buffer | (string | Buffer)[];
-  key?: unknown;
-  servername?: string;
-  rejectUnauthorized?: boolean;
-  headers?: Record<string, unknown>;
-}
 
 function text(value: unknown): string | undefined {
   if (typeof value === "string") return value;
