@@ -217,7 +217,7 @@ async function pluginAccess(config: Kubeconfig, context: KubeContext, server: st
     headers: async () => {
       const fresh: RequestOptions = {};
       await loaded.applyToHTTPSOptions(fresh);
-      const given = Array.isArray(fresh.headers) ? {} : (fresh.headers ?? {});
+      const given = (fresh.headers ?? {}) as Record<string, unknown>;
       const value = given["Authorization"] ?? given["authorization"];
       const headers: Record<string, string> = {};
       if (typeof value === "string") headers["authorization"] = value;
