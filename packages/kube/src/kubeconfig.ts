@@ -8,6 +8,7 @@ import type { RequestOptions } from "node:https";
 import { delimiter, dirname, isAbsolute, join } from "node:path";
 import { isErrno, UserError } from "@kws/base/errors";
 import { parse } from "yaml";
+import type { HttpsTransport } from "./https.ts";
 
 export interface KubeContext {
   name: string;
@@ -163,6 +164,12 @@ export async function accessOf(config: Kubeconfig, contextName?: string): Promis
   const serverName = cluster.fields["tls-server-name"];
   if (typeof serverName === "string") access.serverName = serverName;
   return access;
+}
+
+/** A transport to the cluster of a context of one file. */
+export async function connect(options: { path: string; context?: string }): Promise<HttpsTransport> {
+  const { httpsTransport } = await import("./https.ts");
+  return httpsTransport(await accessOf(await readKubeconfig([options.path]), options.context));
 }
 
 function pick<K extends string>(key: K, value: string | undefined): Partial<Record<K, string>> {

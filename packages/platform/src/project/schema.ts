@@ -41,7 +41,7 @@ export const ClusterSettings = Type.Object(
     provider: Type.Optional(
       Type.Union([Type.Literal("embedded"), Type.Literal("kubeconfig")], { description: "What gives the cluster." }),
     ),
-    name: Type.Optional(Name("The embedded cluster's name; `kws` unless given.")),
+    name: Type.Optional(Name("The embedded cluster's name; `default` unless given.")),
     context: Type.Optional(Type.String({ description: "The kubeconfig context; implies the provider kubeconfig." })),
     allowContexts: Type.Optional(
       Type.Array(Type.String(), { description: "The kubeconfig contexts that kws may change." }),

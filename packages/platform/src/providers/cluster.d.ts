@@ -1,32 +1,4 @@
-/** The embedded cluster's entry points as this package uses them; the modules themselves take over once they are there. */
-declare module "@kws/cluster/lifecycle" {
-  export interface ClusterInfo {
-    name: string;
-    state: "running" | "stopped";
-    apiUrl: string;
-    ingressPort: number;
-    ingressPortMoved: boolean;
-    kubeconfigPath: string;
-    pid: number;
-    startedAt: string;
-    version: string;
-    pods?: number;
-    memoryBytes?: number;
-  }
-  export interface StartOptions {
-    name: string;
-    home: string;
-    ingressPort?: number;
-    signal?: AbortSignal;
-    onProgress?: (message: string) => void;
-  }
-  export function startCluster(options: StartOptions): Promise<ClusterInfo>;
-  export function stopCluster(options: { name: string; home: string }): Promise<void>;
-  export function resetCluster(options: { name: string; home: string }): Promise<void>;
-  export function clusterStatus(options: { name: string; home: string }): Promise<ClusterInfo | undefined>;
-  export function listClusters(home: string): Promise<ClusterInfo[]>;
-}
-
+/** The image builders as this package uses them; the modules themselves take over once they are there. */
 declare module "@kws/cluster/images/store" {
   export interface OpenImageStore {
     close?(): void;

@@ -11,24 +11,23 @@ export interface EmbeddedOptions {
   home: string;
 }
 
-export const defaultClusterName = "kws";
+export const defaultClusterName = "default";
 
 export function embeddedProvider(options: EmbeddedOptions): Provider {
   return {
     name: "embedded",
-    async start({ signal, onProgress, ingressPort }) {
+    async start({ signal, ingressPort }) {
       const { startCluster } = await import("@kws/cluster/lifecycle");
       const info = await startCluster({
         ...options,
         ...(signal === undefined ? {} : { signal }),
-        ...(onProgress === undefined ? {} : { onProgress }),
         ...(ingressPort === undefined ? {} : { ingressPort }),
       });
       return toStatus(info);
     },
     async stop() {
       const { stopCluster } = await import("@kws/cluster/lifecycle");
-      await stopCluster(options);
+      return stopCluster(options);
     },
     async status() {
       const info = await find(options);
@@ -48,10 +47,10 @@ export function embeddedProvider(options: EmbeddedOptions): Provider {
   };
 }
 
-/** Removes the cluster with all its data. */
-export async function resetEmbedded(options: EmbeddedOptions): Promise<void> {
+/** Removes the cluster with all its data; true when there was one. */
+export async function resetEmbedded(options: EmbeddedOptions): Promise<boolean> {
   const { resetCluster } = await import("@kws/cluster/lifecycle");
-  await resetCluster(options);
+  return resetCluster(options);
 }
 
 /** All of the user's embedded clusters. */
@@ -66,8 +65,7 @@ async function find(options: EmbeddedOptions): Promise<ClusterInfo | undefined> 
 }
 
 function toStatus(info: ClusterInfo): ProviderStatus {
-  const { kubeconfigPath, ...rest } = info;
-  return { provider: "embedded", ...rest, kubeconfig: kubeconfigPath };
+  return { provider: "embedded", ...info };
 }
 
 async function buildImage(home: string, build: ImageBuild, context: BuildContext): Promise<BuiltImage> {

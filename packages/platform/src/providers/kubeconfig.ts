@@ -33,7 +33,7 @@ export function kubeconfigProvider(options: KubeconfigOptions): Provider {
   const status = async (): Promise<ProviderStatus> => {
     const { config, context } = await allowed();
     const access = await accessOf(config, context.name);
-    const known = { provider: "kubeconfig", name: context.name, context: context.name, kubeconfig: context.path };
+    const known = { provider: "kubeconfig", name: context.name, context: context.name, kubeconfigPath: context.path };
     const version = await serverVersion(access);
     if (version === undefined) return { ...known, apiUrl: access.server, state: "unreachable" };
     return { ...known, apiUrl: access.server, state: "running", version };
@@ -49,7 +49,7 @@ export function kubeconfigProvider(options: KubeconfigOptions): Provider {
         fix: "Start that cluster, or use the embedded one.",
       });
     },
-    async stop() {
+    async stop(): Promise<boolean> {
       throw new UserError("kws does not stop a cluster that it did not start", { code: "usage" });
     },
     async kubeconfig() {

@@ -11,7 +11,7 @@ export interface ProviderStatus {
   ingressPort?: number;
   /** True where the usual port was taken. */
   ingressPortMoved?: boolean;
-  kubeconfig?: string;
+  kubeconfigPath?: string;
   context?: string;
   version?: string;
   pid?: number;
@@ -56,7 +56,8 @@ export interface BuildContext {
 export interface Provider {
   name: string;
   start(context: BuildContext & { ingressPort?: number }): Promise<ProviderStatus>;
-  stop(): Promise<void>;
+  /** True where there was something to stop. */
+  stop(): Promise<boolean>;
   status(): Promise<ProviderStatus>;
   /** Throws where the cluster does not run. */
   kubeconfig(): Promise<KubeconfigRef>;
@@ -73,13 +74,11 @@ export interface Connection {
 }
 
 export async function connect(provider: Provider): Promise<Connection> {
-  const [{ KubeClient }, { httpsTransport }, { accessOf, readKubeconfig }] = await Promise.all([
+  const [{ KubeClient }, { connect: open }] = await Promise.all([
     import("@kws/kube/client"),
-    import("@kws/kube/https"),
     import("@kws/kube/kubeconfig"),
   ]);
   const kubeconfig = await provider.kubeconfig();
-  const access = await accessOf(await readKubeconfig([kubeconfig.path]), kubeconfig.context);
-  const transport = httpsTransport(access);
+  const transport = await open(kubeconfig);
   return { client: new KubeClient(transport), transport, kubeconfig, close: () => transport.close() };
 }
