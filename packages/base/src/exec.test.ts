@@ -1,0 +1,37 @@
+import { expect, test } from "vitest";
+import { exec, ExecError, run } from "./exec.ts";
+
+const env = { PATH: process.env["PATH"] };
+const node = process.execPath;
+
+test("arguments reach the program as they are, and input on standard input", async () => {
+  const script = "process.stdin.pipe(process.stdout); console.error(JSON.stringify(process.argv.slice(1)))";
+  const result = await exec(node, ["-e", script, "--", "$HOME; rm -rf x", "a b"], { env, input: "hello" });
+  expect(result.stdout).toBe("hello");
+  expect(JSON.parse(result.stderr)).toEqual(["$HOME; rm -rf x", "a b"]);
+});
+
+test("only the given environment is handed over", async () => {
+  const result = await run(node, ["-p", "Object.keys(process.env).join()"], { env: { ONLY: "1" } });
+  expect(result.stdout.trim()).toBe("ONLY");
+});
+
+test("run throws the exit code and the last words of the program", async () => {
+  const failing = run(node, ["-e", "console.error('no such thing'); process.exit(3)"], { env });
+  await expect(failing).rejects.toThrow(/exit code 3: no such thing/);
+  await expect(failing).rejects.toBeInstanceOf(ExecError);
+});
+
+test("a program that is not there is a tool-missing error", async () => {
+  await expect(exec("no-such-program-here", [], { env })).rejects.toMatchObject({ code: "tool-missing" });
+});
+
+test("an aborted signal ends the child", async () => {
+  const controller = new AbortController();
+  const child = exec(node, ["-e", "console.log('up'); setInterval(() => {}, 1000)"], {
+    env,
+    signal: controller.signal,
+    onLine: () => controller.abort(new Error("stop")),
+  });
+  await expect(child).rejects.toThrow("stop");
+});

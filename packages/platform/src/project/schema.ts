@@ -1,0 +1,140 @@
+/**
+ * kws.yaml: the one definition that gives the types, the validation and the JSON Schema for editors. A file with
+ * `services` or `stacks` is a workspace's, any other a service's.
+ */
+import Type, { type Static } from "typebox";
+
+/** DNS-1123 label: it becomes part of object names, namespaces and host names. */
+const Name = (description: string) =>
+  Type.String({ pattern: "^[a-z0-9]([-a-z0-9]{0,51}[a-z0-9])?$", description });
+const Argv = Type.Array(Type.String({ minLength: 1 }), { minItems: 1 });
+const strict = { additionalProperties: false };
+
+export const LocalSource = Type.Object(
+  { path: Type.String({ minLength: 1, description: "The service's folder, relative to this file." }) },
+  strict,
+);
+
+export const GitSource = Type.Object(
+  {
+    git: Type.String({ minLength: 1, description: "Where to clone from." }),
+    ref: Type.String({ minLength: 1, description: "The pin: a commit, a tag or a branch." }),
+    path: Type.Optional(Type.String({ description: "The service's folder inside the repository." })),
+  },
+  strict,
+);
+
+export const Stack = Type.Object(
+  {
+    services: Type.Optional(
+      Type.Array(Type.String(), { description: "The services of the stack; all of the workspace unless given." }),
+    ),
+    namespace: Type.Optional(Name("The namespace to install into; the stack's name unless given.")),
+    profile: Type.Optional(Name("The chart profile to install with; `local` unless given.")),
+  },
+  strict,
+);
+export type Stack = Static<typeof Stack>;
+
+export const ClusterSettings = Type.Object(
+  {
+    provider: Type.Optional(
+      Type.Union([Type.Literal("embedded"), Type.Literal("kubeconfig")], { description: "What gives the cluster." }),
+    ),
+    name: Type.Optional(Name("The embedded cluster's name; `default` unless given.")),
+    context: Type.Optional(Type.String({ description: "The kubeconfig context; implies the provider kubeconfig." })),
+    allowContexts: Type.Optional(
+      Type.Array(Type.String(), { description: "The kubeconfig contexts that kws may change." }),
+    ),
+  },
+  strict,
+);
+export type ClusterSettings = Static<typeof ClusterSettings>;
+
+export const Workspace = Type.Object(
+  {
+    $schema: Type.Optional(Type.String()),
+    name: Type.Optional(Name("The workspace's name; its folder's unless given.")),
+    services: Type.Optional(
+      Type.Union(
+        [
+          Type.Array(Type.String({ minLength: 1 }), {
+            description: "Folders, or patterns like ./services/*, that hold a kws.yaml each.",
+          }),
+          Type.Record(Type.String(), Type.Union([LocalSource, GitSource])),
+        ],
+        { description: "Where the services are." },
+      ),
+    ),
+    stacks: Type.Optional(Type.Record(Type.String(), Stack, { description: "Services installed together." })),
+    cluster: Type.Optional(ClusterSettings),
+  },
+  strict,
+);
+export type Workspace = Static<typeof Workspace>;
+
+export const Prepare = Type.Union([
+  Argv,
+  Type.Object({ run: Argv, inputs: Type.Optional(Type.Array(Type.String({ minLength: 1 }))) }, strict),
+]);
+
+export const Build = Type.Object(
+  {
+    builder: Type.Optional(
+      Type.Union([Type.Literal("dockerfile"), Type.Literal("node")], {
+        description: "`dockerfile` where there is a Dockerfile, else `node`.",
+      }),
+    ),
+    context: Type.Optional(Type.String({ description: "The folder that COPY reads from; the service's unless given." })),
+    dockerfile: Type.Optional(Type.String({ description: "Relative to the service's folder; `Dockerfile` unless given." })),
+    target: Type.Optional(Type.String({ description: "The stage to build." })),
+    args: Type.Optional(Type.Record(Type.String(), Type.String(), { description: "Values of ARG." })),
+    prepare: Type.Optional(Prepare),
+  },
+  strict,
+);
+export type Build = Static<typeof Build>;
+
+export const Service = Type.Object(
+  {
+    $schema: Type.Optional(Type.String()),
+    name: Name("The service's name: its release, its images and its address."),
+    build: Type.Optional(Build),
+    images: Type.Optional(
+      Type.Record(Type.String(), Build, { description: "Several images, by the key of their values: `<key>.image`." }),
+    ),
+    chart: Type.Optional(Type.String({ description: "The Helm chart's folder; `./chart` unless given." })),
+    dependsOn: Type.Optional(Type.Array(Type.String(), { description: "Services that must be ready first." })),
+    open: Type.Optional(
+      Type.Object(
+        {
+          host: Type.Optional(Type.String({ description: "The Ingress host; `<service>.<stack>.localhost` unless given." })),
+          path: Type.Optional(Type.String({ pattern: "^/", description: "The page that `kws open` shows." })),
+        },
+        strict,
+      ),
+    ),
+  },
+  strict,
+);
+export type Service = Static<typeof Service>;
+
+export const UserConfig = Type.Object(
+  { cluster: Type.Optional(ClusterSettings), $schema: Type.Optional(Type.String()) },
+  strict,
+);
+export type UserConfig = Static<typeof UserConfig>;
+
+/** The JSON Schema that editors use for any kws.yaml; docs/reference/kws.schema.json holds it. */
+export function jsonSchema(): object {
+  return {
+    $schema: "https://json-schema.org/draft/2020-12/schema",
+    title: "kws.yaml",
+    description: "A kws workspace (with services or stacks) or a kws service.",
+    if: { anyOf: [{ required: ["services"] }, { required: ["stacks"] }] },
+    // oxlint-disable-next-line unicorn/no-thenable -- a keyword of JSON Schema
+    then: { $ref: "#/$defs/Workspace" },
+    else: { $ref: "#/$defs/Service" },
+    $defs: { Workspace, Service },
+  };
+}

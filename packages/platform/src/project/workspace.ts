@@ -1,0 +1,275 @@
+/** Finds the workspace of a folder, reads its kws.yaml and those of its services, and checks how they fit together. */
+import { existsSync } from "node:fs";
+import { glob, realpath, stat } from "node:fs/promises";
+import { basename, dirname, join, relative, resolve, sep } from "node:path";
+import { UserError } from "@kws/base/errors";
+import { checkout, type GitOptions } from "./git.ts";
+import { checkGraph, type GraphNode } from "./graph.ts";
+import { suggest } from "./nearest.ts";
+import { type ClusterSettings, Service, UserConfig, Workspace } from "./schema.ts";
+import { validate } from "./validate.ts";
+import { readYamlFile, type YamlFile } from "./yaml-file.ts";
+
+export const fileName = "kws.yaml";
+
+export interface ProjectService {
+  name: string;
+  /** The service's folder, absolute, symlinks resolved. */
+  dir: string;
+  config: Service;
+  file: YamlFile;
+  dependsOn: string[];
+}
+
+export interface ProjectStack {
+  name: string;
+  namespace: string;
+  profile: string;
+  /** Undefined: all services of the workspace. */
+  services: string[] | undefined;
+}
+
+export interface Project {
+  name: string;
+  root: string;
+  file: YamlFile;
+  workspace: Workspace;
+  stacks: ProjectStack[];
+  cluster: ClusterSettings;
+  /** True where the file is a lone service's own. */
+  implicit: boolean;
+}
+
+/**
+ * The workspace's file for a folder: the nearest kws.yaml, walking up, that has services or stacks; where there is none,
+ * the nearest one at all. `given` (a file or a folder) is taken as it is.
+ */
+export async function findProjectFile(cwd: string, given?: string): Promise<string> {
+  if (given !== undefined) {
+    const path = resolve(cwd, given);
+    const isFolder = (await stat(path).catch(() => undefined))?.isDirectory() === true;
+    return isFolder ? join(path, fileName) : path;
+  }
+  let service: string | undefined;
+  for (let dir = cwd; ; dir = dirname(dir)) {
+    const path = join(dir, fileName);
+    if (existsSync(path)) {
+      if (isWorkspace(await readYamlFile(path))) return path;
+      service ??= path;
+    }
+    if (dirname(dir) === dir) break;
+  }
+  if (service !== undefined) return service;
+  throw new UserError(`there is no ${fileName} in ${cwd} or above it`, {
+    code: "config",
+    fix: "Run `kws init` to make one, or name it with --file.",
+  });
+}
+
+function isWorkspace(file: YamlFile): boolean {
+  const { value } = file;
+  return typeof value === "object" && value !== null && ("services" in value || "stacks" in value);
+}
+
+export async function loadProject(path: string): Promise<Project> {
+  const file = await readYamlFile(path);
+  const root = await realpath(dirname(path));
+  if (file.value === null || file.value === undefined) {
+    throw new UserError(`${path} is empty`, { code: "config", at: path, fix: "Run `kws init` to fill it." });
+  }
+  if (!isWorkspace(file)) {
+    const service = validate(file, Service, "the service");
+    const workspace: Workspace = { name: service.name, services: { [service.name]: { path: "." } } };
+    return { ...base(service.name, root, file, workspace), implicit: true };
+  }
+  const workspace = validate(file, Workspace, "the workspace");
+  checkKeys(file, workspace);
+  const name = workspace.name ?? toName(basename(root));
+  return { ...base(name, root, file, workspace), implicit: false };
+}
+
+function base(name: string, root: string, file: YamlFile, workspace: Workspace): Omit<Project, "implicit"> {
+  const stacks = workspace.stacks ?? { [name]: {} };
+  return {
+    name,
+    root,
+    file,
+    workspace,
+    cluster: workspace.cluster ?? {},
+    stacks: Object.entries(stacks).map(([stack, settings]) => ({
+      name: stack,
+      namespace: settings.namespace ?? stack,
+      profile: settings.profile ?? "local",
+      services: settings.services,
+    })),
+  };
+}
+
+/** A folder's name made into a valid name. */
+export function toName(text: string): string {
+  const name = text.toLowerCase().replaceAll(/[^a-z0-9-]+/g, "-").replaceAll(/^-+|-+$/g, "");
+  return name.slice(0, 53).replace(/-+$/, "") || "workspace";
+}
+
+function checkKeys(file: YamlFile, workspace: Workspace): void {
+  const services = Array.isArray(workspace.services) ? [] : Object.keys(workspace.services ?? {});
+  for (const [parent, names] of [
+    ["services", services],
+    ["stacks", Object.keys(workspace.stacks ?? {})],
+  ] as const) {
+    const bad = names.find((name) => !/^[a-z0-9]([-a-z0-9]{0,51}[a-z0-9])?$/.test(name));
+    if (bad === undefined) continue;
+    throw new UserError(`${JSON.stringify(bad)} cannot be a name under ${parent}`, {
+      code: "config",
+      at: file.at([parent, bad], true),
+      fix: "Use lower-case letters, digits and hyphens.",
+    });
+  }
+}
+
+/** Reads every service's kws.yaml, cloning what lives in git, and checks names and dependencies. */
+export async function loadServices(project: Project, options: Omit<GitOptions, "at">): Promise<ProjectService[]> {
+  const sources = await findSources(project, options);
+  const services = await Promise.all(sources.map((source) => loadService(project, source)));
+  const seen = new Map<string, ProjectService>();
+  for (const service of services) {
+    const other = seen.get(service.name);
+    if (other !== undefined && other.dir !== service.dir) {
+      throw new UserError(`two services are called "${service.name}": ${other.dir} and ${service.dir}`, {
+        code: "config",
+        at: service.file.at(["name"]),
+        fix: "Rename one of them.",
+      });
+    }
+    seen.set(service.name, service);
+  }
+  const unique = [...seen.values()];
+  checkGraph(unique.map(graphNode));
+  for (const stack of project.stacks) checkStack(project, stack, unique);
+  return unique;
+}
+
+export function graphNode(service: ProjectService): GraphNode {
+  return {
+    name: service.name,
+    dependsOn: service.dependsOn,
+    at: (index) => service.file.at(["dependsOn", index]),
+  };
+}
+
+interface Source {
+  /** The name it was given, where it was. */
+  key?: string;
+  dir: string;
+  at: string;
+}
+
+async function findSources(project: Project, options: Omit<GitOptions, "at">): Promise<Source[]> {
+  const { services = {} } = project.workspace;
+  if (Array.isArray(services)) return (await Promise.all(services.map((pattern, i) => expand(project, pattern, i)))).flat();
+  return Promise.all(
+    Object.entries(services).map(async ([key, source]): Promise<Source> => {
+      const at = project.file.at(["services", key], true);
+      if ("path" in source && !("git" in source)) {
+        return { key, dir: resolve(project.root, source.path), at: project.file.at(["services", key, "path"]) };
+      }
+      if (!("git" in source)) throw new Error("a source is a path or a repository");
+      const clone = await checkout(source.git, source.ref, { ...options, at });
+      return { key, dir: await inside(clone, source.path ?? ".", project.file.at(["services", key, "path"])), at };
+    }),
+  );
+}
+
+async function expand(project: Project, pattern: string, index: number): Promise<Source[]> {
+  const at = project.file.at(["services", index]);
+  if (!/[*?[{]/.test(pattern)) return [{ dir: resolve(project.root, pattern), at }];
+  const found: Source[] = [];
+  for await (const match of glob(`${pattern.replace(/\/+$/, "")}/${fileName}`, {
+    cwd: project.root,
+    exclude: (name) => name.includes("node_modules"),
+  })) {
+    found.push({ dir: dirname(join(project.root, match)), at });
+  }
+  if (found.length > 0) return found.sort((a, b) => a.dir.localeCompare(b.dir));
+  throw new UserError(`no folder that matches ${pattern} holds a ${fileName}`, {
+    code: "config",
+    at,
+    fix: "Correct the pattern, or run `kws init` in the service's folder.",
+  });
+}
+
+/** A path inside a folder, symlinks followed; refuses one that leads out of it. */
+export async function inside(root: string, path: string, at: string): Promise<string> {
+  const home = await realpath(root);
+  const target = await realpath(resolve(home, path)).catch(() => resolve(home, path));
+  const way = relative(home, target);
+  if (way === ".." || way.startsWith(`..${sep}`) || resolve(target) !== join(home, way)) {
+    throw new UserError(`${path} leads out of ${root}`, { code: "config", at, fix: "Use a path inside that folder." });
+  }
+  return target;
+}
+
+async function loadService(project: Project, source: Source): Promise<ProjectService> {
+  const path = join(source.dir, fileName);
+  if (!existsSync(path)) {
+    throw new UserError(`${source.dir} holds no ${fileName}`, {
+      code: "config",
+      at: source.at,
+      fix: existsSync(source.dir) ? "Run `kws init` in that folder." : "Correct the path.",
+    });
+  }
+  const file = path === project.file.path ? project.file : await readYamlFile(path);
+  const config = validate(file, Service, "the service");
+  if (source.key !== undefined && source.key !== config.name) {
+    throw new UserError(`the service calls itself "${config.name}", and the workspace calls it "${source.key}"`, {
+      code: "config",
+      at: file.at(["name"]),
+      fix: "Use one name.",
+    });
+  }
+  if (config.build !== undefined && config.images !== undefined) {
+    throw new UserError("a service has either `build` (one image) or `images` (several)", {
+      code: "config",
+      at: file.at(["images"], true),
+      fix: "Move `build` under `images`.",
+    });
+  }
+  const dir = await realpath(source.dir);
+  return { name: config.name, dir, config, file, dependsOn: config.dependsOn ?? [] };
+}
+
+function checkStack(project: Project, stack: ProjectStack, services: ProjectService[]): void {
+  const known = services.map((service) => service.name);
+  for (const [index, name] of (stack.services ?? []).entries()) {
+    if (known.includes(name)) continue;
+    throw new UserError(`the stack ${stack.name} has "${name}", which is not a service of the workspace`, {
+      code: "config",
+      at: project.file.at(["stacks", stack.name, "services", index]),
+      fix: suggest(name, known, "Add it under services."),
+    });
+  }
+}
+
+/** The stack by name; the only one unless named. */
+export function findStack(project: Project, name?: string): ProjectStack {
+  const names = project.stacks.map((stack) => stack.name);
+  const [only, ...more] = project.stacks;
+  if (name === undefined && only !== undefined && more.length === 0) return only;
+  if (name === undefined) {
+    throw new UserError("the workspace has several stacks", { code: "usage", fix: `Name one of: ${names.join(", ")}.` });
+  }
+  const stack = project.stacks.find((candidate) => candidate.name === name);
+  if (stack !== undefined) return stack;
+  throw new UserError(`there is no stack "${name}" in ${project.file.path}`, {
+    code: "not-found",
+    fix: suggest(name, names, "Add it under stacks."),
+  });
+}
+
+/** The user's own settings, or none. */
+export async function loadUserConfig(configDir: string): Promise<UserConfig> {
+  const path = join(configDir, "config.yaml");
+  if (!existsSync(path)) return {};
+  const file = await readYamlFile(path);
+  return file.value === null ? {} : validate(file, UserConfig, "the user configuration");
+}

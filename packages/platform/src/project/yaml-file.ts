@@ -1,0 +1,143 @@
+/**
+ * YAML files written by people or by strangers: read with a size limit, parsed without running into alias bombs, and with
+ * the position of every value kept for errors.
+ */
+import { open } from "node:fs/promises";
+import { isErrno, messageOf, UserError } from "@kws/base/errors";
+import { type Document, isAlias, isCollection, isMap, isNode, isPair, LineCounter, parseDocument, visit } from "yaml";
+
+export interface YamlFile {
+  path: string;
+  value: unknown;
+  /** `path:line:column` of the value (or with `key`, of its key) under the given keys; of the nearest parent where there is none. */
+  at(keys: readonly (string | number)[], key?: boolean): string;
+}
+
+const maxAliases = 100;
+const maxDepth = 100;
+
+/** Reads at most `limit` bytes; throws a `config` error that names the file for anything that cannot be used. */
+export async function readYamlFile(path: string, limit = 1024 * 1024): Promise<YamlFile> {
+  return parseYaml(path, await readLimited(path, limit));
+}
+
+/** The text of a regular file of at most `limit` bytes; bigger ones are refused without being read. */
+export async function readLimited(path: string, limit: number): Promise<string> {
+  try {
+    await using file = await open(path, "r");
+    const info = await file.stat();
+    if (!info.isFile()) throw new UserError(`${path} is not a file`, { code: "config", at: path });
+    if (info.size > limit) {
+      throw new UserError(`${path} is too big: ${megabytes(info.size)}, and ${megabytes(limit)} is allowed`, {
+        code: "config",
+        at: path,
+        fix: "Move large data out of it.",
+      });
+    }
+    return await file.readFile("utf8");
+  } catch (error) {
+    if (isErrno(error, "ENOENT", "ENOTDIR")) {
+      throw new UserError(`${path} does not exist`, { code: "not-found", at: path, cause: error });
+    }
+    if (isErrno(error, "EACCES", "EPERM")) {
+      throw new UserError(`${path} may not be read`, { code: "permission", at: path, cause: error });
+    }
+    throw error;
+  }
+}
+
+function megabytes(bytes: number): string {
+  return `${(bytes / 1024 / 1024).toFixed(bytes < 10 * 1024 * 1024 ? 1 : 0)} MB`;
+}
+
+export function parseYaml(path: string, text: string): YamlFile {
+  const lines = new LineCounter();
+  const where = (offset: number | undefined) => {
+    const { line, col } = lines.linePos(offset ?? 0);
+    return `${path}:${Math.max(1, line)}:${Math.max(1, col)}`;
+  };
+  const deep = deepIndent(text);
+  if (deep !== undefined) {
+    throw new UserError(`${path} is nested more than ${maxDepth} levels deep`, { code: "config", at: `${path}:${deep}:1` });
+  }
+  let document: Document;
+  try {
+    document = parseDocument(text, { lineCounter: lines, prettyErrors: false, uniqueKeys: true });
+  } catch (error) {
+    throw new UserError(`${path} cannot be parsed: ${messageOf(error)}`, { code: "config", at: path, cause: error });
+  }
+  const fault = document.errors[0];
+  if (fault !== undefined) {
+    throw new UserError(`not valid YAML: ${fault.message}`, { code: "config", at: where(fault.pos[0]) });
+  }
+  refuseBombs(path, document, where);
+  let value: unknown;
+  try {
+    value = document.toJS({ maxAliasCount: maxAliases });
+  } catch (error) {
+    throw new UserError(`${path} expands without bound through its aliases`, {
+      code: "config",
+      at: path,
+      fix: "Write the values out instead of repeating aliases.",
+      cause: error,
+    });
+  }
+  return { path, value, at: (keys, key = false) => where(offsetOf(document, keys, key)) };
+}
+
+/** The line where flow brackets nest too deep. Counted before parsing, because the parser itself recurses. */
+function deepIndent(text: string): number | undefined {
+  let depth = 0;
+  let line = 1;
+  let run = 0;
+  for (let index = 0; index < text.length; index++) {
+    const code = text.charCodeAt(index);
+    if (code === 10) {
+      line++;
+      run = 0;
+    } else if (code === 91 || code === 123) depth++;
+    else if (code === 93 || code === 125) depth = Math.max(0, depth - 1);
+    else if ((code === 45 || code === 63) && text.charCodeAt(index + 1) === 32) run++;
+    if (depth > maxDepth || run > maxDepth) return line;
+  }
+  return undefined;
+}
+
+function refuseBombs(path: string, document: Document, where: (offset?: number) => string): void {
+  let aliases = 0;
+  visit(document, (_key, node, parents) => {
+    if (isAlias(node) && ++aliases > maxAliases) {
+      throw new UserError(`${path} uses more than ${maxAliases} aliases`, {
+        code: "config",
+        at: where(node.range?.[0]),
+        fix: "Write the values out instead of repeating aliases.",
+      });
+    }
+    if (parents.length > maxDepth * 2) {
+      throw new UserError(`${path} is nested more than ${maxDepth} levels deep`, {
+        code: "config",
+        at: where(isNode(node) ? node.range?.[0] : undefined),
+      });
+    }
+  });
+}
+
+function offsetOf(document: Document, keys: readonly (string | number)[], key: boolean): number | undefined {
+  let node: unknown = document.contents;
+  let offset = isNode(node) ? node.range?.[0] : 0;
+  for (const [index, name] of keys.entries()) {
+    if (!isCollection(node)) break;
+    if (isMap(node)) {
+      const pair = node.items.find((item) => isPair(item) && isNode(item.key) && String(item.key) === String(name));
+      if (pair === undefined) break;
+      const last = index === keys.length - 1;
+      const target: unknown = (last && key) || !isNode(pair.value) ? pair.key : pair.value;
+      if (isNode(target)) offset = target.range?.[0] ?? offset;
+      node = pair.value;
+    } else {
+      node = node.get(name, true);
+      if (isNode(node)) offset = node.range?.[0] ?? offset;
+    }
+  }
+  return offset;
+}

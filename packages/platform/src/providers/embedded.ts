@@ -1,0 +1,91 @@
+/** The cluster that kws brings along. The only file of the platform that knows that it exists. */
+import { join } from "node:path";
+import { UserError } from "@kws/base/errors";
+import type { ClusterInfo } from "@kws/cluster/lifecycle";
+import type { BuildContext, BuiltImage, ImageBuild, Provider, ProviderStatus } from "./provider.ts";
+
+export interface EmbeddedOptions {
+  /** The cluster's name. */
+  name: string;
+  /** The data root that all of the user's clusters share. */
+  home: string;
+}
+
+export const defaultClusterName = "default";
+
+export function embeddedProvider(options: EmbeddedOptions): Provider {
+  return {
+    name: "embedded",
+    async start({ signal, ingressPort }) {
+      const { startCluster } = await import("@kws/cluster/lifecycle");
+      const info = await startCluster({
+        ...options,
+        ...(signal === undefined ? {} : { signal }),
+        ...(ingressPort === undefined ? {} : { ingressPort }),
+      });
+      return toStatus(info);
+    },
+    async stop() {
+      const { stopCluster } = await import("@kws/cluster/lifecycle");
+      return stopCluster(options);
+    },
+    async status() {
+      const info = await find(options);
+      return info === undefined ? { provider: "embedded", name: options.name, state: "stopped" } : toStatus(info);
+    },
+    async kubeconfig() {
+      const info = await find(options);
+      if (info?.state !== "running") {
+        throw new UserError(`the cluster "${options.name}" does not run`, {
+          code: "tool-missing",
+          fix: "Start it with `kws cluster start`.",
+        });
+      }
+      return { path: info.kubeconfigPath };
+    },
+    buildImage: (build, context) => buildImage(options.home, build, context),
+  };
+}
+
+/** Removes the cluster with all its data; true when there was one. */
+export async function resetEmbedded(options: EmbeddedOptions): Promise<boolean> {
+  const { resetCluster } = await import("@kws/cluster/lifecycle");
+  return resetCluster(options);
+}
+
+/** All of the user's embedded clusters. */
+export async function listEmbedded(home: string): Promise<ProviderStatus[]> {
+  const { listClusters } = await import("@kws/cluster/lifecycle");
+  return (await listClusters(home)).map(toStatus);
+}
+
+async function find(options: EmbeddedOptions): Promise<ClusterInfo | undefined> {
+  const { clusterStatus } = await import("@kws/cluster/lifecycle");
+  return clusterStatus(options);
+}
+
+function toStatus(info: ClusterInfo): ProviderStatus {
+  return { provider: "embedded", ...info };
+}
+
+async function buildImage(home: string, build: ImageBuild, context: BuildContext): Promise<BuiltImage> {
+  const [{ openImageStore }, { buildDockerfile, buildNode }] = await Promise.all([
+    import("@kws/cluster/images/store"),
+    import("@kws/cluster/images/build"),
+  ]);
+  const store = await openImageStore(join(home, "images"));
+  const repository = `kws.local/${build.name}`;
+  const tag = "dev";
+  const common = { store, tags: [`${repository}:${tag}`], ...context };
+  const result =
+    build.builder === "node"
+      ? await buildNode({ ...common, dir: build.context })
+      : await buildDockerfile({
+          ...common,
+          context: build.context,
+          dockerfile: build.dockerfile,
+          buildArgs: build.args,
+          ...(build.target === undefined ? {} : { target: build.target }),
+        });
+  return { repository, tag, digest: result.digest, cached: result.cached };
+}

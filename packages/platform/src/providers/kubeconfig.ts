@@ -1,0 +1,82 @@
+/**
+ * A cluster that exists already, by a context of the user's kubeconfig. kws changes nothing there unless the context is on
+ * an allow-list, because a wrong current context is how the wrong cluster gets changed.
+ */
+import { UserError } from "@kws/base/errors";
+import { accessOf, findContext, kubeconfigPaths, readKubeconfig } from "@kws/kube/kubeconfig";
+import type { Provider, ProviderStatus } from "./provider.ts";
+
+export interface KubeconfigOptions {
+  /** `--kubeconfig`. */
+  path?: string;
+  context?: string;
+  /** From the workspace and from the user's configuration. */
+  allowContexts: string[];
+  /** Where the user's configuration is, for the error that says how to allow. */
+  userConfig: string;
+  env: NodeJS.ProcessEnv;
+  home: string;
+}
+
+export function kubeconfigProvider(options: KubeconfigOptions): Provider {
+  const allowed = async () => {
+    const config = await readKubeconfig(kubeconfigPaths(options.path, options.env, options.home));
+    const context = findContext(config, options.context);
+    if (!options.allowContexts.includes(context.name)) {
+      throw new UserError(`the context "${context.name}" is not on the allow-list`, {
+        code: "permission",
+        fix: `Add "${context.name}" to cluster.allowContexts in kws.yaml or in ${options.userConfig}.`,
+      });
+    }
+    return { config, context };
+  };
+  const status = async (): Promise<ProviderStatus> => {
+    const { config, context } = await allowed();
+    const access = await accessOf(config, context.name);
+    const known = { provider: "kubeconfig", name: context.name, context: context.name, kubeconfigPath: context.path };
+    const version = await serverVersion(access);
+    if (version === undefined) return { ...known, apiUrl: access.server, state: "unreachable" };
+    return { ...known, apiUrl: access.server, state: "running", version };
+  };
+  return {
+    name: "kubeconfig",
+    status,
+    async start() {
+      const found = await status();
+      if (found.state === "running") return found;
+      throw new UserError(`the API server at ${found.apiUrl} does not answer`, {
+        code: "tool-missing",
+        fix: "Start that cluster, or use the embedded one.",
+      });
+    },
+    async stop(): Promise<boolean> {
+      throw new UserError("kws does not stop a cluster that it did not start", { code: "usage" });
+    },
+    async kubeconfig() {
+      const { context } = await allowed();
+      return { path: context.path, context: context.name };
+    },
+    async buildImage(build) {
+      throw new UserError(`the image ${build.name} cannot be brought to a cluster that kws does not run`, {
+        code: "config",
+        fix: "Push it to a registry, name it in the chart's values, and remove `build` from the service's kws.yaml.",
+      });
+    },
+  };
+}
+
+async function serverVersion(access: Parameters<typeof import("@kws/kube/https").httpsTransport>[0]): Promise<string | undefined> {
+  const [{ httpsTransport }, { KubeClient }] = await Promise.all([import("@kws/kube/https"), import("@kws/kube/client")]);
+  const transport = httpsTransport(access);
+  try {
+    const client = new KubeClient(transport);
+    const answer = await client.request({ method: "GET", path: "/version", signal: AbortSignal.timeout(10_000) });
+    return typeof answer["gitVersion"] === "string" ? answer["gitVersion"] : "unknown";
+  } catch (error) {
+    if (error instanceof UserError && error.code === "tool-missing") return undefined;
+    if (error instanceof DOMException && error.name === "TimeoutError") return undefined;
+    throw error;
+  } finally {
+    transport.close();
+  }
+}

@@ -1,0 +1,84 @@
+/** What gives a cluster. Everything above speaks to it through the Kubernetes API and Helm alone. */
+import type { KubeClient } from "@kws/kube/client";
+import type { Transport } from "@kws/kube/transport";
+
+export interface ProviderStatus {
+  provider: string;
+  name: string;
+  state: "running" | "stopped" | "unreachable";
+  apiUrl?: string;
+  /** Where Ingress hosts are served on this machine, such as 8080. */
+  ingressPort?: number;
+  /** True where the usual port was taken. */
+  ingressPortMoved?: boolean;
+  kubeconfigPath?: string;
+  context?: string;
+  version?: string;
+  pid?: number;
+  startedAt?: string;
+  pods?: number;
+  memoryBytes?: number;
+}
+
+/** For helm and kubectl: a file and, in it, a context. */
+export interface KubeconfigRef {
+  path: string;
+  context?: string;
+}
+
+export interface ImageBuild {
+  /** `dockerfile` or `node`. */
+  builder: "dockerfile" | "node";
+  /** The image's name without a tag, such as `shop/orders`. */
+  name: string;
+  /** Absolute. */
+  context: string;
+  /** Absolute; for the builder `dockerfile`. */
+  dockerfile: string;
+  args: Record<string, string>;
+  target?: string;
+}
+
+export interface BuiltImage {
+  repository: string;
+  tag: string;
+  /** `sha256:…`. */
+  digest: string;
+  /** True where nothing had to be done. */
+  cached: boolean;
+}
+
+export interface BuildContext {
+  signal?: AbortSignal;
+  onProgress?: (message: string) => void;
+}
+
+export interface Provider {
+  name: string;
+  start(context: BuildContext & { ingressPort?: number }): Promise<ProviderStatus>;
+  /** True where there was something to stop. */
+  stop(): Promise<boolean>;
+  status(): Promise<ProviderStatus>;
+  /** Throws where the cluster does not run. */
+  kubeconfig(): Promise<KubeconfigRef>;
+  /** Builds an image so that the cluster's nodes can run it. */
+  buildImage(build: ImageBuild, context: BuildContext): Promise<BuiltImage>;
+}
+
+/** An open way to the API server of a provider's cluster. */
+export interface Connection {
+  client: KubeClient;
+  transport: Transport;
+  kubeconfig: KubeconfigRef;
+  close(): void;
+}
+
+export async function connect(provider: Provider): Promise<Connection> {
+  const [{ KubeClient }, { connect: open }] = await Promise.all([
+    import("@kws/kube/client"),
+    import("@kws/kube/kubeconfig"),
+  ]);
+  const kubeconfig = await provider.kubeconfig();
+  const transport = await open(kubeconfig);
+  return { client: new KubeClient(transport), transport, kubeconfig, close: () => transport.close() };
+}
