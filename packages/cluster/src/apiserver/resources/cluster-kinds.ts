@@ -1,7 +1,8 @@
 /** Namespaces and Nodes: what the rest of a cluster lives in. */
 import type { KubeObject } from "@kws/kube/object";
 import { forbidden, immutable, invalid, required } from "./cause.ts";
-import { canonicalizeList, list } from "./pod-defaults.ts";
+import { list, textOf } from "./loose.ts";
+import { canonicalizeList } from "./pod-defaults.ts";
 import { checkLabelValue, checkQualifiedName } from "./names.ts";
 import type { Fields, ResourceDefinition } from "./resource.ts";
 import { define } from "./simple.ts";
@@ -47,7 +48,7 @@ export const namespace: ResourceDefinition = define(
 );
 
 const rolePrefix = "node-role.kubernetes.io/";
-const taintEffects = ["NoSchedule", "PreferNoSchedule", "NoExecute"];
+const taintEffects = new Set(["NoSchedule", "PreferNoSchedule", "NoExecute"]);
 
 export const node: ResourceDefinition = define(
   { group: "", kind: "Node", resource: "nodes", namespaced: false },
@@ -76,7 +77,7 @@ export const node: ResourceDefinition = define(
             invalid(`${path}.value`, taint["value"], detail),
           ),
           ...(taint["effect"] ? [] : [required(`${path}.effect`)]),
-          ...(taint["effect"] && !taintEffects.includes(taint["effect"])
+          ...(taint["effect"] && !taintEffects.has(taint["effect"])
             ? [
                 {
                   reason: "FieldValueNotSupported",
@@ -112,7 +113,7 @@ export const node: ResourceDefinition = define(
     ],
     row(object, now) {
       const info: Fields = object["status"]?.nodeInfo ?? {};
-      const unknown = (value: unknown) => (value ? String(value) : "<unknown>");
+      const unknown = (value: unknown) => textOf(value) || "<unknown>";
       return [
         object.metadata.name,
         statusOf(object),

@@ -12,7 +12,7 @@ import {
   required,
 } from "./cause.ts";
 import { checkConfigMapKey, checkDns1123Label, checkEnvName, checkPortName } from "./names.ts";
-import { list } from "./pod-defaults.ts";
+import { list } from "./loose.ts";
 import { quantityCauses } from "./quantities.ts";
 import type { Fields } from "./resource.ts";
 

@@ -1,7 +1,7 @@
 /** Endpoints and EndpointSlices. */
 import type { StatusCause } from "@kws/kube/status";
 import { immutable, invalid, oneOf, required, tooMany } from "./cause.ts";
-import { list } from "./pod-defaults.ts";
+import { list } from "./loose.ts";
 import { checkDns1123Label } from "./names.ts";
 import type { Fields, ResourceDefinition } from "./resource.ts";
 import { define } from "./simple.ts";

@@ -1,6 +1,6 @@
 /** Kinds by which the API is extended and guarded: CustomResourceDefinitions, APIServices, webhooks, policies, CSRs, … */
 import { forbidden, immutable, invalid, oneOf, required } from "./cause.ts";
-import { list } from "./pod-defaults.ts";
+import { list } from "./loose.ts";
 import type { Fields, ResourceDefinition } from "./resource.ts";
 import { define } from "./simple.ts";
 import { age, ageColumn, column, nameColumn } from "./table.ts";

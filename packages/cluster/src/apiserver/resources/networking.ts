@@ -2,7 +2,7 @@
 import type { StatusCause } from "@kws/kube/status";
 import { forbidden, immutable, invalid, oneOf, portNumber, required } from "./cause.ts";
 import { checkDns1123Subdomain } from "./names.ts";
-import { list } from "./pod-defaults.ts";
+import { list, textOf } from "./loose.ts";
 import type { Fields, ResourceDefinition } from "./resource.ts";
 import { validateLabelSelector } from "./selector-validation.ts";
 import { define } from "./simple.ts";
@@ -66,7 +66,7 @@ export const ingress: ResourceDefinition = define(
 
 function validateHost(field: string, host: unknown): StatusCause[] {
   if (host === undefined || host === null || host === "") return [];
-  const text = String(host);
+  const text = textOf(host);
   if (/^[\d.]+$/.test(text) && text.split(".").length === 4) {
     return [invalid(field, text, "must be a DNS name, not an IP address")];
   }
