@@ -70,14 +70,14 @@ export const node: ResourceDefinition = define(
       const causes = list(object["spec"]?.taints).flatMap((taint, index) => {
         const path = `spec.taints[${index}]`;
         return [
-          ...checkQualifiedName(String(taint["key"] ?? "")).map((detail) =>
+          checkQualifiedName(String(taint["key"] ?? "")).map((detail) =>
             invalid(`${path}.key`, taint["key"], detail),
           ),
-          ...checkLabelValue(String(taint["value"] ?? "")).map((detail) =>
+          checkLabelValue(String(taint["value"] ?? "")).map((detail) =>
             invalid(`${path}.value`, taint["value"], detail),
           ),
-          ...(taint["effect"] ? [] : [required(`${path}.effect`)]),
-          ...(taint["effect"] && !taintEffects.has(taint["effect"])
+          taint["effect"] ? [] : [required(`${path}.effect`)],
+          taint["effect"] && !taintEffects.has(taint["effect"])
             ? [
                 {
                   reason: "FieldValueNotSupported",
@@ -85,8 +85,8 @@ export const node: ResourceDefinition = define(
                   field: `${path}.effect`,
                 },
               ]
-            : []),
-        ];
+            : [],
+        ].flat();
       });
       if (old === undefined) return causes;
       const { podCIDR, providerID } = old["spec"] ?? {};

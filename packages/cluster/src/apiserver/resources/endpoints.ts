@@ -31,10 +31,10 @@ export const endpoints: ResourceDefinition = define(
         return addresses.length === 0
           ? [required(path, "must specify `addresses` or `notReadyAddresses`")]
           : [
-              ...validateAddresses(`${path}.addresses`, list(subset["addresses"])),
-              ...validateAddresses(`${path}.notReadyAddresses`, list(subset["notReadyAddresses"])),
-              ...validatePorts(`${path}.ports`, list(subset["ports"])),
-            ];
+              validateAddresses(`${path}.addresses`, list(subset["addresses"])),
+              validateAddresses(`${path}.notReadyAddresses`, list(subset["notReadyAddresses"])),
+              validatePorts(`${path}.ports`, list(subset["ports"])),
+            ].flat();
       });
     },
     columns: [nameColumn, column("Endpoints", "Addresses and ports that back the Service."), ageColumn],

@@ -54,10 +54,12 @@ export function validateLabels(
   path: string,
   labels: Record<string, string> | undefined | null,
 ): StatusCause[] {
-  return Object.entries(labels ?? {}).flatMap(([key, value]) => [
-    ...checkQualifiedName(key).map((detail) => invalid(path, key, detail)),
-    ...checkLabelValue(value ?? "").map((detail) => invalid(path, value, detail)),
-  ]);
+  return Object.entries(labels ?? {}).flatMap(([key, value]) =>
+    [
+      checkQualifiedName(key).map((detail) => invalid(path, key, detail)),
+      checkLabelValue(value ?? "").map((detail) => invalid(path, value, detail)),
+    ].flat(),
+  );
 }
 
 export function validateAnnotations(

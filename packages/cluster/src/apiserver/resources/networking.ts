@@ -47,7 +47,7 @@ export const ingress: ResourceDefinition = define(
     row(object, now) {
       const spec: Fields = object["spec"] ?? {};
       const hosts = list(spec["rules"]).map((rule) => String(rule["host"] || "*"));
-      const shown = [...new Set(hosts)].slice(0, 3).join(",");
+      const shown = hosts.slice(0, 3).join(",");
       const rest = hosts.length > 3 ? ` + ${hosts.length - 3} more...` : "";
       const addresses = list(object["status"]?.loadBalancer?.ingress).map(
         (entry) => entry["ip"] || entry["hostname"],
