@@ -30,8 +30,11 @@ export const namespace: ResourceDefinition = define(
       object["spec"] = { ...object["spec"], finalizers: [...new Set([...finalizers, "kubernetes"])] };
       object["status"] = { phase: "Active" };
     },
-    prepareForUpdate(object, old) {
-      object["spec"] = { ...object["spec"], finalizers: old["spec"]?.finalizers };
+    prepareForUpdate(object, old, subresource) {
+      // Only what ends a namespace takes its finalizers away.
+      const ending = subresource === "finalize" || old.metadata.deletionTimestamp !== undefined;
+      const kept: unknown = ending ? (object["spec"]?.finalizers ?? []) : old["spec"]?.finalizers;
+      object["spec"] = { ...object["spec"], finalizers: kept };
       object["status"] = old["status"];
       object.metadata.labels = {
         ...object.metadata.labels,

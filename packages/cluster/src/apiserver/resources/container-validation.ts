@@ -6,6 +6,7 @@ import {
   forbidden,
   invalid,
   nonNegative,
+  notFound,
   notSupported,
   oneOf,
   portNumber,
@@ -186,11 +187,7 @@ function validateMounts(mounts: Fields[], path: string, volumes: Set<string>): S
     const { name, mountPath, subPath, subPathExpr } = mount;
     if (!name) causes.push(required(`${at}.name`));
     else if (!volumes.has(name)) {
-      causes.push({
-        reason: "FieldValueNotFound",
-        message: `Not found: ${JSON.stringify(name)}`,
-        field: `${at}.name`,
-      });
+      causes.push(notFound(`${at}.name`, name));
     }
     if (!mountPath) causes.push(required(`${at}.mountPath`));
     else if (paths.has(mountPath)) causes.push(invalid(`${at}.mountPath`, mountPath, "must be unique"));

@@ -311,3 +311,26 @@ test.each([
 ])("%i ms print as %s", (milliseconds, text) => {
   expect(humanDuration(milliseconds)).toBe(text);
 });
+
+describe("a Namespace", () => {
+  const definition = find("", "namespaces");
+  const live: KubeObject = { apiVersion: "v1", kind: "Namespace", metadata: { name: "a" }, spec: {} };
+  definition.prepareForCreate?.(live);
+
+  test("is born active, named by a label and held by a finalizer", () => {
+    expect(live).toMatchObject({
+      metadata: { labels: { "kubernetes.io/metadata.name": "a" } },
+      spec: { finalizers: ["kubernetes"] },
+      status: { phase: "Active" },
+    });
+  });
+
+  test("loses its finalizer only by being finalized", () => {
+    const update = { ...structuredClone(live), spec: {} };
+    definition.prepareForUpdate?.(update, live);
+    expect(update.spec).toEqual({ finalizers: ["kubernetes"] });
+    const finalized = { ...structuredClone(live), spec: { finalizers: [] } };
+    definition.prepareForUpdate?.(finalized, live, "finalize");
+    expect(finalized.spec).toEqual({ finalizers: [] });
+  });
+});

@@ -275,9 +275,9 @@ export const certificateSigningRequest: ResourceDefinition = define(
     prepareForCreate(object) {
       object["status"] = {};
     },
-    prepareForUpdate(object, old) {
+    prepareForUpdate(object, old, subresource) {
       object["spec"] = old["spec"];
-      object["status"] = old["status"];
+      if (subresource !== "approval") object["status"] = old["status"];
     },
     validate(object) {
       const spec: Fields = object["spec"] ?? {};
