@@ -158,7 +158,9 @@ export async function openImageStore(dir: string, options: StoreOptions = {}): P
     await mkdir(temporary, { mode: 0o755 });
     try {
       const hash = createHash("sha256");
-      const tar = decompressed(createReadStream(blobs.path(layer.descriptor.digest)));
+      const tar = decompressed(
+        createReadStream(blobs.path(layer.descriptor.digest), { highWaterMark: 1 << 20 }),
+      );
       const { opaque } = await unpackLayer(hashed(tar, hash), temporary, {
         archive: `the layer ${layer.diffId}`,
         below,
@@ -278,16 +280,15 @@ export async function openImageStore(dir: string, options: StoreOptions = {}): P
     async import(archive, importOptions = {}) {
       const { digest, references } = await importArchive(store, archive);
       const names = [...new Set([...references, ...(importOptions.references ?? [])])];
+      // Unpacked before it has a name: a bad archive must not take a good image's place.
+      const image = await store.find(digest).catch((error: unknown) => {
+        if (!(error instanceof UserError) || typeof archive !== "string") throw error;
+        const { code, fix } = error;
+        throw new UserError(`${archive}: ${error.message}`, { code, ...(fix && { fix }), cause: error });
+      });
+      if (image === undefined) throw new Error(`the image ${digest} is gone`);
       await store.tag(digest, names);
-      try {
-        const image = await store.find(digest);
-        if (image === undefined) throw new Error(`the image ${digest} is gone`);
-        return { ...image, reference: names[0] ?? digest };
-      } catch (error) {
-        // What cannot be unpacked must not be found later.
-        await store.remove(digest);
-        throw error;
-      }
+      return { ...image, reference: names[0] ?? digest };
     },
     export: (reference, path) => exportArchive(store, reference, path),
     gc: (gcOptions = {}) =>
