@@ -187,7 +187,7 @@ function dockerEntries(content: ArchiveContent) {
     const fields = (entry ?? {}) as { Config?: unknown; Layers?: unknown; RepoTags?: unknown };
     const list = (field: unknown) => (Array.isArray(field) ? field.map(String) : []);
     return {
-      config: String(fields.Config ?? ""),
+      config: typeof fields.Config === "string" ? fields.Config : "",
       layers: list(fields.Layers),
       repoTags: list(fields.RepoTags).map(canonicalReference),
     };
