@@ -24,6 +24,7 @@ beforeAll(async () => {
       "WORKDIR /src",
       "COPY . .",
       "RUN node app.js > out.txt && rm app.js",
+      "RUN touch /home/node/old",
       "RUN rm -rf /home/node && mkdir /home/node && echo new > /home/node/file",
       "RUN --mount=type=cache,target=/cache <<EOF",
       "set -e",
@@ -75,26 +76,22 @@ async function build(prefix: string[], store: string) {
   };
 }
 
-function expectBuilt({ first, second, milliseconds, files }: Awaited<ReturnType<typeof build>>) {
-  expect(files).toEqual({
-    Dockerfile: expect.any(String),
-    "closed.txt": "closed\n",
-    "linked.txt": "closed\n",
-    "listing.txt": expect.stringContaining("/home/node:\nfile\n"),
-    "out.txt": "hello\n",
-  });
-  // The folder was made anew, so nothing of the base image's is left in it.
-  expect(files["listing.txt"]).not.toContain(".bashrc");
-  expect(files["listing.txt"]).not.toContain("app.js");
-  expect(first.cached).toBe(false);
-  expect(second.cached).toBe(true);
-  expect(second.digest).toBe(first.digest);
-  expect(milliseconds).toBeLessThan(300);
-}
+const expectedFiles = {
+  Dockerfile: expect.any(String),
+  "closed.txt": "closed\n",
+  "linked.txt": "closed\n",
+  // The home directory was made anew, so nothing of the base image's is left in it.
+  "listing.txt": "/home/node:\nfile\n\n/src:\nDockerfile\nlisting.txt\nout.txt\n",
+  "out.txt": "hello\n",
+};
 
 describe("a Dockerfile with RUN", () => {
   test("builds as the current user, and again from its cache", async () => {
-    expectBuilt(await build([], join(dir, "own")));
+    const { first, second, milliseconds, files } = await build([], join(dir, "own"));
+    expect(files).toEqual(expectedFiles);
+    expect([first.cached, second.cached]).toEqual([false, true]);
+    expect(second.digest).toBe(first.digest);
+    expect(milliseconds).toBeLessThan(300);
   });
 
   test.runIf(isRoot)("builds as an ordinary user", async () => {
@@ -102,6 +99,8 @@ describe("a Dockerfile with RUN", () => {
     await mkdir(home);
     await chmod(home, 0o777);
     const user = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"];
-    expectBuilt(await build([...user, "env", `HOME=${home}`], join(home, "store")));
+    const built = await build([...user, "env", `HOME=${home}`], join(home, "store"));
+    expect(built.files).toEqual(expectedFiles);
+    expect([built.first.cached, built.second.cached]).toEqual([false, true]);
   });
 });
