@@ -111,8 +111,8 @@ export class ContainerStartError extends Error {
   /** As a container status shows it: `RunContainerError`, `CreateContainerError`, `StartError`. */
   readonly reason: string;
 
-  constructor(reason: string, message: string) {
-    super(message);
+  constructor(reason: string, message: string, options?: ErrorOptions) {
+    super(message, options);
     this.reason = reason;
   }
 }
