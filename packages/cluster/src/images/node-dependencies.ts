@@ -22,7 +22,6 @@ interface PackageManifest {
   dependencies?: Record<string, string>;
   optionalDependencies?: Record<string, string>;
   peerDependencies?: Record<string, string>;
-  peerDependenciesMeta?: Record<string, { optional?: boolean }>;
 }
 
 /** A folder in the image that may have a `node_modules`. */
@@ -93,8 +92,9 @@ async function dependenciesOf(source: string): Promise<{ name: string; optional:
   const text = await readFile(join(source, "package.json"), "utf8");
   const manifest = JSON.parse(text) as PackageManifest;
   const found = new Map<string, boolean>();
+  // One that is absent is between npm and the package; Node would not find it here either.
   for (const name of Object.keys(manifest.peerDependencies ?? {})) {
-    found.set(name, manifest.peerDependenciesMeta?.[name]?.optional === true);
+    found.set(name, true);
   }
   for (const name of Object.keys(manifest.dependencies ?? {})) found.set(name, false);
   for (const name of Object.keys(manifest.optionalDependencies ?? {})) found.set(name, true);

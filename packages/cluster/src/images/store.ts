@@ -26,7 +26,7 @@ import { decompressed } from "./tar-stream.ts";
 import { defaultLimits, removeTree, unpackLayer } from "./unpack.ts";
 import type { UnpackLimits } from "./unpack.ts";
 
-export const referenceAnnotation = "org.opencontainers.image.ref.name";
+const referenceAnnotation = "org.opencontainers.image.ref.name";
 
 export interface NewImage {
   config: ImageConfig;
@@ -158,7 +158,9 @@ export async function openImageStore(dir: string, options: StoreOptions = {}): P
     await mkdir(temporary, { mode: 0o755 });
     try {
       const hash = createHash("sha256");
-      const tar = decompressed(createReadStream(blobs.path(layer.descriptor.digest)));
+      const tar = decompressed(
+        createReadStream(blobs.path(layer.descriptor.digest), { highWaterMark: 1 << 20 }),
+      );
       const { opaque } = await unpackLayer(hashed(tar, hash), temporary, {
         archive: `the layer ${layer.diffId}`,
         below,
@@ -260,7 +262,15 @@ export async function openImageStore(dir: string, options: StoreOptions = {}): P
         if (names.length === 0) {
           return kept.some((entry) => entry.digest === digest) ? kept : [...kept, base];
         }
-        return [...kept, ...names.map((name) => ({ ...base, annotations: { [referenceAnnotation]: name } }))];
+        for (const name of names) {
+          kept.push({
+            mediaType: mediaTypes.manifest,
+            digest,
+            size,
+            annotations: { [referenceAnnotation]: name },
+          });
+        }
+        return kept;
       });
     },
     async addLayer(entries) {
@@ -278,16 +288,15 @@ export async function openImageStore(dir: string, options: StoreOptions = {}): P
     async import(archive, importOptions = {}) {
       const { digest, references } = await importArchive(store, archive);
       const names = [...new Set([...references, ...(importOptions.references ?? [])])];
+      // Unpacked before it has a name: a bad archive must not take a good image's place.
+      const image = await store.find(digest).catch((error: unknown) => {
+        if (!(error instanceof UserError) || typeof archive !== "string") throw error;
+        const { code, fix } = error;
+        throw new UserError(`${archive}: ${error.message}`, { code, ...(fix && { fix }), cause: error });
+      });
+      if (image === undefined) throw new Error(`the image ${digest} is gone`);
       await store.tag(digest, names);
-      try {
-        const image = await store.find(digest);
-        if (image === undefined) throw new Error(`the image ${digest} is gone`);
-        return { ...image, reference: names[0] ?? digest };
-      } catch (error) {
-        // What cannot be unpacked must not be found later.
-        await store.remove(digest);
-        throw error;
-      }
+      return { ...image, reference: names[0] ?? digest };
     },
     export: (reference, path) => exportArchive(store, reference, path),
     gc: (gcOptions = {}) =>
