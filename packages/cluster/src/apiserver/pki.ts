@@ -2,10 +2,11 @@
  * The cluster's keys and certificates, made on the first start and kept in the data folder: an authority, the server's
  * certificate, the administrator's client certificate, and the key that signs ServiceAccount tokens.
  */
-import { createPrivateKey, X509Certificate, type KeyObject } from "node:crypto";
+import { createPrivateKey, webcrypto, X509Certificate, type KeyObject } from "node:crypto";
 import { mkdir, readFile, rename, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { isErrno } from "@kws/base/errors";
+import { provideReflection } from "./reflection.ts";
 
 export interface Pki {
   caCertificate: string;
@@ -81,10 +82,10 @@ const serverNames = [
 
 /** The certificate library is loaded only here: a running cluster has no use for it. */
 async function makePems(now: number, serviceAccountKey: string | undefined): Promise<Pems> {
-  await import("reflect-metadata");
+  provideReflection();
   const x509 = await import("@peculiar/x509");
   const algorithm = { name: "ECDSA", namedCurve: "P-256", hash: "SHA-256" };
-  const newKeys = () => crypto.subtle.generateKey(algorithm, true, ["sign", "verify"]) as Promise<CryptoKeyPair>;
+  const newKeys = () => webcrypto.subtle.generateKey(algorithm, true, ["sign", "verify"]);
   const [ca, server, admin, tokens] = await Promise.all([newKeys(), newKeys(), newKeys(), newKeys()]);
   const validity = { notBefore: new Date(now - day), notAfter: new Date(now + lifetime) };
   const authority = await x509.X509CertificateGenerator.createSelfSigned({
@@ -101,7 +102,7 @@ async function makePems(now: number, serviceAccountKey: string | undefined): Pro
       await x509.SubjectKeyIdentifierExtension.create(ca.publicKey),
     ],
   });
-  const issue = async (subject: string, publicKey: CryptoKey, usage: string, names: readonly { type: "dns" | "ip"; value: string }[]) =>
+  const issue = async (subject: string, publicKey: webcrypto.CryptoKey, usage: string, names: readonly { type: "dns" | "ip"; value: string }[]) =>
     x509.X509CertificateGenerator.create({
       ...validity,
       subject,
@@ -140,8 +141,8 @@ async function makePems(now: number, serviceAccountKey: string | undefined): Pro
   };
 }
 
-async function pemOfKey(key: CryptoKey): Promise<string> {
-  const bytes = Buffer.from(await crypto.subtle.exportKey("pkcs8", key));
+async function pemOfKey(key: webcrypto.CryptoKey): Promise<string> {
+  const bytes = Buffer.from(await webcrypto.subtle.exportKey("pkcs8", key));
   const lines = bytes.toString("base64").match(/.{1,64}/g) ?? [];
   return `-----BEGIN PRIVATE KEY-----\n${lines.join("\n")}\n-----END PRIVATE KEY-----\n`;
 }

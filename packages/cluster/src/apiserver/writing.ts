@@ -58,7 +58,6 @@ export async function createObject(
   delete metadata.resourceVersion;
   delete metadata.deletionTimestamp;
   delete metadata.deletionGracePeriodSeconds;
-  delete metadata.selfLink;
   if (hasGeneration(context, definition)) metadata.generation = 1;
   else delete metadata.generation;
   const crd = context.registry.customResourceDefinition(definition);

@@ -7,3 +7,4 @@ export { type Parsed, parseObject } from "./parse.ts";
 export { decodeProtobuf } from "./protobuf.ts";
 export { builtinTypes, type TypeRegistry } from "./registry.ts";
 export { strategicMergePatch } from "./strategic.ts";
+export * from "./standins.ts";
