@@ -203,7 +203,7 @@ export function nodeStreams(context: ServerContext): NonNullable<ReturnType<Serv
   return streams;
 }
 
-function logOptions(query: URLSearchParams): LogOptions {
+export function logOptions(query: URLSearchParams): LogOptions {
   const number = (name: string): number | undefined => {
     const text = query.get(name);
     if (text === null || text === "") return undefined;
