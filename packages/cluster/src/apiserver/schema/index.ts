@@ -1,0 +1,10 @@
+/** Shapes of kinds, and everything that follows from a shape: decoding, checking, merging, ownership, OpenAPI. */
+export { builtinVersion } from "./builtin.ts";
+export { SchemaError } from "./error.ts";
+export { applyDefaults, checkFields, type FieldReport, normalize, prune } from "./fields.ts";
+export { jsonPatch, mergePatch } from "./jsonpatch.ts";
+export { type Parsed, parseObject } from "./parse.ts";
+export { decodeProtobuf } from "./protobuf.ts";
+export { builtinTypes, type TypeRegistry } from "./registry.ts";
+export { strategicMergePatch } from "./strategic.ts";
+export * from "./standins.ts";
