@@ -11,6 +11,16 @@ export interface ImageConfig {
   Labels?: Record<string, string>;
   StopSignal?: string;
   Volumes?: Record<string, object>;
+  /** Stored for other tools; Kubernetes has probes of its own. Durations are in nanoseconds. */
+  Healthcheck?: {
+    Test: string[];
+    Interval?: number;
+    Timeout?: number;
+    StartPeriod?: number;
+    Retries?: number;
+  };
+  /** The shell of later builds' RUN, where the Dockerfile changed it. */
+  Shell?: string[];
 }
 
 export interface Image {

@@ -1,0 +1,356 @@
+/**
+ * Builds an image from a Dockerfile (https://docs.docker.com/reference/dockerfile/) into the image store, without an
+ * engine. Only the stages that the target needs are built, side by side where they can be. What a step makes is kept
+ * under a key of all that decides it, and a layer's bytes depend on its content alone; so a build repeated anywhere
+ * gives the same digest, and one with nothing changed does nothing.
+ */
+import { readFile } from "node:fs/promises";
+import { resolve } from "node:path";
+import { UserError, isErrno } from "@kws/base/errors";
+import { baseImageName, baseImageReference, ensureBaseImage } from "../base-image.ts";
+import type { HostNode } from "../base-image.ts";
+import { listContext, openDigests, readIgnore } from "../context.ts";
+import type { ContextFile, FileDigests } from "../context.ts";
+import type { ImageConfig } from "../image.ts";
+import { ociArchitecture } from "../manifest.ts";
+import type { History, Layer } from "../manifest.ts";
+import { canonicalReference } from "../reference.ts";
+import type { LocalImageStore } from "../store.ts";
+import { parseDockerfile, syntaxError } from "./parse.ts";
+import type { Dockerfile, Instruction, Stage } from "./parse.ts";
+import type { RunInSandbox } from "./run.ts";
+import { applySetting, envRecord, placed } from "./settings.ts";
+import { copy, run, workdir } from "./steps.ts";
+import type { Step } from "./steps.ts";
+import { WordError, expandWord, splitWords } from "./words.ts";
+import type { Lookup } from "./words.ts";
+
+export interface BuildOptions {
+  /** The folder that COPY reads. */
+  context: string;
+  /** Path of the Dockerfile; `Dockerfile` in the context unless given. */
+  dockerfile?: string;
+  store: LocalImageStore;
+  /** References for the result. */
+  tags: string[];
+  buildArgs?: Record<string, string>;
+  /** A stage's name or number; the last unless given. */
+  target?: string;
+  /** The Node for `kws.local/node`. */
+  node: HostNode;
+  /** Runs RUN; without it a Dockerfile with RUN fails. */
+  sandbox?: RunInSandbox;
+  /** Run every step again. */
+  noCache?: boolean;
+  onProgress?: (event: BuildEvent) => void;
+  signal?: AbortSignal;
+}
+
+export type BuildEvent =
+  | { type: "step"; stage: string; instruction: string; at: string }
+  | { type: "output"; stage: string; at: string; chunk: Uint8Array }
+  | { type: "done"; stage: string; instruction: string; cached: boolean; milliseconds: number }
+  | { type: "warning"; at: string; message: string };
+
+export interface BuildResult {
+  /** The first tag, or the digest. */
+  reference: string;
+  digest: string;
+  /** Every step that makes files was kept from before. */
+  cached: boolean;
+  steps: { instruction: string; cached: boolean; milliseconds: number }[];
+}
+
+/** What the steps of a build share. */
+export interface BuildContext {
+  store: LocalImageStore;
+  escape: string;
+  sandbox: RunInSandbox | undefined;
+  noCache: boolean;
+  signal: AbortSignal | undefined;
+  files(): Promise<ContextFile[]>;
+  digests(): Promise<FileDigests>;
+  /** Unpacked layers of a stage or an image, for `--from`. */
+  layersOf(from: string, at: string): Promise<string[]>;
+  onOutput(state: StageState, instruction: Instruction, chunk: Uint8Array): void;
+}
+
+export interface StageState {
+  name: string;
+  layers: Layer[];
+  config: ImageConfig;
+  history: History[];
+  /** ARGs in scope, for RUN. */
+  args: Record<string, string>;
+  lookup: Lookup;
+  commandIsOwn: boolean;
+  steps: BuildResult["steps"];
+}
+
+const predefinedArgs = new Set(
+  ["HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY"].flatMap((name) => [
+    name,
+    name.toLowerCase(),
+  ]),
+);
+
+/**
+ * Throws a `UserError` with the place in the Dockerfile: code `config` for what cannot be built as written, `failed`
+ * for a RUN that fails, `not-found` for a base image that is not stored.
+ */
+export async function buildDockerfile(options: BuildOptions): Promise<BuildResult> {
+  const { store } = options;
+  const path = options.dockerfile ?? resolve(options.context, "Dockerfile");
+  const dockerfile = parseDockerfile(await readDockerfile(path), path);
+  const platform = platformArgs();
+  const globals: Record<string, string> = {};
+  const globalLookup: Lookup = (name) => globals[name] ?? platform[name];
+  for (const instruction of dockerfile.args) {
+    for (const [name, value] of readArgs(instruction, dockerfile.escape, globalLookup)) {
+      const given = options.buildArgs?.[name] ?? value;
+      if (given !== undefined) globals[name] = given;
+    }
+  }
+  const { stages } = dockerfile;
+  const target = findTarget(dockerfile, options.target);
+  const building = new Map<number, Promise<StageState>>();
+  let listing: Promise<ContextFile[]> | undefined;
+  let digests: Promise<FileDigests> | undefined;
+
+  const stageIndex = (name: string, before: number): number => {
+    const named = stages.findIndex((stage) => stage.name === name.toLowerCase());
+    if (named !== -1 && named < before) return named;
+    return /^\d+$/.test(name) && Number(name) < before ? Number(name) : -1;
+  };
+
+  const stateOf = (index: number): Promise<StageState> => {
+    const known = building.get(index);
+    if (known !== undefined) return known;
+    const promise = buildStage(index);
+    // A stage that fails while another is awaited is reported when its own turn comes.
+    promise.catch(() => {});
+    building.set(index, promise);
+    return promise;
+  };
+
+  const startState = async (stage: Stage, index: number): Promise<StageState> => {
+    const { from, escape } = { from: stage.from, escape: dockerfile.escape };
+    checkPlatform(stage, globalLookup, escape);
+    const base = placed(from, () => expandWord(stage.base, escape, globalLookup));
+    const empty = { name: stage.name ?? String(index), args: {}, commandIsOwn: false, steps: [] };
+    const lookup: Lookup = () => undefined;
+    const earlier = stageIndex(base, index);
+    if (earlier !== -1) {
+      const { layers, config, history } = await stateOf(earlier);
+      return { ...empty, lookup, layers: [...layers], config, history: [...history] };
+    }
+    if (base === "scratch") return { ...empty, lookup, layers: [], config: {}, history: [] };
+    const stored = await storedImage(options, base, from.at);
+    const { config, history = [] } = stored.document;
+    return { ...empty, lookup, layers: [...stored.layers], config, history: [...history] };
+  };
+
+  const buildStage = async (index: number): Promise<StageState> => {
+    const stage = stages[index];
+    if (stage === undefined) throw new Error(`there is no stage ${index}`);
+    // Stages that this one copies from begin now, beside its own steps.
+    for (const { flags } of stage.instructions) {
+      const from = flags.find(({ name }) => name === "from")?.value;
+      const earlier = from === undefined ? -1 : stageIndex(from, index);
+      if (earlier !== -1) void stateOf(earlier);
+    }
+    const state = await startState(stage, index);
+    state.lookup = (name) => envRecord(state.config.Env)[name] ?? state.args[name];
+    const build: BuildContext = {
+      store,
+      escape: dockerfile.escape,
+      sandbox: options.sandbox,
+      noCache: options.noCache ?? false,
+      signal: options.signal,
+      files: () =>
+        (listing ??= readIgnore(options.context, path).then((rules) => listContext(options.context, rules))),
+      digests: () => (digests ??= openDigests(store, resolve(options.context))),
+      async layersOf(from, at) {
+        const earlier = stageIndex(from, index);
+        const { layers } = earlier === -1 ? await storedImage(options, from, at) : await stateOf(earlier);
+        return store.unpack(layers);
+      },
+      onOutput: ({ name }, { at }, chunk) => options.onProgress?.({ type: "output", stage: name, at, chunk }),
+    };
+    for (const instruction of stage.instructions) {
+      options.signal?.throwIfAborted();
+      await runStep(build, state, instruction);
+    }
+    return state;
+  };
+
+  const runStep = async (build: BuildContext, state: StageState, instruction: Instruction) => {
+    const text = describe(instruction);
+    const { at } = instruction;
+    options.onProgress?.({ type: "step", stage: state.name, instruction: text, at });
+    const started = performance.now();
+    const step = await execute(build, state, instruction);
+    if (step?.layer !== undefined) state.layers.push(step.layer);
+    const cached = step?.cached ?? true;
+    const milliseconds = Math.round(performance.now() - started);
+    state.history.push({
+      created: "1970-01-01T00:00:00Z",
+      created_by: text,
+      ...(step?.layer === undefined ? { empty_layer: true } : {}),
+    });
+    state.steps.push({ instruction: text, cached, milliseconds });
+    options.onProgress?.({ type: "done", stage: state.name, instruction: text, cached, milliseconds });
+  };
+
+  const execute = async (
+    build: BuildContext,
+    state: StageState,
+    instruction: Instruction,
+  ): Promise<Step | undefined> => {
+    const { keyword, at } = instruction;
+    switch (keyword) {
+      case "RUN":
+        return run(build, state, instruction);
+      case "COPY":
+      case "ADD":
+        return copy(build, state, instruction);
+      case "WORKDIR":
+        return workdir(build, state, instruction);
+      case "ARG":
+        for (const [name, value] of readArgs(instruction, dockerfile.escape, state.lookup)) {
+          const given = options.buildArgs?.[name] ?? value ?? globalLookup(name);
+          if (given !== undefined) state.args[name] = given;
+        }
+        return undefined;
+      case "ONBUILD": {
+        const message = "ONBUILD is ignored: images in the OCI format have no triggers";
+        options.onProgress?.({ type: "warning", at, message });
+        return undefined;
+      }
+      default: {
+        const config = applySetting(state.config, instruction, {
+          escape: dockerfile.escape,
+          lookup: state.lookup,
+          commandIsOwn: state.commandIsOwn,
+        });
+        if (config === undefined) throw syntaxError(at, `${keyword} is not supported`);
+        state.config = config;
+        if (keyword === "CMD") state.commandIsOwn = true;
+        return undefined;
+      }
+    }
+  };
+
+  for (const name of Object.keys(options.buildArgs ?? {})) {
+    if (predefinedArgs.has(name)) globals[name] = options.buildArgs?.[name] ?? "";
+  }
+  const state = await stateOf(target);
+  const finished = await Promise.all(building.values());
+  await (await digests)?.save();
+  const { digest } = await store.addImage({
+    config: state.config,
+    layers: state.layers,
+    history: state.history,
+    references: options.tags,
+  });
+  const steps = finished.flatMap((stage) => stage.steps);
+  const reference = options.tags[0] === undefined ? digest : canonicalReference(options.tags[0]);
+  return { reference, digest, cached: steps.every((step) => step.cached), steps };
+}
+
+async function readDockerfile(path: string): Promise<string> {
+  try {
+    return await readFile(path, "utf8");
+  } catch (error) {
+    if (!isErrno(error, "ENOENT", "EISDIR")) throw error;
+    throw new UserError(`there is no Dockerfile at ${path}`, {
+      code: "not-found",
+      fix: "write one, or build without: a Node service needs none",
+      cause: error,
+    });
+  }
+}
+
+function describe(instruction: Instruction): string {
+  const flags = instruction.flags.map(({ name, value }) => `--${name}${value && `=${value}`} `);
+  return `${instruction.keyword} ${flags.join("")}${instruction.text.replaceAll(/\s+/g, " ")}`;
+}
+
+function readArgs(instruction: Instruction, escape: string, lookup: Lookup): [string, string | undefined][] {
+  return placed(instruction, () =>
+    splitWords(instruction.text, escape, lookup).map((word): [string, string | undefined] => {
+      const [, name, value] = /^([A-Za-z_]\w*)(?:=(.*))?$/s.exec(word) ?? [];
+      if (name === undefined) throw new WordError(`"${word}" does not name an argument`);
+      return [name, value];
+    }),
+  );
+}
+
+function platformArgs(): Record<string, string> {
+  const arch = ociArchitecture(process.arch);
+  const values: Record<string, string> = {};
+  for (const side of ["TARGET", "BUILD"]) {
+    values[`${side}PLATFORM`] = `linux/${arch}`;
+    values[`${side}OS`] = "linux";
+    values[`${side}ARCH`] = arch;
+    values[`${side}VARIANT`] = "";
+  }
+  return values;
+}
+
+function checkPlatform(stage: Stage, lookup: Lookup, escape: string): void {
+  const written = stage.from.flags.find(({ name }) => name === "platform")?.value;
+  if (written === undefined) return;
+  const platform = placed(stage.from, () => expandWord(written, escape, lookup));
+  const mine = `linux/${ociArchitecture(process.arch)}`;
+  if (platform !== mine && !platform.startsWith(`${mine}/`)) {
+    throw syntaxError(stage.from.at, `this machine builds for ${mine}, not for ${platform}`);
+  }
+}
+
+function findTarget(dockerfile: Dockerfile, target: string | undefined): number {
+  const { stages } = dockerfile;
+  if (target === undefined) return stages.length - 1;
+  const named = stages.findIndex((stage) => stage.name === target.toLowerCase());
+  if (named !== -1) return named;
+  if (/^\d+$/.test(target) && Number(target) < stages.length) return Number(target);
+  const names = stages.flatMap((stage) => stage.name ?? []);
+  throw new UserError(`${dockerfile.name} has no stage "${target}"`, {
+    code: "config",
+    fix: names.length === 0 ? "name a stage with FROM … AS" : `use one of: ${names.join(", ")}`,
+  });
+}
+
+/** An image that FROM or --from names. */
+async function storedImage(options: BuildOptions, reference: string, at: string) {
+  if (reference === "") throw syntaxError(at, "the image's name is empty", "give its ARG a default");
+  const name = canonicalReference(reference);
+  const own = baseImageReference(options.node.version);
+  if (name.startsWith(`${baseImageName}:`)) {
+    if (name !== own && name !== `${baseImageName}:latest`) {
+      const stored = await options.store.inspect(name);
+      if (stored !== undefined) return stored;
+      throw new UserError(`${reference} cannot be assembled: kws runs on Node ${options.node.version}`, {
+        code: "not-found",
+        at,
+        fix: `use ${own}`,
+      });
+    }
+    const { digest } = await ensureBaseImage(options.store, options.node);
+    const assembled = await options.store.inspect(digest);
+    if (assembled !== undefined) return assembled;
+  }
+  const stored = await options.store.inspect(name);
+  if (stored !== undefined) return stored;
+  const isNode = /(?:^|\/)node:/.test(name);
+  throw new UserError(
+    `the image ${reference} is not in the image store, and images cannot be pulled from a registry yet`,
+    {
+      code: "not-found",
+      at,
+      fix: isNode
+        ? `build on ${own}, which is assembled from this machine's Node, or import the image from an archive`
+        : "import the image from an archive made by docker save",
+    },
+  );
+}

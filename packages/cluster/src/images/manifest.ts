@@ -1,0 +1,121 @@
+/** The OCI documents of an image, checked when they are read (https://github.com/opencontainers/image-spec). */
+import { UserError } from "@kws/base/errors";
+import type { Descriptor } from "./blobs.ts";
+import type { ImageConfig } from "./image.ts";
+import { digestPattern } from "./reference.ts";
+
+export interface Manifest {
+  schemaVersion: 2;
+  mediaType: string;
+  config: Descriptor;
+  layers: Descriptor[];
+}
+
+export interface History {
+  created?: string;
+  created_by?: string;
+  comment?: string;
+  empty_layer?: boolean;
+}
+
+/** The configuration blob. */
+export interface ImageDocument {
+  created?: string;
+  architecture: string;
+  os: string;
+  config: ImageConfig;
+  rootfs: { type: "layers"; diff_ids: string[] };
+  history?: History[];
+}
+
+/** A layer of an image in the store: what the manifest says and the digest of its uncompressed archive. */
+export interface Layer {
+  descriptor: Descriptor;
+  diffId: string;
+}
+
+/** `arm64`, `amd64`: Go's names, which OCI uses. */
+export function ociArchitecture(arch: string): string {
+  return arch === "x64" ? "amd64" : arch === "ia32" ? "386" : arch;
+}
+
+const isRecord = (value: unknown): value is Record<string, unknown> =>
+  typeof value === "object" && value !== null && !Array.isArray(value);
+
+function invalid(where: string, what: string): UserError {
+  return new UserError(`${where}: ${what}`, {
+    code: "config",
+    fix: "export the image again with docker save or an OCI tool",
+  });
+}
+
+export function readDescriptor(value: unknown, where: string): Descriptor {
+  if (
+    !isRecord(value) ||
+    typeof value["digest"] !== "string" ||
+    !digestPattern.test(value["digest"]) ||
+    typeof value["size"] !== "number"
+  ) {
+    throw invalid(where, "a descriptor needs a sha256 digest and a size");
+  }
+  const { mediaType, digest, size, annotations, platform } = value;
+  return {
+    mediaType: typeof mediaType === "string" ? mediaType : "",
+    digest,
+    size,
+    ...(isRecord(annotations) ? { annotations: strings(annotations) } : {}),
+    ...(isRecord(platform) ? { platform: strings(platform) } : {}),
+  };
+}
+
+export function readManifest(value: unknown, where: string): Manifest {
+  if (!isRecord(value) || !Array.isArray(value["layers"])) {
+    throw invalid(where, "is not an image manifest");
+  }
+  return {
+    schemaVersion: 2,
+    mediaType: typeof value["mediaType"] === "string" ? value["mediaType"] : "",
+    config: readDescriptor(value["config"], where),
+    layers: value["layers"].map((layer) => readDescriptor(layer, where)),
+  };
+}
+
+/** The descriptors of an index, and undefined where the document is not one. */
+export function readIndex(value: unknown, where: string): Descriptor[] | undefined {
+  if (!isRecord(value) || !Array.isArray(value["manifests"])) return undefined;
+  return value["manifests"].map((entry) => readDescriptor(entry, where));
+}
+
+export function readImageDocument(value: unknown, where: string): ImageDocument {
+  const rootfs = isRecord(value) ? value["rootfs"] : undefined;
+  const diffIds = isRecord(rootfs) ? rootfs["diff_ids"] : undefined;
+  if (!isRecord(value) || !Array.isArray(diffIds)) {
+    throw invalid(where, "is not an image configuration");
+  }
+  for (const diffId of diffIds) {
+    if (typeof diffId !== "string" || !digestPattern.test(diffId)) {
+      throw invalid(where, `"${String(diffId)}" is not a sha256 digest`);
+    }
+  }
+  const history = value["history"];
+  return {
+    ...(typeof value["created"] === "string" ? { created: value["created"] } : {}),
+    architecture: String(value["architecture"] ?? ""),
+    os: String(value["os"] ?? "linux"),
+    config: isRecord(value["config"]) ? readConfig(value["config"]) : {},
+    rootfs: { type: "layers", diff_ids: diffIds as string[] },
+    ...(Array.isArray(history) ? { history: history.filter(isRecord) as History[] } : {}),
+  };
+}
+
+/** Docker writes `null` for what is absent. */
+function readConfig(value: Record<string, unknown>): ImageConfig {
+  const present = Object.entries(value).filter(([, field]) => field !== null);
+  return Object.fromEntries(present) as ImageConfig;
+}
+
+function strings(record: Record<string, unknown>): Record<string, string> {
+  return Object.fromEntries(
+    Object.entries(record).flatMap(([key, value]) => (typeof value === "string" ? [[key, value]] : [])),
+  );
+}
