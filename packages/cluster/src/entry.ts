@@ -9,3 +9,8 @@ const extension = extname(new URL(import.meta.url).pathname);
 
 export const daemonEntry = fileURLToPath(new URL(`./daemon${extension}`, import.meta.url));
 export const agentEntry = fileURLToPath(new URL(`./agent${extension}`, import.meta.url));
+
+/** The agent's entry file. A bundle must hold it as `agent.js` in the same folder as the chunk with this code. */
+export function agentEntryPath(): string {
+  return agentEntry;
+}

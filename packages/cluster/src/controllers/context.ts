@@ -4,7 +4,7 @@ import type { KubeClient, Resource } from "@kws/kube/client";
 import type { ControllerOptions, WatchSource } from "@kws/kube/controller";
 import { createEventRecorder, type EventRecorder } from "@kws/kube/events";
 import type { SharedInformers } from "@kws/kube/informer";
-import type { KubeObject } from "@kws/kube/object";
+import type { KubeObject, ObjectMeta } from "@kws/kube/object";
 import type { Logger } from "@kws/base/logger";
 
 export interface ControllerContext {
@@ -59,4 +59,9 @@ export function byController(kind: string): (object: KubeObject) => string[] {
 /** RFC 3339 in whole seconds, as metav1.Time is written. */
 export function timestamp(ms: number): string {
   return new Date(ms).toISOString().replace(/\.\d+Z$/, "Z");
+}
+
+/** Metadata of an object that the server is to name from its `generateName`. */
+export function unnamed(metadata: Omit<ObjectMeta, "name">): ObjectMeta {
+  return metadata as ObjectMeta;
 }

@@ -5,6 +5,13 @@ import { runController } from "@kws/kube/controller";
 import { SharedInformers } from "@kws/kube/informer";
 import { createContext, type Controller, type ControllerContext } from "./context.ts";
 import { deploymentController } from "./deployment.ts";
+import { endpointsController, endpointSliceMirroringController } from "./endpoints.ts";
+import { endpointSliceController } from "./endpointslice.ts";
+import { startGarbageCollector } from "./garbage-collector.ts";
+import { namespaceController } from "./namespace.ts";
+import { claimController, ensureStandardClass, volumeController } from "./persistent-volume.ts";
+import { rootCaController, serviceAccountController } from "./serviceaccount.ts";
+import { claimProtectionController, volumeProtectionController } from "./volume-protection.ts";
 import { replicaSetController, replicationControllerController } from "./replicaset.ts";
 
 export interface ControllersOptions {
@@ -25,6 +32,16 @@ const controllers: ((ctx: ControllerContext) => Controller)[] = [
   deploymentController,
   replicaSetController,
   replicationControllerController,
+  endpointSliceController,
+  endpointsController,
+  endpointSliceMirroringController,
+  serviceAccountController,
+  rootCaController,
+  namespaceController,
+  claimController,
+  volumeController,
+  claimProtectionController,
+  volumeProtectionController,
 ];
 
 /** Resolves when all controllers run, which is once their informers have synced. They end with the signal. */
@@ -35,5 +52,6 @@ export async function startControllers(options: ControllersOptions): Promise<voi
   for (const controller of controllers.map((make) => make(ctx))) {
     void runController({ ...controller, logger, signal });
   }
-  await informers.synced();
+  await Promise.all([informers.synced(), ensureStandardClass(ctx)]);
+  await startGarbageCollector(ctx);
 }

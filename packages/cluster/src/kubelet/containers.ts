@@ -1,7 +1,6 @@
 /** The containers of one pod: which one is due, starting it, watching over it, ending it. */
 import { readFile, rm } from "node:fs/promises";
-import { messageOf } from "@kws/base/errors";
-import { isErrno } from "@kws/base/errors";
+import { isErrno, messageOf } from "@kws/base/errors";
 import { services } from "@kws/kube/resources";
 import type { KubeObject } from "@kws/kube/object";
 import type { Image } from "../images/image.ts";
@@ -98,7 +97,7 @@ export class ContainerSet {
       image: container.annotations["kws.dev/image"] ?? "",
       imageID: container.annotations["kws.dev/image-id"] ?? "",
       started: same && status?.started === true,
-      ready: same && status?.ready === true,
+      ready: same && status.ready,
       remembered: false,
     };
   }

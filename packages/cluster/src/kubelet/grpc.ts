@@ -25,7 +25,8 @@ export async function checkHealth(
   const chunks: Buffer[] = [];
   let grpcStatus: string | undefined;
   const note = (headers: Record<string, unknown>) => {
-    if (headers["grpc-status"] !== undefined) grpcStatus = String(headers["grpc-status"]);
+    const status = headers["grpc-status"];
+    if (typeof status === "string") grpcStatus = status;
   };
   stream.on("response", note);
   stream.on("trailers", note);

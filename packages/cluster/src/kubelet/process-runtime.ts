@@ -112,7 +112,7 @@ export function createProcessRuntime(dir: string): ProcessRuntime {
       if (entry !== undefined) await rm(entry.root, { recursive: true, force: true });
       running.delete(id);
     },
-    listContainers: async () => [...running.values()].map(({ container }) => ({ ...container })),
+    listContainers: async () => Array.from(running.values(), ({ container }) => ({ ...container })),
     onExit(listener) {
       listeners.add(listener);
       return () => listeners.delete(listener);

@@ -23,10 +23,16 @@ export interface Runtime {
   onExit(listener: (container: Container) => void): () => void;
 
   exec(containerId: string, spec: ExecSpec): Promise<ExecSession>;
-  /** The container's own streams; its `exit` is the container's. Where a runtime has none, the kubelet follows the log. */
-  attach?(containerId: string, options: { stdin: boolean; tty: boolean }): Promise<ExecSession>;
-  /** A TCP connection from inside the cluster's network, such as to a pod's or a Service's address. */
-  dial(host: string, port: number): Promise<Duplex>;
+  /**
+   * The streams of a running container's own process; closing them leaves it alone. Where a runtime has none, the kubelet
+   * follows the log.
+   */
+  attach?(containerId: string): Promise<ExecSession>;
+  /**
+   * A TCP connection from inside the cluster's network, such as to a pod's or a Service's address. With a sandbox's id the
+   * host is that pod, whatever its name, and a program that listens on the pod's loopback address alone is reached too.
+   */
+  dial(host: string, port: number, sandboxId?: string): Promise<Duplex>;
 }
 
 export interface PodSandboxSpec {

@@ -39,10 +39,10 @@ export function serveStreams(
       return context.runtime.exec(run.id, { argv: command, stdin, tty });
     },
 
-    async attach(pod, { container: name, stdin, tty }) {
+    async attach(pod, { container: name }) {
       const [worker, container, run] = running(pod, name);
       if (context.runtime.attach !== undefined) {
-        return context.runtime.attach(run.id, { stdin: stdin && container.stdin === true, tty });
+        return context.runtime.attach(run.id);
       }
       return followAsSession(context, worker, container, run);
     },
@@ -56,7 +56,9 @@ export function serveStreams(
         );
       }
       try {
-        return await context.runtime.dial(worker.address, port);
+        // By the sandbox, so that programs that listen on the pod's loopback address alone are reached too.
+        const sandbox = worker.pod.spec.hostNetwork ? undefined : worker.uid;
+        return await context.runtime.dial(worker.address, port, sandbox);
       } catch (error) {
         throw apiError(
           "InternalError",

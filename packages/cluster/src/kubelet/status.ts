@@ -207,7 +207,8 @@ function computeConditions(
   ];
   const { generation } = pod.metadata;
   if (generation === undefined) return result;
-  return result.map((condition) => ({ ...condition, observedGeneration: generation }));
+  for (const condition of result) condition.observedGeneration = generation;
+  return result;
 }
 
 /** The containers' readiness, and the pod's readiness gates (https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/#pod-readiness-gate). */

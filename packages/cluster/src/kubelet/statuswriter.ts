@@ -66,6 +66,7 @@ export class StatusWriter {
       } catch (error) {
         if (isApiError(error, "NotFound", "Conflict")) return;
         this.#context.logger.warn("pod status not written", { pod: name, error: messageOf(error) });
+        setTimeout(() => this.publish(), 1000).unref();
         return;
       }
     }

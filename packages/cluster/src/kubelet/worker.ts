@@ -46,6 +46,7 @@ export class PodWorker {
   #closed = false;
   #syncing = false;
   #dirty = false;
+  #refresh: NodeJS.Timeout | undefined;
   #timer: { at: number; handle: NodeJS.Timeout } | undefined;
 
   constructor(context: KubeletContext, pod: Pod, adopted: AdoptedPod, onGone: () => void) {
@@ -123,6 +124,7 @@ export class PodWorker {
   close(): void {
     this.#closed = true;
     clearTimeout(this.#timer?.handle);
+    clearTimeout(this.#refresh);
     this.containers.close();
   }
 
@@ -206,15 +208,15 @@ export class PodWorker {
 
   #refreshAt(time: number): void {
     const wait = Math.max(0, time - this.#context.now());
-    const handle = setTimeout(
+    clearTimeout(this.#refresh);
+    this.#refresh = setTimeout(
       () => {
         this.#volumesStale = true;
         this.kick();
       },
       Math.min(wait, 2 ** 31 - 1),
     );
-    handle.unref();
-    this.#ending.signal.addEventListener("abort", () => clearTimeout(handle), { once: true });
+    this.#refresh.unref();
   }
 
   #regularOnesAreDone(): boolean {

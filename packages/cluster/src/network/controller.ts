@@ -91,13 +91,13 @@ export async function startNetwork(options: NetworkOptions): Promise<Network> {
     logger,
   });
   const taken = new Set<number>();
-  const owners = new Map<number, Service>();
+  const owners = new Map<number, KubeObject>();
   const hostPorts = new HostPorts(dial, (port, message) => {
-    const service = owners.get(port);
-    if (service === undefined || taken.has(port)) return;
+    const owner = owners.get(port);
+    if (owner === undefined || taken.has(port)) return;
     taken.add(port);
     const text = `port ${port} is not served on 127.0.0.1: ${message}; end the program that has it or choose another port`;
-    recorder.event(service, "Warning", "PortTaken", text);
+    recorder.event(owner, "Warning", "PortTaken", text);
   });
 
   const applyNetwork = async () => {
@@ -126,6 +126,14 @@ export async function startNetwork(options: NetworkOptions): Promise<Network> {
       }
       if (type === "LoadBalancer") await publish(client, services, service, { ip: "127.0.0.1" });
     }
+    for (const pod of watched.pods.list()) {
+      for (const { hostPort, containerPort } of hostPortsOf(pod)) {
+        if (owners.has(hostPort)) continue;
+        owners.set(hostPort, pod);
+        const address = String(pod.status?.podIP);
+        wanted.push({ port: hostPort, endpoints: () => [{ address, port: containerPort }] });
+      }
+    }
     hostPorts.apply(wanted);
   };
   const applyIngresses = async () => {
@@ -142,11 +150,15 @@ export async function startNetwork(options: NetworkOptions): Promise<Network> {
   const routing = coalesced(applyIngresses);
   on(watched.services, network, ports);
   on(watched.slices, network);
+  const addressed = (pod: KubeObject) => {
+    network();
+    if (hostPortsOf(pod).length > 0) ports();
+  };
   watched.pods.subscribe({
-    add: network,
-    delete: network,
+    add: addressed,
+    delete: addressed,
     update: (pod, old) => {
-      if (pod.status?.podIP !== old.status?.podIP) network();
+      if (pod.status?.podIP !== old.status?.podIP || pod.status?.phase !== old.status?.phase) addressed(pod);
     },
   });
   on(watched.ingresses, routing);
@@ -165,6 +177,19 @@ export async function startNetwork(options: NetworkOptions): Promise<Network> {
       await listener.close();
     },
   };
+}
+
+/** TCP `hostPort`s of a running pod; one in the host's own network has its ports there anyway. */
+function hostPortsOf(pod: KubeObject): { hostPort: number; containerPort: number }[] {
+  if (pod.spec?.hostNetwork === true || pod.status?.phase !== "Running" || !pod.status.podIP) return [];
+  type Port = { hostPort?: number; containerPort: number; protocol?: string };
+  const found: { hostPort: number; containerPort: number }[] = [];
+  for (const container of (pod.spec?.containers ?? []) as { ports?: Port[] }[]) {
+    for (const { hostPort, containerPort, protocol = "TCP" } of container.ports ?? []) {
+      if (hostPort && protocol === "TCP") found.push({ hostPort, containerPort });
+    }
+  }
+  return found;
 }
 
 function on<T extends KubeObject>(informer: Informer<T>, ...work: (() => void)[]): void {

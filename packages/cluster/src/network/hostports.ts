@@ -14,7 +14,7 @@ export interface HostPort {
 export class HostPorts {
   readonly #dial: (host: string, port: number) => Promise<Duplex>;
   readonly #onTaken: (port: number, message: string) => void;
-  readonly #open = new Map<number, { server: Server; endpoints: HostPort["endpoints"]; turn: number }>();
+  readonly #open = new Map<number, { server: Server; entry: HostPort; turn: number }>();
 
   /** `onTaken` is told once of each port that cannot be listened on; it is tried again with the next change. */
   constructor(
@@ -33,10 +33,10 @@ export class HostPorts {
       server.close();
       this.#open.delete(port);
     }
-    for (const [port, { endpoints }] of ports) {
+    for (const [port, entry] of ports) {
       const open = this.#open.get(port);
-      if (open === undefined) this.#listen(port, endpoints);
-      else open.endpoints = endpoints;
+      if (open === undefined) this.#listen(entry);
+      else open.entry = entry;
     }
   }
 
@@ -44,10 +44,11 @@ export class HostPorts {
     this.apply([]);
   }
 
-  #listen(port: number, endpoints: HostPort["endpoints"]): void {
+  #listen(entry: HostPort): void {
+    const { port } = entry;
     const server = createServer({ allowHalfOpen: true, pauseOnConnect: true }, (socket) => {
       const open = this.#open.get(port);
-      const choices = open?.endpoints() ?? [];
+      const choices = open?.entry.endpoints() ?? [];
       const endpoint = choices[(open?.turn ?? 0) % Math.max(1, choices.length)];
       if (open === undefined || endpoint === undefined) {
         socket.destroy();
@@ -67,7 +68,7 @@ export class HostPorts {
       );
     });
     server.unref();
-    this.#open.set(port, { server, endpoints, turn: 0 });
+    this.#open.set(port, { server, entry, turn: 0 });
     listenOn(server, port).catch((error: unknown) => {
       this.#open.delete(port);
       this.#onTaken(port, messageOf(error));

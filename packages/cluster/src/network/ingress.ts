@@ -40,6 +40,11 @@ const hopByHop = new Set([
   "upgrade",
 ]);
 
+interface Target {
+  endpoint: Endpoint;
+  route: Route;
+}
+
 export class IngressListener {
   readonly #options: IngressOptions;
   readonly #agent: Agent;
@@ -52,13 +57,24 @@ export class IngressListener {
     // Node asks the agent for a connection; the runtime makes it, from inside the cluster's network.
     this.#agent.createConnection = (target, callback) => {
       const { host, port } = target as { host?: string | null; port?: number | string | null };
-      options.dial(host ?? "", Number(port)).then(
-        (connection) => callback?.(null, withSocketMethods(connection)),
-        (error: unknown) =>
-          callback?.(error instanceof Error ? error : new Error(String(error)), undefined as never),
-      );
+      void this.#connect(host ?? "", Number(port), callback);
       return undefined;
     };
+  }
+
+  async #connect(
+    host: string,
+    port: number,
+    callback: ((error: Error | null, connection: Duplex) => void) | undefined,
+  ): Promise<void> {
+    let connection: Duplex;
+    try {
+      connection = await this.#options.dial(host, port);
+    } catch (error) {
+      callback?.(error instanceof Error ? error : new Error(String(error)), undefined as never);
+      return;
+    }
+    callback?.(null, withSocketMethods(connection));
   }
 
   /** Listens on the first free loopback port from `from`; answers it. */
@@ -101,7 +117,15 @@ export class IngressListener {
       answer(response, target.status, target.text);
       return;
     }
-    const { endpoint, route } = target;
+    this.#forward(request, response, target, secure);
+  }
+
+  #forward(
+    request: IncomingMessage,
+    response: ServerResponse,
+    { endpoint, route }: Target,
+    secure: boolean,
+  ): void {
     const forward = httpRequest({
       agent: this.#agent,
       host: endpoint.address,
@@ -111,18 +135,24 @@ export class IngressListener {
       headers: forwardedHeaders(request, secure),
       setHost: false,
     });
+    const onClose = () => {
+      if (!response.writableFinished) forward.destroy();
+    };
     forward.on("response", (reply) => {
       response.writeHead(reply.statusCode ?? 502, reply.statusMessage, endToEnd(reply.rawHeaders));
       reply.pipe(response);
       reply.on("error", () => response.destroy());
     });
     forward.on("error", (error) => {
-      if (response.headersSent) response.destroy();
-      else answer(response, 502, `${describe(route)} did not answer: ${messageOf(error)}`);
+      response.off("close", onClose);
+      // A kept connection that the pod had just closed: nothing has been answered, and these may be asked twice.
+      const again = forward.reusedSocket && ["GET", "HEAD", "OPTIONS"].includes(request.method ?? "");
+      if (response.headersSent || response.destroyed) response.destroy();
+      else if (again && isErrno(error, "ECONNRESET", "EPIPE")) {
+        this.#forward(request, response, { endpoint, route }, secure);
+      } else answer(response, 502, `${describe(route)} did not answer: ${messageOf(error)}`);
     });
-    response.on("close", () => {
-      if (!response.writableFinished) forward.destroy();
-    });
+    response.on("close", onClose);
     request.pipe(forward);
   }
 
@@ -158,7 +188,7 @@ export class IngressListener {
     );
   }
 
-  #target(request: IncomingMessage): { endpoint: Endpoint; route: Route } | { status: number; text: string } {
+  #target(request: IncomingMessage): Target | { status: number; text: string } {
     const host = request.headers.host ?? "";
     const path = (request.url ?? "/").split("?")[0] ?? "/";
     const route = findRoute(this.#options.routes(), host, path);

@@ -13,6 +13,8 @@ import { fromMask } from "./capabilities.ts";
 import { PipeMaker } from "./pipes.ts";
 import { exitCodeOf, openPlan, processPlan, startFailure } from "./process.ts";
 import { layOutMounts, layOutRootfs } from "./rootfs.ts";
+import { childrenOf, signalProcess } from "./processes.ts";
+import { inNewPidNamespace } from "./scripts.ts";
 import { assembleTools, systemPath } from "./tools.ts";
 
 export interface RunInSandboxOptions {
@@ -108,7 +110,7 @@ async function runIn(folder: string, tools: string, options: RunInSandboxOptions
     stdio: [nothing, out.childEnd, err.childEnd, plan, "pipe"],
   });
   for (const fd of [plan, nothing, out.childEnd, err.childEnd]) closeSync(fd);
-  const kill = () => child.kill("SIGKILL");
+  const kill = () => childrenOf(child.pid ?? 0).forEach((pid) => signalProcess(pid, "SIGKILL"));
   options.signal?.addEventListener("abort", kill, { once: true });
   try {
     out.stream.on("data", (chunk: Buffer) => options.onOutput?.(chunk, "stdout"));

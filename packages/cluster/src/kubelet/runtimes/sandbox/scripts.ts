@@ -81,6 +81,14 @@ unset LD_LIBRARY_PATH SHELL
 . ${toolsTarget}/run
 `;
 
+/**
+ * Words that run what follows as the first process of a new PID namespace and end as it did, with 128 and the signal's number
+ * for a signal. unshare's own --fork answers 1 to a child that was killed (util-linux 2.38).
+ */
+export const inNewPidNamespace = [
+  ...["--pid", "sh", "-c", 'exec 6>&2 2>/dev/null; "$@" 2>&6 6>&-; exit $?', "sh"],
+];
+
 /** Reads the process from descriptor 3, looks its program up as execvp would, and becomes it. */
 const run = `set -eu
 exec 5>&2 2>&4

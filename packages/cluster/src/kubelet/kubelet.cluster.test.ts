@@ -1,0 +1,246 @@
+import { mkdtemp, rm } from "node:fs/promises";
+import { request } from "node:http";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { once } from "node:events";
+import type { IncomingMessage } from "node:http";
+import { createLogger } from "@kws/base/logger";
+import { KubeClient } from "@kws/kube/client";
+import { configMaps, endpointSlices, ingresses, pods, serviceAccounts, services } from "@kws/kube/resources";
+import { isApiError } from "@kws/kube/status";
+import { afterAll, beforeAll, expect, test, vi } from "vitest";
+import { startApiServer, type ApiServer } from "../apiserver/server.ts";
+import { ensureBaseImage } from "../images/base-image.ts";
+import { openImageStore } from "../images/store.ts";
+import { resolveUser } from "../images/users.ts";
+import { startNetwork, type Network } from "../network/controller.ts";
+import { addresses } from "../network/state.ts";
+import { startKubelet, type Kubelet } from "./index.ts";
+import type { ContainerStatus, Pod, PodContainer } from "./pod.ts";
+import { startSandboxRuntime, type SandboxRuntime } from "./runtimes/sandbox/start.ts";
+
+const stop = new AbortController();
+const lines: string[] = [];
+const logger = createLogger((line) => void lines.push(line), "warn");
+let dir: string;
+let image: string;
+let api: ApiServer;
+let client: KubeClient;
+let sandbox: SandboxRuntime;
+let kubelet: Kubelet;
+let network: Network;
+
+beforeAll(async () => {
+  dir = await mkdtemp(join(tmpdir(), "kws-"));
+  const images = await openImageStore(join(dir, "images"));
+  const node = { path: process.execPath, version: process.versions.node };
+  image = (await ensureBaseImage(images, node)).reference;
+  const dataDir = join(dir, "data");
+  api = await startApiServer({ dataDir, logger, now: Date.now, streams: () => kubelet.streams });
+  client = new KubeClient(api.transport());
+  sandbox = await startSandboxRuntime({ dataDir, logger, apiServerSocket: api.socketPath });
+  const options = { client, logger, now: Date.now, signal: stop.signal };
+  kubelet = await startKubelet({
+    ...options,
+    runtime: sandbox.runtime,
+    images,
+    resolveUser,
+    node: { name: "kws", address: addresses.node },
+    dataDir,
+    apiServerAddress: { host: addresses.apiServer, port: 443 },
+  });
+  network = await startNetwork({
+    ...options,
+    dataplane: sandbox.network,
+    runtime: sandbox.runtime,
+    ingress: { port: 0, tlsPort: 0 },
+  });
+  for (const [resource, kind, name] of [
+    [serviceAccounts, "ServiceAccount", "default"],
+    [configMaps, "ConfigMap", "kube-root-ca.crt"],
+  ] as const) {
+    const object = { apiVersion: "v1", kind, metadata: { name, namespace: "default" } };
+    await client.create(resource, object).catch((error: unknown) => {
+      if (!isApiError(error, "AlreadyExists")) throw error;
+    });
+  }
+});
+
+afterAll(async () => {
+  await network?.close();
+  await kubelet?.close();
+  await sandbox?.stop();
+  await api?.close();
+  stop.abort();
+  await rm(dir, { recursive: true, force: true });
+});
+
+function shell(script: string, more: Partial<PodContainer> = {}): PodContainer {
+  return { name: "app", image, command: ["sh", "-c", script], ...more };
+}
+
+async function create(
+  name: string,
+  spec: Partial<Pod["spec"]> & { containers: PodContainer[] },
+): Promise<void> {
+  await client.create(pods, {
+    apiVersion: "v1",
+    kind: "Pod",
+    metadata: { name, namespace: "default", labels: { app: name } },
+    spec: { nodeName: "kws", terminationGracePeriodSeconds: 2, ...spec },
+  });
+}
+
+const get = (name: string) => client.get<Pod>(pods, name, "default");
+const first = (pod: Pod): ContainerStatus | undefined => pod.status?.containerStatuses?.[0];
+const isReady = (pod: Pod) =>
+  pod.status?.conditions?.some(({ type, status }) => type === "Ready" && status === "True") === true;
+
+async function until(name: string, check: (pod: Pod) => boolean): Promise<Pod> {
+  return vi.waitFor(
+    async () => {
+      const pod = await get(name);
+      if (!check(pod)) throw new Error(`${JSON.stringify(pod.status)}\n${lines.slice(-10).join("")}`);
+      return pod;
+    },
+    { timeout: 15_000, interval: 5 },
+  );
+}
+
+async function logsOf(name: string): Promise<string> {
+  const chunks: Uint8Array[] = [];
+  for await (const chunk of await kubelet.streams.logs(await get(name), {})) chunks.push(chunk);
+  return Buffer.concat(chunks).toString("utf8");
+}
+
+async function exec(name: string, ...command: string[]): Promise<string> {
+  const session = await kubelet.streams.exec(await get(name), {
+    command,
+    stdin: false,
+    stdout: true,
+    stderr: true,
+    tty: false,
+  });
+  let text = "";
+  session.stdout.on("data", (chunk: Buffer) => (text += chunk.toString()));
+  session.stderr.on("data", (chunk: Buffer) => (text += chunk.toString()));
+  await session.exit;
+  return text;
+}
+
+test("a pod runs as it is told, and soon", async () => {
+  await create("warm", { containers: [shell("exec sleep 300")] });
+  await until("warm", isReady);
+  const began = performance.now();
+  await create("script", {
+    restartPolicy: "Never",
+    containers: [
+      shell("echo $(id -u) $(hostname) $POD_IP", {
+        env: [{ name: "POD_IP", valueFrom: { fieldRef: { fieldPath: "status.podIP" } } }],
+        securityContext: { runAsUser: 0 },
+      }),
+    ],
+  });
+  const pod = await until("script", ({ status }) => status?.phase === "Succeeded");
+  const took = performance.now() - began;
+  expect(await logsOf("script")).toBe(`0 script ${pod.status?.podIP}\n`);
+  expect(first(pod)?.state.terminated).toMatchObject({ exitCode: 0, reason: "Completed" });
+  expect(took).toBeLessThan(2000);
+  console.log(`pod created to Succeeded: ${Math.round(took)} ms`);
+});
+
+test("the ServiceAccount token and live ConfigMap changes reach the container", async () => {
+  const metadata = { name: "settings", namespace: "default" };
+  await client.create(configMaps, { apiVersion: "v1", kind: "ConfigMap", metadata, data: { color: "red" } });
+  await create("config", {
+    containers: [shell("exec sleep 300", { volumeMounts: [{ name: "config", mountPath: "/config" }] })],
+    volumes: [{ name: "config", configMap: { name: "settings" } }],
+  });
+  await until("config", isReady);
+  expect(await exec("config", "cat", "/config/color")).toBe("red");
+  expect(await exec("config", "cat", "/var/run/secrets/kubernetes.io/serviceaccount/namespace")).toBe(
+    "default",
+  );
+  await client.patch(configMaps, "settings", "default", "merge", { data: { color: "blue" } });
+  await vi.waitFor(async () => expect(await exec("config", "cat", "/config/color")).toBe("blue"), {
+    timeout: 5000,
+  });
+});
+
+test("an exit is seen, its message kept, and the container restarted", async () => {
+  await create("crash", { containers: [shell("echo why > /dev/termination-log; exit 7")] });
+  const pod = await until("crash", (pod) => first(pod)?.state.waiting?.reason === "CrashLoopBackOff");
+  expect(first(pod)?.lastState.terminated).toMatchObject({ exitCode: 7, message: "why\n" });
+});
+
+test("a server behind probe, Service and Ingress answers on the host, and its port can be forwarded", async () => {
+  const server = "require('http').createServer((q,s)=>s.end('hello '+q.headers.host)).listen(3000)";
+  await create("web", {
+    containers: [
+      {
+        name: "app",
+        image,
+        command: ["node", "-e", server],
+        readinessProbe: { httpGet: { path: "/", port: 3000 } },
+      },
+    ],
+  });
+  const pod = await until("web", isReady);
+  const forwarded = await kubelet.streams.portForward(pod, 3000);
+  forwarded.write("GET / HTTP/1.0\r\nhost: fwd\r\n\r\n");
+  let text = "";
+  for await (const chunk of forwarded) text += String(chunk);
+  expect(text).toContain("hello fwd");
+
+  const metadata = { name: "web", namespace: "default" };
+  await client.create(services, {
+    apiVersion: "v1",
+    kind: "Service",
+    metadata,
+    spec: { ports: [{ port: 80 }] },
+  });
+  await client.create(endpointSlices, {
+    apiVersion: "discovery.k8s.io/v1",
+    kind: "EndpointSlice",
+    metadata: { ...metadata, labels: { "kubernetes.io/service-name": "web" } },
+    addressType: "IPv4",
+    ports: [{ name: "", port: 3000, protocol: "TCP" }],
+    endpoints: [{ addresses: [pod.status?.podIP ?? ""], conditions: { ready: true } }],
+  });
+  const backend = { service: { name: "web", port: { number: 80 } } };
+  await client.create(ingresses, {
+    apiVersion: "networking.k8s.io/v1",
+    kind: "Ingress",
+    metadata,
+    spec: {
+      rules: [{ host: "web.localhost", http: { paths: [{ path: "/", pathType: "Prefix", backend }] } }],
+    },
+  });
+  await vi.waitFor(async () => {
+    const outgoing = request({
+      host: "127.0.0.1",
+      port: network.ingress.port,
+      headers: { host: "web.localhost" },
+    });
+    outgoing.end();
+    const [answer] = (await once(outgoing, "response")) as [IncomingMessage];
+    let body = "";
+    for await (const chunk of answer) body += String(chunk);
+    expect(body).toBe("hello web.localhost");
+  });
+  const names = "fetch('http://web.default.svc.cluster.local/').then(r=>r.text()).then(console.log)";
+  await vi.waitFor(
+    async () => expect(await exec("web", "node", "-e", names)).toContain("hello web.default"),
+    {
+      timeout: 10_000,
+      interval: 200,
+    },
+  );
+});
+
+test("a deleted pod is gone within its grace period", async () => {
+  await client.delete(pods, "warm", "default");
+  await vi.waitFor(async () => expect(await client.find(pods, "warm", "default")).toBeUndefined(), {
+    timeout: 8000,
+  });
+});

@@ -1,0 +1,50 @@
+/** Finding and ending processes by what /proc says of them. */
+import { readdirSync, readFileSync, readlinkSync } from "node:fs";
+
+/** Children of a process; empty once it is gone. */
+export function childrenOf(pid: number): number[] {
+  try {
+    return readFileSync(`/proc/${pid}/task/${pid}/children`, "utf8").split(" ").filter(Boolean).map(Number);
+  } catch {
+    return [];
+  }
+}
+
+/** When the process started, in clock ticks since boot: with its id it names a process for ever. */
+export function startTimeOf(pid: number): string | undefined {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
+    // The second field is the program's name in parentheses and may hold anything.
+    const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+    return fields[0] === "Z" ? undefined : fields[19];
+  } catch {
+    return undefined;
+  }
+}
+
+/** Sends the signal; false where the process is gone. */
+export function signalProcess(pid: number, signal: NodeJS.Signals): boolean {
+  try {
+    process.kill(pid, signal);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** The name of a process's mount namespace. */
+export function mountNamespaceOf(pid: number): string | undefined {
+  try {
+    return readlinkSync(`/proc/${pid}/ns/mnt`);
+  } catch {
+    return undefined;
+  }
+}
+
+/** Kills every process in a mount namespace: what is left of a container whose PID namespace it shared. */
+export function killMountNamespace(name: string): void {
+  for (const entry of readdirSync("/proc")) {
+    if (/^\d+$/.test(entry) && mountNamespaceOf(Number(entry)) === name)
+      signalProcess(Number(entry), "SIGKILL");
+  }
+}

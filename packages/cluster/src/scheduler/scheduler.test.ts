@@ -1,0 +1,175 @@
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { silent } from "@kws/base/logger";
+import { KubeClient } from "@kws/kube/client";
+import { createMemoryApi } from "@kws/kube/memory-api";
+import type { KubeObject } from "@kws/kube/object";
+import { events, nodes, pods } from "@kws/kube/resources";
+import type { Pod } from "../controllers/pods.ts";
+import { fitMessage, reasonsAgainst, type Cluster } from "./filters.ts";
+import { startScheduler } from "./index.ts";
+import { nodeInfo, podRequests, type Node } from "./node-info.ts";
+import { rank } from "./scores.ts";
+
+function node(name: string, options: { labels?: Record<string, string>; spec?: object; cpu?: string } = {}): Node {
+  const { labels = {}, spec = {}, cpu = "2" } = options;
+  return {
+    apiVersion: "v1",
+    kind: "Node",
+    metadata: { name, labels: { "kubernetes.io/hostname": name, ...labels } },
+    spec,
+    status: { allocatable: { cpu, memory: "4Gi", pods: "110" } },
+  };
+}
+
+function pod(name: string, spec: object = {}, labels: Record<string, string> = {}): Pod {
+  return {
+    apiVersion: "v1",
+    kind: "Pod",
+    metadata: { name, namespace: "default", labels },
+    spec: { containers: [{ name: "main", resources: { requests: { cpu: "500m" } } }], ...spec },
+  };
+}
+
+function cluster(placements: [Node, Pod[]][]): Cluster {
+  return {
+    nodes: placements.map(([one, onIt]) => nodeInfo(one, onIt)),
+    labelsOfNamespace: () => ({}),
+    volumeConflict: () => undefined,
+  };
+}
+
+function verdict(one: Pod, on: Cluster): string[][] {
+  return on.nodes.map((info) => reasonsAgainst(one, info, on));
+}
+
+describe("filters", () => {
+  test("say what a node has too little of", () => {
+    const state = cluster([[node("a", { cpu: "1" }), [pod("x"), pod("y")]]]);
+    expect(fitMessage(verdict(pod("z"), state))).toBe("0/1 nodes are available: 1 Insufficient cpu.");
+  });
+
+  test("count the largest init container where it asks for more than the rest", () => {
+    const initContainers = [{ name: "init", resources: { requests: { cpu: "2", memory: "10Mi" } } }];
+    expect(podRequests(pod("x", { initContainers })).get("cpu")).toBe(2);
+  });
+
+  test("respect taints unless they are tolerated", () => {
+    const tainted = node("a", { spec: { taints: [{ key: "gpu", value: "yes", effect: "NoSchedule" }] } });
+    const state = cluster([[tainted, []]]);
+    expect(verdict(pod("x"), state)).toEqual([["node(s) had untolerated taint {gpu: yes}"]]);
+    expect(verdict(pod("x", { tolerations: [{ key: "gpu", operator: "Exists" }] }), state)).toEqual([[]]);
+  });
+
+  test("keep pods with anti-affinity on different nodes", () => {
+    const term = { topologyKey: "kubernetes.io/hostname", labelSelector: { matchLabels: { app: "db" } } };
+    const affinity = { podAntiAffinity: { requiredDuringSchedulingIgnoredDuringExecution: [term] } };
+    const first = pod("db-0", { affinity }, { app: "db" });
+    const state = cluster([
+      [node("a"), [first]],
+      [node("b"), []],
+    ]);
+    expect(verdict(pod("db-1", { affinity }, { app: "db" }), state).map((reasons) => reasons.length)).toEqual([1, 0]);
+  });
+
+  test("let the first pod of a group that wants to be together start anywhere", () => {
+    const term = { topologyKey: "kubernetes.io/hostname", labelSelector: { matchLabels: { app: "web" } } };
+    const affinity = { podAffinity: { requiredDuringSchedulingIgnoredDuringExecution: [term] } };
+    const state = cluster([[node("a"), []]]);
+    expect(verdict(pod("web-0", { affinity }, { app: "web" }), state)).toEqual([[]]);
+    expect(verdict(pod("web-0", { affinity }, { app: "other" }), state)).toEqual([
+      ["node(s) didn't match pod affinity rules"],
+    ]);
+  });
+
+  test("hold the skew between zones", () => {
+    const constraint = {
+      maxSkew: 1,
+      topologyKey: "zone",
+      whenUnsatisfiable: "DoNotSchedule",
+      labelSelector: { matchLabels: { app: "web" } },
+    };
+    const web = (name: string): Pod => pod(name, { topologySpreadConstraints: [constraint] }, { app: "web" });
+    const state = cluster([
+      [node("a", { labels: { zone: "1" } }), [web("w1")]],
+      [node("b", { labels: { zone: "2" } }), []],
+    ]);
+    expect(verdict(web("w2"), state).map((reasons) => reasons.length)).toEqual([1, 0]);
+  });
+
+  test("refuse a host port that is taken", () => {
+    const containers = [{ name: "main", ports: [{ containerPort: 80, hostPort: 80 }] }];
+    const state = cluster([[node("a"), [pod("x", { containers })]]]);
+    expect(verdict(pod("y", { containers }), state)).toEqual([
+      ["node(s) didn't have free ports for the requested pod ports"],
+    ]);
+  });
+});
+
+test("the emptier of two nodes is preferred", () => {
+  const state = cluster([
+    [node("a"), [pod("x")]],
+    [node("b"), []],
+  ]);
+  expect(rank(pod("y"), state.nodes, state)[0]?.node.metadata.name).toBe("b");
+});
+
+describe("the scheduler", () => {
+  const stop = { controller: new AbortController() };
+  let client: KubeClient;
+  const bindings: { pod: string; node: string }[] = [];
+
+  beforeEach(async () => {
+    stop.controller = new AbortController();
+    bindings.length = 0;
+    const api = createMemoryApi();
+    client = new KubeClient({
+      async request(request) {
+        // The binding subresource is the API server's; here it writes the node's name.
+        if (request.path.endsWith("/binding")) {
+          const { metadata, target } = JSON.parse(String(request.body)) as KubeObject;
+          bindings.push({ pod: metadata.name, node: target.name as string });
+          const path = request.path.replace(/\/binding$/, "");
+          const body = JSON.stringify({ spec: { nodeName: target.name as string } });
+          return api.request({ method: "PATCH", path, body });
+        }
+        return api.request(request);
+      },
+    });
+    await startScheduler({ client, logger: silent, now: Date.now, signal: stop.controller.signal });
+  });
+  afterEach(() => stop.controller.abort());
+
+  test("binds a pod to a node and says so", async () => {
+    await client.create(nodes, node("a"));
+    await client.create(pods, pod("web"));
+    await vi.waitFor(() => expect(bindings).toEqual([{ pod: "web", node: "a" }]));
+    await vi.waitFor(async () => {
+      const messages = (await client.list(events, "default")).items.map((event) => event["message"] as string);
+      expect(messages).toContain("Successfully assigned default/web to a");
+    });
+  });
+
+  test("explains a pod that fits nowhere and places it when a node comes", async () => {
+    await client.create(pods, pod("web"));
+    await vi.waitFor(async () => {
+      const { status } = await client.get(pods, "web", "default");
+      expect(status.conditions).toMatchObject([
+        { type: "PodScheduled", status: "False", reason: "Unschedulable", message: "no nodes available to schedule pods" },
+      ]);
+    });
+    await client.create(nodes, node("a"));
+    await vi.waitFor(() => expect(bindings).toEqual([{ pod: "web", node: "a" }]));
+  });
+
+  test("counts pods that it has just placed", async () => {
+    await client.create(nodes, node("a", { cpu: "1" }));
+    for (const name of ["p1", "p2", "p3"]) await client.create(pods, pod(name));
+    await vi.waitFor(async () => {
+      const { status } = await client.get(pods, "p3", "default");
+      expect(status.conditions[0].message).toBe("0/1 nodes are available: 1 Insufficient cpu.");
+    });
+    expect(bindings.map((binding) => binding.pod)).toEqual(["p1", "p2"]);
+    await client.delete(pods, "p1", "default", { gracePeriodSeconds: 0 });
+    await vi.waitFor(() => expect(bindings.map((binding) => binding.pod)).toEqual(["p1", "p2", "p3"]));
+  });
+});
