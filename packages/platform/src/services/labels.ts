@@ -1,0 +1,10 @@
+/** The labels by which kws knows its own, on releases, namespaces and workloads. */
+export const stackLabel = "kws.dev/stack";
+export const serviceLabel = "kws.dev/service";
+export const workspaceLabel = "kws.dev/workspace";
+export const fingerprintLabel = "kws.dev/fingerprint";
+export const managedByLabel = "app.kubernetes.io/managed-by";
+/** Helm's own, on every object of a release. */
+export const releaseAnnotation = "meta.helm.sh/release-name";
+export const hookAnnotation = "helm.sh/hook";
+export const fieldManager = "kws";

@@ -1,0 +1,83 @@
+/**
+ * The Helm releases that kws made, read from the labels of Helm's own Secrets: what is installed, in which stack, from
+ * which content. Nothing is remembered anywhere else.
+ */
+import { UserError } from "@kws/base/errors";
+import type { KubeClient } from "@kws/kube/client";
+import { secrets } from "@kws/kube/resources";
+import { suggest } from "../project/nearest.ts";
+import { fingerprintLabel, serviceLabel, stackLabel, workspaceLabel } from "./labels.ts";
+
+export interface Release {
+  service: string;
+  stack: string;
+  namespace: string;
+  workspace: string;
+  /** Of the newest revision. */
+  revision: number;
+  /** Helm's word: `deployed`, `failed`, `pending-install`, … */
+  status: string;
+  /** Of chart, values and images; empty where it is not known. */
+  fingerprint: string;
+  /** The Secret of the newest revision. */
+  secret: string;
+  /** RFC 3339. */
+  updatedAt: string;
+}
+
+/** The newest revision of every release, by stack and name. */
+export async function listReleases(client: KubeClient, filter: { stack?: string; signal?: AbortSignal } = {}): Promise<Release[]> {
+  const list = await client.list(secrets, undefined, {
+    labelSelector: `owner=helm,${stackLabel}${filter.stack === undefined ? "" : `=${filter.stack}`}`,
+    ...(filter.signal === undefined ? {} : { signal: filter.signal }),
+  });
+  const newest = new Map<string, Release>();
+  for (const { metadata } of list.items) {
+    const labels = metadata.labels ?? {};
+    const service = labels[serviceLabel] ?? labels["name"] ?? "";
+    const namespace = metadata.namespace ?? "";
+    const modified = Number(labels["modifiedAt"] ?? labels["createdAt"] ?? "");
+    const release: Release = {
+      service,
+      namespace,
+      stack: labels[stackLabel] ?? "",
+      workspace: labels[workspaceLabel] ?? "",
+      revision: Number(labels["version"] ?? 0),
+      status: labels["status"] ?? "unknown",
+      fingerprint: labels[fingerprintLabel] ?? "",
+      secret: metadata.name,
+      updatedAt: modified > 0 ? new Date(modified * 1000).toISOString() : (metadata.creationTimestamp ?? ""),
+    };
+    const key = `${namespace}/${service}`;
+    if (release.revision > (newest.get(key)?.revision ?? -1)) newest.set(key, release);
+  }
+  return [...newest.values()].sort((a, b) => a.stack.localeCompare(b.stack) || a.service.localeCompare(b.service));
+}
+
+/** The releases of the named services, in one stack or, where the name is unambiguous, in any. */
+export function chooseReleases(releases: Release[], names: string[], stack?: string): Release[] {
+  const inStack = releases.filter((release) => stack === undefined || release.stack === stack);
+  if (inStack.length === 0) {
+    throw new UserError(stack === undefined ? "no stack is installed" : `the stack ${stack} is not installed`, {
+      code: "not-found",
+      fix: `Install it with \`kws stack start${stack === undefined ? "" : ` ${stack}`}\`.`,
+    });
+  }
+  if (names.length === 0) return inStack;
+  return names.map((name) => {
+    const [found, ...more] = inStack.filter((release) => release.service === name);
+    if (found === undefined) {
+      throw new UserError(`the service "${name}" is not installed${stack === undefined ? "" : ` in the stack ${stack}`}`, {
+        code: "not-found",
+        fix: suggest(name, inStack.map((release) => release.service), "Install its stack with `kws stack start`."),
+      });
+    }
+    if (more.length > 0) {
+      throw new UserError(`the service "${name}" is in several stacks`, {
+        code: "usage",
+        fix: `Name one with --stack: ${[found, ...more].map((release) => release.stack).join(", ")}.`,
+      });
+    }
+    return found;
+  });
+}

@@ -1,0 +1,76 @@
+/** One Helm release: installed or upgraded, and removed. Values go through standard input, never through arguments. */
+import { UserError } from "@kws/base/errors";
+import { exec, lastLines } from "@kws/base/exec";
+import type { KubeconfigRef } from "../providers/provider.ts";
+
+export interface HelmOptions {
+  /** The program. */
+  helm: string;
+  kubeconfig: KubeconfigRef;
+  namespace: string;
+  env: NodeJS.ProcessEnv;
+  signal?: AbortSignal;
+}
+
+export interface UpgradeOptions extends HelmOptions {
+  release: string;
+  chart: string;
+  values: Record<string, unknown>;
+  /** Kept on Helm's own Secret of the release. */
+  labels: Record<string, string>;
+  timeoutMs: number;
+}
+
+/**
+ * `helm upgrade --install`. Helm waits for hooks alone: kws itself waits for the workloads, to see at once why they fail.
+ */
+export async function upgrade(options: UpgradeOptions): Promise<void> {
+  const labels = Object.entries(options.labels).map(([key, value]) => `${key}=${value}`);
+  const args = [
+    "upgrade",
+    "--install",
+    ...["--wait=hookOnly", "--hide-notes", "--history-max", "10"],
+    ...["--timeout", `${Math.ceil(options.timeoutMs / 1000)}s`],
+    ...["--labels", labels.join(",")],
+    ...["--values", "-"],
+    "--",
+    options.release,
+    options.chart,
+  ];
+  await helm(options, args, JSON.stringify(options.values), options.release);
+}
+
+export async function uninstall(options: HelmOptions & { release: string; timeoutMs: number }): Promise<void> {
+  const timeout = `${Math.ceil(options.timeoutMs / 1000)}s`;
+  const args = ["uninstall", "--ignore-not-found", "--wait", "--timeout", timeout, "--", options.release];
+  await helm(options, args, undefined, options.release);
+}
+
+async function helm(options: HelmOptions, args: string[], input: string | undefined, release: string): Promise<void> {
+  const { kubeconfig } = options;
+  const target = ["--namespace", options.namespace, "--kubeconfig", kubeconfig.path];
+  if (kubeconfig.context !== undefined) target.push("--kube-context", kubeconfig.context);
+  const result = await exec(options.helm, [...target, ...args], {
+    env: { ...withoutHelm(options.env), HELM_DRIVER: "secret" },
+    // Ctrl-C reaches Helm once, through the signal: it then marks the release as failed and ends.
+    detached: true,
+    ...(input === undefined ? {} : { input }),
+    ...(options.signal === undefined ? {} : { signal: options.signal }),
+  });
+  if (result.exitCode === 0) return;
+  const said = lastLines(result.stderr || result.stdout, 6).replace(/^Error: /gm, "");
+  throw new UserError(`helm ${args[0]} ${release} failed: ${said}`, {
+    code: /forbidden|unauthorized/i.test(said) ? "permission" : /conflict/i.test(said) ? "conflict" : "failed",
+    fix: /cannot patch|conflict/i.test(said)
+      ? "Undo the change that was made by hand, or remove the stack and start it again."
+      : "Correct the chart or its values and start the stack again.",
+  });
+}
+
+/** Variables that would send Helm to another place than the one that kws means. */
+function withoutHelm(env: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
+  const kept = Object.entries(env).filter(
+    ([key]) => !/^(HELM_(NAMESPACE|DRIVER|KUBE.*|DEBUG)|KUBECONFIG|KWS_.*)$/.test(key),
+  );
+  return Object.fromEntries(kept);
+}

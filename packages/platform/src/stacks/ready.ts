@@ -1,0 +1,135 @@
+/** Waiting until a service is ready, or saying why it will not be, with its last words. */
+import { UserError } from "@kws/base/errors";
+import type { StepHandle } from "@kws/base/steps";
+import type { KubeClient, Resource } from "@kws/kube/client";
+import type { KubeObject } from "@kws/kube/object";
+import { daemonSets, deployments, events, jobs, statefulSets } from "@kws/kube/resources";
+import { isApiError } from "@kws/kube/status";
+import type { ProjectStack } from "../project/workspace.ts";
+import type { Connection } from "../providers/provider.ts";
+import { fieldManager, serviceLabel, stackLabel } from "../services/labels.ts";
+import { lastLogLines } from "../services/logs.ts";
+import { type Workload, type WorkloadKind, workloadsOf } from "../services/workloads.ts";
+import { diagnose, type Diagnosis } from "./diagnose.ts";
+import type { NamespaceView } from "./view.ts";
+
+export interface ReadyOptions {
+  service: string;
+  stack: ProjectStack;
+  connection: Connection;
+  view: NamespaceView;
+  step: StepHandle;
+  signal: AbortSignal;
+  timeoutMs: number;
+  clock: () => number;
+}
+
+export async function untilReady(options: ReadyOptions): Promise<void> {
+  const { service, view, stack, connection, clock } = options;
+  const deadline = clock() + options.timeoutMs;
+  let told = "";
+  const outcome = await view.until(() => {
+    const workloads = workloadsOf(view.objects(), service);
+    if (workloads.every((workload) => workload.done)) return "ready" as const;
+    const text = progressOf(workloads);
+    if (text !== told) options.step.detail(text);
+    told = text;
+    const fault = diagnose(workloads, clock());
+    if (fault !== undefined) return fault;
+    return clock() > deadline ? ("late" as const) : undefined;
+  }, options.signal);
+  if (outcome === "ready") return;
+  if (outcome !== "late") throw await failureOf(connection, stack, service, outcome);
+  const workloads = workloadsOf(view.objects(), service);
+  throw new UserError(`${service} did not become ready in ${options.timeoutMs / 1000} s: ${progressOf(workloads)}`, {
+    code: "timeout",
+    fix: `See \`kws service status ${service} --stack ${stack.name}\`, or wait longer with --timeout.`,
+  });
+}
+
+function progressOf(workloads: Workload[]): string {
+  return workloads
+    .filter((workload) => !workload.done)
+    .map(({ name, ready, wanted, pods }) => {
+      const waiting = pods.map((pod) => waitingReason(pod)).find((reason) => reason !== undefined);
+      return `${name} ${ready}/${wanted}${waiting === undefined ? "" : ` (${waiting})`}`;
+    })
+    .join(", ");
+}
+
+function waitingReason(pod: KubeObject): string | undefined {
+  const statuses = (pod["status"]?.containerStatuses ?? []) as { state?: { waiting?: { reason?: string } } }[];
+  return statuses.map((status) => status.state?.waiting?.reason).find((reason) => reason !== undefined);
+}
+
+/** An error that names the culprit and repeats its last log lines or the kubelet's last warning. */
+export async function failureOf(
+  connection: Connection,
+  stack: ProjectStack,
+  service: string,
+  fault: Diagnosis,
+): Promise<UserError> {
+  const warnings = fault.pod === undefined ? [] : await warningsOf(connection.client, stack.namespace, fault.pod);
+  const lines =
+    fault.pod === undefined || fault.container === undefined
+      ? []
+      : await lastLogLines(
+          connection,
+          {
+            namespace: stack.namespace,
+            name: fault.pod,
+            container: fault.container,
+            ...(fault.previous === undefined ? {} : { previous: fault.previous }),
+          },
+          10,
+        );
+  const warning = fault.reason === "CrashLoopBackOff" ? undefined : warnings.at(-1);
+  const parts = [
+    `${service} does not become ready: ${fault.reason}: ${fault.message}`,
+    ...(warning === undefined || fault.message.includes(warning) ? [] : [warning]),
+    ...(lines.length === 0 ? [] : [`last lines of ${fault.pod}/${fault.container}:`, ...lines.map((line) => `  ${line}`)]),
+  ];
+  return new UserError(parts.join("\n"), {
+    fix: `Mend it and run \`kws stack start ${stack.name}\` again. More: \`kws service logs ${service} --stack ${stack.name}${fault.previous === true ? " --previous" : ""}\`.`,
+  });
+}
+
+/** The kubelet's warnings about a pod, the newest last. */
+async function warningsOf(client: KubeClient, namespace: string, pod: string): Promise<string[]> {
+  try {
+    const list = await client.list(events, namespace, { fieldSelector: `involvedObject.name=${pod}` });
+    const time = (event: KubeObject) => String(event["lastTimestamp"] ?? event["eventTime"] ?? event.metadata.creationTimestamp);
+    return list.items
+      .filter((event) => event["type"] === "Warning" && event["involvedObject"]?.name === pod)
+      .toSorted((a, b) => time(a).localeCompare(time(b)))
+      .map((event) => String(event["message"] ?? ""));
+  } catch (error) {
+    if (isApiError(error)) return [];
+    throw error;
+  }
+}
+
+const resources: Record<WorkloadKind, Resource> = {
+  Deployment: deployments,
+  StatefulSet: statefulSets,
+  DaemonSet: daemonSets,
+  Job: jobs,
+};
+
+/** Puts kws's labels on a release's workloads, whatever its chart is. */
+export async function labelWorkloads(
+  client: KubeClient,
+  view: NamespaceView,
+  service: string,
+  stack: ProjectStack,
+): Promise<void> {
+  const labels = { [stackLabel]: stack.name, [serviceLabel]: service };
+  const missing = workloadsOf(view.objects(), service).filter(({ object }) =>
+    Object.entries(labels).some(([key, value]) => object.metadata.labels?.[key] !== value),
+  );
+  await Promise.all(
+    missing.map(({ kind, name }) =>
+      client.patch(resources[kind], name, stack.namespace, "merge", { metadata: { labels } }, { fieldManager }),
+    ),
+  );
+}

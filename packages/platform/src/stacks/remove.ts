@@ -1,0 +1,132 @@
+/** Removing a stack: its releases in reverse order, their volumes, and the namespace that kws made for them. */
+import { UserError } from "@kws/base/errors";
+import { retry } from "@kws/base/retry";
+import type { Steps } from "@kws/base/steps";
+import { jobs, namespaces, persistentVolumeClaims } from "@kws/kube/resources";
+import { selects } from "@kws/kube/selector";
+import { isApiError } from "@kws/kube/status";
+import { type GraphNode, waves } from "../project/graph.ts";
+import type { Connection } from "../providers/provider.ts";
+import { fieldManager, managedByLabel, stackLabel } from "../services/labels.ts";
+import { listReleases, type Release } from "../services/releases.ts";
+import { hookJobs, type NamespaceObjects, readNamespace } from "../services/workloads.ts";
+import { uninstall } from "./helm.ts";
+
+export interface RemoveStackOptions {
+  stack: string;
+  /** Volumes and the namespace stay. */
+  keepData: boolean;
+  /** The workspace's dependencies where it is at hand; the order is free otherwise. */
+  graph: GraphNode[];
+  connection: Connection;
+  helm: string;
+  env: NodeJS.ProcessEnv;
+  steps: Steps;
+  signal: AbortSignal;
+  timeoutMs: number;
+}
+
+export interface RemovedStack {
+  stack: string;
+  services: string[];
+  namespaces: string[];
+  keptData: boolean;
+}
+
+/** Nothing to remove is `not-found`. */
+export async function removeStack(options: RemoveStackOptions): Promise<RemovedStack> {
+  const { connection, stack, signal, steps } = options;
+  const { client } = connection;
+  const releases = await listReleases(client, { stack, signal });
+  const owned = (await client.list(namespaces, undefined, { labelSelector: `${stackLabel}=${stack},${managedByLabel}=${fieldManager}`, signal })).items;
+  const spaces = [...new Set([...releases.map((release) => release.namespace), ...owned.map(({ metadata }) => metadata.name)])];
+  if (releases.length === 0 && (owned.length === 0 || options.keepData)) {
+    throw new UserError(`the stack ${stack} is not installed`, { code: "not-found", fix: "See `kws stack list`." });
+  }
+  const objects = new Map<string, NamespaceObjects>();
+  for (const space of spaces) objects.set(space, await readNamespace(client, space, signal));
+
+  for (const wave of reverseOrder(releases, options.graph)) {
+    await Promise.all(
+      wave.map((release) =>
+        steps.run({ id: `remove ${release.service}`, title: `remove ${release.service}` }, () =>
+          uninstall({
+            helm: options.helm,
+            kubeconfig: connection.kubeconfig,
+            namespace: release.namespace,
+            env: options.env,
+            signal,
+            release: release.service,
+            timeoutMs: options.timeoutMs,
+          }),
+        ),
+      ),
+    );
+  }
+  const ownNames = owned.map(({ metadata }) => metadata.name);
+  for (const space of spaces) {
+    const seen = objects.get(space);
+    const services = releases.filter((release) => release.namespace === space).map((release) => release.service);
+    if (!options.keepData && ownNames.includes(space)) {
+      await steps.run({ id: `namespace ${space}`, title: `remove the namespace ${space}` }, () => removeNamespace(options, space));
+    } else if (seen !== undefined) {
+      await removeLeftovers(options, space, services, seen);
+    }
+  }
+  const removed = options.keepData ? [] : ownNames;
+  return { stack, services: releases.map((release) => release.service), namespaces: removed, keptData: options.keepData };
+}
+
+/** What depends on others goes first. */
+function reverseOrder(releases: Release[], graph: GraphNode[]): Release[][] {
+  const nodes = releases.map(({ service }) => graph.find((node) => node.name === service) ?? { name: service, dependsOn: [] });
+  return waves(nodes)
+    .toReversed()
+    .map((names) => releases.filter((release) => names.includes(release.service)));
+}
+
+async function removeNamespace(options: RemoveStackOptions, name: string): Promise<void> {
+  const { client } = options.connection;
+  await ignoreMissing(client.delete(namespaces, name, undefined, { signal: options.signal }));
+  const pause = { delayMs: 50, maxDelayMs: 500, attempts: Math.ceil(options.timeoutMs / 500), signal: options.signal };
+  await retry(async () => {
+    if ((await client.find(namespaces, name)) === undefined) return;
+    throw new UserError(`the namespace ${name} is still being removed`, {
+      code: "timeout",
+      fix: "See what holds it with `kubectl describe namespace`.",
+    });
+  }, { ...pause, retryable: (error) => error instanceof UserError && error.code === "timeout" });
+}
+
+/** In a namespace that stays: hook Jobs, which Helm leaves, and unless the data is kept, the claims of StatefulSets. */
+async function removeLeftovers(
+  options: RemoveStackOptions,
+  namespace: string,
+  services: string[],
+  seen: NamespaceObjects,
+): Promise<void> {
+  const { client } = options.connection;
+  for (const job of services.flatMap((service) => hookJobs(seen, service))) {
+    await ignoreMissing(client.delete(jobs, job.metadata.name, namespace, { propagationPolicy: "Background" }));
+  }
+  if (options.keepData) return;
+  const sets = seen.statefulSets.filter((set) => set.metadata.labels?.[stackLabel] === options.stack);
+  const claims = (await client.list(persistentVolumeClaims, namespace)).items;
+  for (const claim of claims) {
+    // The StatefulSet controller labels its claims with the set's selector and names them <template>-<set>-<ordinal>.
+    const owner = sets.find(
+      (set) =>
+        selects(set["spec"]?.selector, claim.metadata.labels) &&
+        new RegExp(`-${set.metadata.name.replaceAll(".", "\\.")}-\\d+$`).test(claim.metadata.name),
+    );
+    if (owner !== undefined) await ignoreMissing(client.delete(persistentVolumeClaims, claim.metadata.name, namespace));
+  }
+}
+
+async function ignoreMissing(work: Promise<void>): Promise<void> {
+  try {
+    await work;
+  } catch (error) {
+    if (!isApiError(error, "NotFound")) throw error;
+  }
+}

@@ -1,0 +1,298 @@
+/**
+ * Starting a stack: images are built in parallel, each service's chart is installed as soon as what it depends on is
+ * ready, and what has not changed is left alone. Everything is checked before anything is changed.
+ */
+import { createHash } from "node:crypto";
+import { UserError } from "@kws/base/errors";
+import type { Steps } from "@kws/base/steps";
+import { namespaces, secrets } from "@kws/kube/resources";
+import { isApiError } from "@kws/kube/status";
+import { type Chart, loadChart, mergeValues } from "../charts/chart.ts";
+import { buildImages, checkBuilds } from "../images/build.ts";
+import { closure } from "../project/graph.ts";
+import { suggest } from "../project/nearest.ts";
+import { graphNode, type Project, type ProjectService, type ProjectStack } from "../project/workspace.ts";
+import type { Connection, Provider } from "../providers/provider.ts";
+import { fieldManager, fingerprintLabel, managedByLabel, serviceLabel, stackLabel, workspaceLabel } from "../services/labels.ts";
+import { listReleases, type Release } from "../services/releases.ts";
+import { upgrade } from "./helm.ts";
+import { diagnoseHooks } from "./diagnose.ts";
+import { failureOf, labelWorkloads, untilReady } from "./ready.ts";
+import { NamespaceView } from "./view.ts";
+
+export interface StartStackOptions {
+  project: Project;
+  stack: ProjectStack;
+  /** Every service of the workspace. */
+  services: ProjectService[];
+  /** Only these, with what they depend on. */
+  only?: string[];
+  provider: Provider;
+  connection: Connection;
+  /** The path of the program. */
+  helm: string;
+  cache: string;
+  env: NodeJS.ProcessEnv;
+  steps: Steps;
+  signal: AbortSignal;
+  /** For one service to become ready. */
+  timeoutMs: number;
+  /** Milliseconds since the epoch. */
+  clock: () => number;
+}
+
+export interface StartedService {
+  service: string;
+  stack: string;
+  namespace: string;
+  /** Installed or upgraded; false where it already was as wanted. */
+  changed: boolean;
+}
+
+interface Plan {
+  service: ProjectService;
+  chart: Chart;
+  dependsOn: string[];
+}
+
+/** Builds at once; more of them only take each other's processor. */
+const parallelBuilds = 2;
+
+export async function startStack(options: StartStackOptions): Promise<StartedService[]> {
+  const { stack, connection, project } = options;
+  const plans = await plan(options);
+  await ensureNamespace(options);
+  const before = await listReleases(connection.client, { stack: stack.name, signal: options.signal });
+  await dropUnfinished(options, before);
+  await using view = new NamespaceView(connection.client, stack.namespace);
+  await view.open();
+
+  const failed = new AbortController();
+  const signal = AbortSignal.any([options.signal, failed.signal]);
+  const limit = limiter(parallelBuilds);
+  const running = new Map<string, Promise<StartedService>>();
+  for (const one of inOrder(plans)) {
+    const dependencies = one.dependsOn.map((name) => running.get(name)).filter((promise) => promise !== undefined);
+    const release = before.find((candidate) => candidate.service === one.service.name);
+    const work = startService({ ...options, signal }, one, { release, dependencies, limit, view });
+    work.catch((error: unknown) => failed.abort(error));
+    running.set(one.service.name, work);
+  }
+  const results = await Promise.allSettled(running.values());
+  if (options.signal.aborted) throw interrupted(stack.name);
+  if (failed.signal.aborted) throw failed.signal.reason;
+  const started = results.flatMap((result) => (result.status === "fulfilled" ? [result.value] : []));
+  if (started.length !== plans.length) throw new Error(`not all of ${project.name} was started`);
+  return started;
+}
+
+function interrupted(stack: string): UserError {
+  return new UserError("interrupted: what was begun is left as it is", {
+    code: "interrupted",
+    fix: `Run \`kws stack start ${stack}\` to go on where it stopped, or \`kws stack remove ${stack}\` to undo it.`,
+  });
+}
+
+/** Reads and checks all that the start will need; throws before anything is changed. */
+async function plan(options: StartStackOptions): Promise<Plan[]> {
+  const { services, stack } = options;
+  const names = stack.services ?? services.map((service) => service.name);
+  const unknown = options.only?.find((name) => !names.includes(name));
+  if (unknown !== undefined) {
+    throw new UserError(`the stack ${stack.name} has no service "${unknown}"`, {
+      code: "not-found",
+      fix: suggest(unknown, names, "Add it to the stack's services."),
+    });
+  }
+  // What a service depends on is part of the stack, named or not.
+  const chosen = new Set(closure(services.map(graphNode), options.only ?? names));
+  return Promise.all(
+    services
+      .filter((service) => chosen.has(service.name))
+      .map(async (service) => {
+        const chart = await loadChart(service, stack.profile);
+        await checkBuilds(service);
+        return { service, chart, dependsOn: service.dependsOn };
+      }),
+  );
+}
+
+function inOrder(plans: Plan[]): Plan[] {
+  const placed = new Set<string>();
+  const ordered: Plan[] = [];
+  let rest = plans;
+  while (rest.length > 0) {
+    const ready = rest.filter((one) => one.dependsOn.every((name) => placed.has(name)));
+    if (ready.length === 0) throw new Error("the dependencies were not checked");
+    for (const one of ready) placed.add(one.service.name);
+    ordered.push(...ready);
+    rest = rest.filter((one) => !placed.has(one.service.name));
+  }
+  return ordered;
+}
+
+/** Made and labelled where it is missing; one that is there is used as it is, unless another workspace's stack has it. */
+async function ensureNamespace(options: StartStackOptions): Promise<void> {
+  const { stack, connection, project, signal } = options;
+  const found = await connection.client.find(namespaces, stack.namespace);
+  const labels = { [managedByLabel]: fieldManager, [stackLabel]: stack.name, [workspaceLabel]: project.name };
+  if (found === undefined) {
+    const object = { apiVersion: "v1", kind: "Namespace", metadata: { name: stack.namespace, labels } };
+    await connection.client.create(namespaces, object, { fieldManager, signal });
+    return;
+  }
+  if (found.metadata.deletionTimestamp !== undefined) {
+    throw new UserError(`the namespace ${stack.namespace} is just being removed`, {
+      code: "conflict",
+      fix: "Wait a moment and start the stack again.",
+    });
+  }
+  const owner = found.metadata.labels?.[workspaceLabel];
+  if (owner !== undefined && owner !== project.name) {
+    throw new UserError(`the namespace ${stack.namespace} belongs to the workspace ${owner}`, {
+      code: "conflict",
+      fix: "Give the stack a namespace of its own in kws.yaml.",
+    });
+  }
+}
+
+/** A Helm that was killed leaves its revision pending for ever, and every later one is refused: such revisions are forgotten. */
+async function dropUnfinished(options: StartStackOptions, releases: Release[]): Promise<void> {
+  for (const release of releases.filter((candidate) => candidate.status.startsWith("pending"))) {
+    try {
+      await options.connection.client.delete(secrets, release.secret, release.namespace);
+    } catch (error) {
+      if (!isApiError(error, "NotFound")) throw error;
+    }
+  }
+}
+
+interface StartContext {
+  release: Release | undefined;
+  dependencies: Promise<StartedService>[];
+  limit: <T>(work: () => Promise<T>) => Promise<T>;
+  view: NamespaceView;
+}
+
+async function startService(options: StartStackOptions, one: Plan, context: StartContext): Promise<StartedService> {
+  const { service, chart } = one;
+  const { stack, steps, signal } = options;
+  const { name } = service;
+  const buildId = `build ${name}`;
+  const readyOf = one.dependsOn.map((dependency) => `ready ${dependency}`);
+  const hasImages = service.config.build !== undefined || service.config.images !== undefined;
+  const built = !hasImages
+    ? { values: {} }
+    : await context.limit(() => {
+        signal.throwIfAborted();
+        return steps.run({ id: buildId, title: `build ${name}` }, async (step) => {
+          const result = await buildImages(service, options.provider, options.project.name, {
+            cache: options.cache,
+            env: options.env,
+            signal,
+            onProgress: (text) => step.detail(text),
+          });
+          if (result.cached) step.skip("unchanged");
+          return result;
+        });
+      });
+  await Promise.all(context.dependencies);
+  signal.throwIfAborted();
+
+  const values = mergeValues(chart.values, built.values);
+  const fingerprint = fingerprintOf(chart, values);
+  const { release } = context;
+  const unchanged = release?.status === "deployed" && release.fingerprint === fingerprint;
+  const installId = `install ${name}`;
+  if (!unchanged) {
+    const after = hasImages ? [buildId, ...readyOf] : readyOf;
+    await steps.run({ id: installId, title: `install ${name}`, after }, async () => {
+      await install(options, one, { values, fingerprint, view: context.view });
+    });
+  }
+  const after = unchanged ? [...(hasImages ? [buildId] : []), ...readyOf] : [installId];
+  await steps.run({ id: `ready ${name}`, title: `ready ${name}`, after }, async (step) => {
+    if (unchanged) step.skip("unchanged");
+    await context.view.refresh();
+    await labelWorkloads(options.connection.client, context.view, name, stack);
+    await untilReady({ ...options, service: name, view: context.view, step });
+  });
+  return { service: name, stack: stack.name, namespace: stack.namespace, changed: !unchanged };
+}
+
+interface Installation {
+  values: Record<string, unknown>;
+  fingerprint: string;
+  view: NamespaceView;
+}
+
+/** Runs Helm, and meanwhile looks at its hooks: one that cannot succeed ends the wait. */
+async function install(options: StartStackOptions, one: Plan, installation: Installation): Promise<void> {
+  const { stack, project, connection } = options;
+  const { name } = one.service;
+  // A failure elsewhere lets Helm finish, so that no release is left half written; Ctrl-C and a hopeless hook do not.
+  const hopeless = new AbortController();
+  const finished = new AbortController();
+  const diagnosed = installation.view
+    .until(() => diagnoseHooks(installation.view.objects(), name, options.clock()), finished.signal)
+    .then((fault) => {
+      hopeless.abort(new Error("a hook fails"));
+      return fault;
+    })
+    .catch(() => undefined);
+  try {
+    await upgrade({
+      helm: options.helm,
+      kubeconfig: connection.kubeconfig,
+      namespace: stack.namespace,
+      env: options.env,
+      signal: AbortSignal.any([options.signal, hopeless.signal]),
+      release: name,
+      chart: one.chart.dir,
+      values: installation.values,
+      labels: {
+        [stackLabel]: stack.name,
+        [serviceLabel]: name,
+        [workspaceLabel]: project.name,
+        [fingerprintLabel]: installation.fingerprint,
+      },
+      timeoutMs: options.timeoutMs,
+    });
+  } catch (error) {
+    options.signal.throwIfAborted();
+    if (!hopeless.signal.aborted) {
+      await installation.view.refresh();
+      const fault = diagnoseHooks(installation.view.objects(), name, options.clock());
+      if (fault === undefined) throw error;
+      throw await failureOf(connection, stack, name, fault);
+    }
+    const fault = await diagnosed;
+    if (fault === undefined) throw error;
+    throw await failureOf(connection, stack, name, fault);
+  } finally {
+    finished.abort(new Error("finished"));
+    await diagnosed;
+  }
+}
+
+/** What decides whether a release has to be installed again. */
+function fingerprintOf(chart: Chart, values: Record<string, unknown>): string {
+  const text = JSON.stringify([chart.digest, values]);
+  return createHash("sha256").update(text).digest("hex").slice(0, 40);
+}
+
+function limiter(count: number): <T>(work: () => Promise<T>) => Promise<T> {
+  const waiting: (() => void)[] = [];
+  let free = count;
+  return async (work) => {
+    if (free > 0) free--;
+    else await new Promise<void>((resolve) => waiting.push(resolve));
+    try {
+      return await work();
+    } finally {
+      const next = waiting.shift();
+      if (next === undefined) free++;
+      else next();
+    }
+  };
+}
