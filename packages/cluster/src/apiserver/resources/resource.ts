@@ -5,6 +5,9 @@
 import type { KubeObject } from "@kws/kube/object";
 import type { StatusCause } from "@kws/kube/status";
 
+/** A loosely typed part of an object, such as its spec. */
+export type Fields = Record<string, KubeObject["spec"]>;
+
 export type Verb = "create" | "delete" | "deletecollection" | "get" | "list" | "patch" | "update" | "watch";
 
 export interface ResourceDefinition {
@@ -19,6 +22,8 @@ export interface ResourceDefinition {
   namespaced: boolean;
   /** All verbs unless given, such as only `create` for a TokenReview. */
   verbs?: Verb[];
+  /** Set where another definition keeps the objects: this one is only a second form of the same. */
+  storedAs?: StoredAs;
   /** `status` is written only through its own subresource and is kept on every other write. */
   hasStatus: boolean;
   scale?: ScalePaths;
@@ -28,8 +33,11 @@ export interface ResourceDefinition {
   prepareForCreate?(object: KubeObject): void;
   /** Before validation of an update: carries over what must not change silently. Mutates `object`. */
   prepareForUpdate?(object: KubeObject, old: KubeObject): void;
-  /** Semantic validation; `old` on updates. An empty list accepts the object. Name and metadata are checked elsewhere. */
-  validate?(object: KubeObject, old?: KubeObject): StatusCause[];
+  /**
+   * Semantic validation; `old` on updates, `subresource` where it is written through one. An empty list accepts the
+   * object. Name and metadata are checked elsewhere.
+   */
+  validate?(object: KubeObject, old?: KubeObject, subresource?: string): StatusCause[];
   /** Names: a DNS-1123 subdomain unless given. */
   nameFormat?: "dns1123subdomain" | "dns1123label" | "dns1035label" | "path";
   /** Fields usable in field selectors besides metadata.name and metadata.namespace: path to value. */
@@ -37,6 +45,15 @@ export interface ResourceDefinition {
   columns: Column[];
   /** One cell per column. `now` in milliseconds since the epoch, for ages. */
   row(object: KubeObject, now: number): (string | number | boolean | null)[];
+}
+
+/** The definition that stores the objects of this one, and the way there and back; both return fresh objects. */
+export interface StoredAs {
+  group: string;
+  version: string;
+  resource: string;
+  toStored(object: KubeObject): KubeObject;
+  fromStored(object: KubeObject): KubeObject;
 }
 
 /** Dotted paths as in CustomResourceDefinitions: `.spec.replicas`. */

@@ -1,0 +1,17 @@
+/** What an admission step is told of a request, and how it reads what the cluster holds. */
+import type { Resource } from "@kws/kube/client";
+import type { KubeObject } from "@kws/kube/object";
+import type { ResourceDefinition } from "../resources/resource.ts";
+
+export interface AdmissionContext {
+  operation: "CREATE" | "UPDATE" | "DELETE";
+  definition: ResourceDefinition;
+  /** The object as it is to be stored, with defaults; steps change it in place. Absent on DELETE. */
+  object?: KubeObject;
+  old?: KubeObject;
+  subresource?: string;
+  user: { name: string; groups: string[] };
+  /** Reads from memory, synchronously, so that a step and the write that follows it see one state. */
+  get(resource: Resource, name: string, namespace?: string): KubeObject | undefined;
+  list(resource: Resource, namespace?: string): readonly KubeObject[];
+}

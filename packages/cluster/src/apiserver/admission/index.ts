@@ -1,0 +1,33 @@
+/**
+ * Admission: what the cluster adds to objects and what it refuses, after defaults and before validation. Left out:
+ * PodSecurity, NodeRestriction and webhooks. The existence of the namespace is checked by the server itself.
+ */
+import { allocateService } from "./addresses.ts";
+import type { AdmissionContext } from "./context.ts";
+import { applyLimitRanges } from "./limits.ts";
+import { protectNamespaces } from "./namespaces.ts";
+import { setTolerationSeconds, setStorageClass } from "./defaults.ts";
+import { resolvePriority } from "./priority.ts";
+import { enforceQuota } from "./quota.ts";
+import { setServiceAccount } from "./service-account.ts";
+
+export type { AdmissionContext } from "./context.ts";
+
+/** In upstream's order: what fills in comes before what counts. */
+const steps: ((context: AdmissionContext) => void)[] = [
+  protectNamespaces,
+  applyLimitRanges,
+  setServiceAccount,
+  resolvePriority,
+  setTolerationSeconds,
+  setStorageClass,
+  allocateService,
+  enforceQuota,
+];
+
+/** Changes `object` in place; throws `ApiError` when the request is refused. */
+export async function admit(context: AdmissionContext): Promise<void> {
+  for (const step of steps) step(context);
+  // Kept asynchronous for webhooks, which have to be asked over the network.
+  return Promise.resolve();
+}

@@ -1,0 +1,136 @@
+/**
+ * The API server as a whole: storage, keys, listeners, and the transport for the daemon's own parts. Everything else in this
+ * folder is a function of the context that is put together here.
+ */
+import { mkdir, rm } from "node:fs/promises";
+import { join } from "node:path";
+import type { Logger } from "@kws/base/logger";
+import type { Transport } from "@kws/kube/transport";
+import type { NodeStreams } from "../kubelet/streams.ts";
+import { Store } from "../storage/store.ts";
+import type { StaticToken } from "./authentication.ts";
+import { bootstrap } from "./bootstrap.ts";
+import type { ServerContext } from "./context.ts";
+import { serveCustomResources } from "./customresources.ts";
+import { createHandler } from "./handler.ts";
+import { inProcessTransport } from "./inprocess.ts";
+import { adminKubeconfig } from "./kubeconfig.ts";
+import { createListener, listen } from "./listener.ts";
+import { loadPki } from "./pki.ts";
+import { rbacAuthorizer } from "./rbac.ts";
+import { Registry, tableOf } from "./registry.ts";
+import type { User } from "./request.ts";
+import { createUpgrader } from "./streaming/upgrade.ts";
+import { tokenIssuer } from "./tokens.ts";
+
+export interface ApiServerOptions {
+  /** Storage, keys and the socket; made where it is missing. */
+  dataDir: string;
+  /** On 127.0.0.1; a free one unless given. */
+  port?: number;
+  logger: Logger;
+  /** Milliseconds since the epoch. */
+  now(): number;
+  /** The node, asked for logs, exec and so on; may answer undefined until it is there. */
+  streams(): NodeStreams | undefined;
+  staticTokens?: StaticToken[];
+  /** Name of cluster, user and context in the kubeconfig. */
+  name?: string;
+}
+
+export interface ApiServer {
+  port: number;
+  url: string;
+  /** The same server on a Unix socket: what speaks TLS to it is a client like any other. */
+  socketPath: string;
+  /** PEM. */
+  caCertificate: string;
+  kubeconfig(): string;
+  /** Requests in this process, as the given user; as an administrator unless given. */
+  transport(user?: User): Transport;
+  close(): Promise<void>;
+}
+
+const administrator: User = {
+  name: "system:apiserver",
+  groups: ["system:masters", "system:authenticated"],
+};
+
+/** Pages can be read on for at least this long after their first one; as upstream's compaction. */
+const compactionInterval = 5 * 60 * 1000;
+
+export async function startApiServer(options: ApiServerOptions): Promise<ApiServer> {
+  const { dataDir, logger, now, streams } = options;
+  await mkdir(dataDir, { recursive: true, mode: 0o700 });
+  const pki = await loadPki(join(dataDir, "pki"), now());
+  const store = new Store(join(dataDir, "storage.db"));
+  try {
+    return await serve(options, store, pki);
+  } catch (error) {
+    store.close();
+    throw error;
+  }
+
+  async function serve(
+    { port = 0, staticTokens, name = "kws" }: ApiServerOptions,
+    store: Store,
+    pki: Awaited<ReturnType<typeof loadPki>>,
+  ): Promise<ApiServer> {
+    const goneListeners = new Map<string, Set<() => void>>();
+    const context: ServerContext = {
+      store,
+      registry: new Registry(),
+      authorizer: rbacAuthorizer(store),
+      tokens: tokenIssuer(pki.serviceAccountKey, store, now),
+      logger,
+      now,
+      streams,
+      onResourceGone(definition, listener) {
+        const table = tableOf(definition);
+        const listeners = goneListeners.get(table) ?? new Set();
+        goneListeners.set(table, listeners.add(listener));
+        return () => listeners.delete(listener);
+      },
+    };
+    const stopCustom = serveCustomResources(context, (crd) => {
+      const table = tableOf({ group: crd.spec.group as string, resource: crd.spec.names.plural as string });
+      for (const end of [...(goneListeners.get(table) ?? [])]) end();
+    });
+    await bootstrap(context);
+    const handler = createHandler(context);
+    const upgrade = createUpgrader(context);
+    const listener = { context, handler, upgrade, pki, staticTokens };
+    const tcp = createListener(listener);
+    const local = createListener(listener);
+    const socketPath = join(dataDir, "apiserver.sock");
+    await rm(socketPath, { force: true });
+    const actualPort = await listen(tcp, { port });
+    await listen(local, { path: socketPath });
+    const url = `https://127.0.0.1:${actualPort}`;
+    const compaction = setInterval(() => store.compact(), compactionInterval);
+    compaction.unref();
+    let closed: Promise<void> | undefined;
+    return {
+      port: actualPort,
+      url,
+      socketPath,
+      caCertificate: pki.caCertificate,
+      kubeconfig: () => adminKubeconfig(pki, url, name),
+      transport: (user = administrator) => inProcessTransport(handler, user),
+      close: () =>
+        (closed ??= (async () => {
+          clearInterval(compaction);
+          stopCustom();
+          await Promise.all([tcp, local].map(closeServer));
+          store.close();
+        })()),
+    };
+  }
+}
+
+function closeServer(server: ReturnType<typeof createListener>): Promise<void> {
+  return new Promise((resolve) => {
+    server.close(() => resolve());
+    server.closeAllConnections();
+  });
+}

@@ -1,0 +1,386 @@
+/**
+ * What every change of an object goes through on its way to the storage: the fields that the server owns, defaults,
+ * admission, validation, field ownership, and a compare-and-swap.
+ */
+import { randomUUID } from "node:crypto";
+import { isDeepStrictEqual } from "node:util";
+import type { KubeObject, ManagedFieldsEntry } from "@kws/kube/object";
+import type { AdmissionContext } from "./admission/index.ts";
+import { clone, StorageError, type Stored } from "../storage/stored.ts";
+import { timestamp, type ServerContext } from "./context.ts";
+import { alreadyExists, conflict, invalid, namespaceTerminating, notFound } from "./failures.ts";
+import { apiVersionOf, inVersion, storageKey, tableOf, toStored } from "./registry.ts";
+import type { User } from "./request.ts";
+import { admit, validateMetadata } from "./resources/index.ts";
+import type { ResourceDefinition } from "./resources/resource.ts";
+import { applyDefaults, normalize, trackUpdate, validateStructural } from "./schema/index.ts";
+import type { ObjectSchema } from "./schema/types.ts";
+
+/** How a change is to be made. */
+export interface WriteMode {
+  user: User;
+  dryRun: boolean;
+  /** Field manager of a change that is not an apply; undefined where the object brings its own managedFields. */
+  manager?: string;
+  subresource?: string;
+}
+
+/** Kinds whose `metadata.generation` counts changes of the desired state; custom resources are all among them. */
+const countsGenerations = new Set([
+  "pods",
+  "deployments",
+  "replicasets",
+  "statefulsets",
+  "daemonsets",
+  "replicationcontrollers",
+  "jobs",
+  "cronjobs",
+  "ingresses",
+  "networkpolicies",
+  "poddisruptionbudgets",
+  "endpointslices",
+  "priorityclasses",
+  "ingressclasses",
+  "mutatingwebhookconfigurations",
+  "validatingwebhookconfigurations",
+  "validatingadmissionpolicies",
+  "validatingadmissionpolicybindings",
+  "customresourcedefinitions",
+  "flowschemas",
+  "prioritylevelconfigurations",
+]);
+
+export function schemaOf(context: ServerContext, definition: ResourceDefinition): ObjectSchema | undefined {
+  const { group, version, kind } = definition;
+  return context.registry.types.get({ group, version, kind });
+}
+
+/** Stores a new object; `object` is changed on the way. Throws what a client is to be told. */
+export async function createObject(
+  context: ServerContext,
+  definition: ResourceDefinition,
+  object: KubeObject,
+  mode: WriteMode,
+): Promise<Stored> {
+  const { metadata } = object;
+  if (metadata.name === undefined || metadata.name === "") {
+    if (!metadata.generateName) {
+      const cause = { field: "metadata.name", message: "Required value: name or generateName is required" };
+      throw invalid(definition, "", [{ reason: "FieldValueRequired", ...cause }]);
+    }
+    metadata.name = generateName(metadata.generateName);
+  }
+  checkNamespace(context, definition, metadata);
+  metadata.uid = randomUUID();
+  metadata.creationTimestamp = timestamp(context.now());
+  delete metadata.resourceVersion;
+  delete metadata.deletionTimestamp;
+  delete metadata.deletionGracePeriodSeconds;
+  if (hasGeneration(context, definition)) metadata.generation = 1;
+  else delete metadata.generation;
+  const crd = context.registry.customResourceDefinition(definition);
+  if (crd !== undefined && definition.hasStatus) delete object.status;
+  setDefaults(context, definition, object);
+  await admitObject(context, "CREATE", definition, object, undefined, mode);
+  definition.prepareForCreate?.(object);
+  checkObject(context, definition, object, undefined, mode.subresource);
+  if (mode.manager !== undefined) {
+    metadata.managedFields = track(context, definition, undefined, object, mode.manager, mode.subresource);
+  }
+  const key = storageKey(definition, metadata.namespace, metadata.name);
+  const table = tableOf(definition);
+  if (context.store.latest(table, key) !== undefined) throw alreadyExists(definition, metadata.name);
+  const stored = toStored(definition, object);
+  if (mode.dryRun) return unstored(key, stored);
+  try {
+    return await context.store.create(table, key, stored);
+  } catch (error) {
+    throw translated(error, definition, metadata.name);
+  }
+}
+
+/** Replaces `live` by `object`, which is changed on the way. Throws what a client is to be told. */
+export async function replaceObject(
+  context: ServerContext,
+  definition: ResourceDefinition,
+  live: Stored,
+  object: KubeObject,
+  mode: WriteMode,
+): Promise<Stored> {
+  const old = inVersion(definition, live.object);
+  const { name } = old.metadata;
+  checkIdentity(definition, old, object);
+  keepServerFields(old, object);
+  if (mode.subresource === "status") keepAllButStatus(context, definition, old, object);
+  else if (definition.hasStatus && mode.subresource === undefined) keepStatus(old, object);
+  else if (mode.subresource === "ephemeralcontainers" || mode.subresource === "resize") {
+    keepAllButPart(mode.subresource, old, object);
+  }
+  setDefaults(context, definition, object);
+  await admitObject(context, "UPDATE", definition, object, old, mode);
+  if (mode.subresource !== "status") definition.prepareForUpdate?.(object, old);
+  if (hasGeneration(context, definition) && mode.subresource !== "status") bumpGeneration(old, object);
+  checkObject(context, definition, object, old, mode.subresource);
+  if (mode.manager !== undefined) {
+    object.metadata.managedFields = track(context, definition, old, object, mode.manager, mode.subresource);
+  }
+  if (object.metadata.managedFields?.length === 0) delete object.metadata.managedFields;
+  const table = tableOf(definition);
+  const stored = toStored(definition, object);
+  if (isFinished(definition, object, old)) {
+    if (mode.dryRun) return unstored(live.key, stored);
+    return context.store.delete(table, live.key, live.revision, stored).catch((error: unknown) => {
+      throw translated(error, definition, name);
+    });
+  }
+  if (isUnchanged(live.object, stored)) return live;
+  if (mode.dryRun) return unstored(live.key, stored);
+  try {
+    return await context.store.update(table, live.key, stored, live.revision);
+  } catch (error) {
+    throw translated(error, definition, name);
+  }
+}
+
+/** The storage's refusal as the API's. */
+export function translated(error: unknown, definition: ResourceDefinition, name: string): unknown {
+  if (!(error instanceof StorageError)) return error;
+  if (error.reason === "exists") return alreadyExists(definition, name);
+  if (error.reason === "missing") return notFound(definition, name);
+  return conflict(definition, name);
+}
+
+/** Upstream's suffix: five letters and digits of which no word and no confusable pair can be made. */
+export function generateName(base: string): string {
+  const letters = "bcdfghjklmnpqrstvwxz2456789";
+  const bytes = crypto.getRandomValues(new Uint8Array(5));
+  return base.slice(0, 58) + [...bytes].map((byte) => letters[byte % letters.length]).join("");
+}
+
+/** A mutable copy of a stored object in the definition's version. */
+export function copyOf(definition: ResourceDefinition, stored: Stored): KubeObject {
+  return inVersion(definition, clone(stored));
+}
+
+function unstored(key: string, object: KubeObject): Stored {
+  return { key, revision: 0, object, json: JSON.stringify(object) };
+}
+
+function hasGeneration(context: ServerContext, definition: ResourceDefinition): boolean {
+  return (
+    countsGenerations.has(definition.resource) ||
+    context.registry.customResourceDefinition(definition) !== undefined
+  );
+}
+
+function checkNamespace(
+  context: ServerContext,
+  definition: ResourceDefinition,
+  metadata: KubeObject["metadata"],
+): void {
+  if (!definition.namespaced) {
+    delete metadata.namespace;
+    return;
+  }
+  const namespace = metadata.namespace ?? "";
+  const stored = context.store.latest("namespaces", namespace);
+  if (stored === undefined)
+    throw notFound({ group: "", resource: "namespaces", kind: "Namespace" }, namespace);
+  if (stored.object.metadata.deletionTimestamp !== undefined) {
+    throw namespaceTerminating(definition, metadata.name, namespace);
+  }
+}
+
+function setDefaults(context: ServerContext, definition: ResourceDefinition, object: KubeObject): void {
+  const schema = schemaOf(context, definition);
+  const custom = context.registry.customResourceDefinition(definition) !== undefined;
+  if (schema !== undefined && !custom) normalize(schema, object);
+  definition.setDefaults?.(object);
+  if (schema !== undefined && custom) applyDefaults(schema, object);
+}
+
+async function admitObject(
+  context: ServerContext,
+  operation: "CREATE" | "UPDATE" | "DELETE",
+  definition: ResourceDefinition,
+  object: KubeObject,
+  old: KubeObject | undefined,
+  { user, subresource }: WriteMode,
+): Promise<void> {
+  await admit({
+    operation,
+    definition,
+    object,
+    old,
+    subresource,
+    user,
+    ...storageReader(context),
+  });
+}
+
+/** What admission may look up. */
+export function storageReader({ store }: ServerContext): Pick<AdmissionContext, "get" | "list"> {
+  return {
+    get: (resource, name, namespace) =>
+      store.latest(tableOf(resource), namespace === undefined ? name : `${namespace}/${name}`)?.object,
+    list: (resource, namespace) =>
+      store
+        .list(tableOf(resource), namespace === undefined ? "" : `${namespace}/`)
+        .map((stored) => stored.object),
+  };
+}
+
+function checkObject(
+  context: ServerContext,
+  definition: ResourceDefinition,
+  object: KubeObject,
+  old: KubeObject | undefined,
+  subresource: string | undefined,
+): void {
+  const causes = [
+    ...validateMetadata(object, definition),
+    ...(definition.validate?.(object, old, subresource) ?? []),
+  ];
+  const crd = context.registry.customResourceDefinition(definition);
+  const schema = crd === undefined ? undefined : schemaOf(context, definition);
+  if (crd !== undefined && schema !== undefined) {
+    const version = (crd.spec.versions as { name: string; schema?: { openAPIV3Schema?: object } }[]).find(
+      ({ name }) => name === definition.version,
+    );
+    const openAPIV3Schema = version?.schema?.openAPIV3Schema;
+    if (openAPIV3Schema !== undefined) causes.push(...validateStructural(schema, openAPIV3Schema, object));
+  }
+  if (causes.length > 0) throw invalid(definition, object.metadata.name, causes);
+}
+
+function track(
+  context: ServerContext,
+  definition: ResourceDefinition,
+  before: KubeObject | undefined,
+  after: KubeObject,
+  manager: string,
+  subresource: string | undefined,
+): ManagedFieldsEntry[] | undefined {
+  const schema = schemaOf(context, definition);
+  if (schema === undefined) return before?.metadata.managedFields;
+  // A client may reset ownership with an empty list; without the field it means what is there.
+  const managedFields = after.metadata.managedFields;
+  if (before !== undefined && managedFields === undefined) {
+    after.metadata.managedFields = before.metadata.managedFields;
+  } else if (managedFields?.length === 1 && Object.keys(managedFields[0] ?? {}).length === 0) {
+    after.metadata.managedFields = [];
+    return undefined;
+  }
+  const now = timestamp(context.now());
+  const apiVersion = apiVersionOf(definition);
+  return trackUpdate({ schema, before, after, manager, apiVersion, subresource, now });
+}
+
+function checkIdentity(definition: ResourceDefinition, old: KubeObject, object: KubeObject): void {
+  const { name, uid } = old.metadata;
+  const { resourceVersion } = object.metadata;
+  if (object.metadata.uid && object.metadata.uid !== uid) {
+    const why = `Precondition failed: UID in precondition: ${object.metadata.uid}, UID in object meta: ${uid}`;
+    throw conflict(definition, name, why);
+  }
+  if (resourceVersion && resourceVersion !== "0" && resourceVersion !== old.metadata.resourceVersion) {
+    throw conflict(definition, name);
+  }
+}
+
+function keepServerFields(old: KubeObject, object: KubeObject): void {
+  const { metadata } = object;
+  metadata.name = old.metadata.name;
+  const fields = [
+    "namespace",
+    "uid",
+    "resourceVersion",
+    "creationTimestamp",
+    "deletionTimestamp",
+    "deletionGracePeriodSeconds",
+    "generation",
+  ] as const;
+  for (const field of fields) {
+    if (old.metadata[field] === undefined) delete metadata[field];
+    else Object.assign(metadata, { [field]: old.metadata[field] });
+  }
+  if (metadata.generateName === undefined && old.metadata.generateName !== undefined) {
+    metadata.generateName = old.metadata.generateName;
+  }
+}
+
+function keepStatus(old: KubeObject, object: KubeObject): void {
+  if (old.status === undefined) delete object.status;
+  else object.status = old.status;
+}
+
+/** Writes of `status` change nothing else; as upstream, built-in kinds take annotations along. */
+function keepAllButStatus(
+  context: ServerContext,
+  definition: ResourceDefinition,
+  old: KubeObject,
+  object: KubeObject,
+): void {
+  for (const field of new Set([...Object.keys(old), ...Object.keys(object)])) {
+    if (field === "status" || field === "metadata") continue;
+    if (old[field] === undefined) delete object[field];
+    else object[field] = old[field];
+  }
+  const { managedFields, annotations, labels, finalizers } = object.metadata;
+  const custom = context.registry.customResourceDefinition(definition) !== undefined;
+  object.metadata = { ...old.metadata };
+  if (managedFields !== undefined) object.metadata.managedFields = managedFields;
+  if (custom) return;
+  const keepsLabels = definition.group === "apps";
+  const taken = { annotations, finalizers, ...(keepsLabels ? {} : { labels }) };
+  for (const [field, value] of Object.entries(taken)) {
+    if (value === undefined) delete object.metadata[field as "labels"];
+    else Object.assign(object.metadata, { [field]: value });
+  }
+}
+
+/** `pods/ephemeralcontainers` and `pods/resize` write one part of the spec. */
+function keepAllButPart(
+  subresource: "ephemeralcontainers" | "resize",
+  old: KubeObject,
+  object: KubeObject,
+): void {
+  const field = subresource === "resize" ? "containers" : "ephemeralContainers";
+  const part: unknown = object.spec?.[field];
+  const { managedFields } = object.metadata;
+  Object.assign(object, structuredClone(old));
+  object.metadata.managedFields = managedFields;
+  if (part !== undefined) object.spec[field] = part;
+}
+
+function bumpGeneration(old: KubeObject, object: KubeObject): void {
+  const desired = ({ metadata: _, status: __, ...rest }: KubeObject): object => rest;
+  if (isDeepStrictEqual(desired(old), desired(object))) return;
+  object.metadata.generation = (old.metadata.generation ?? 0) + 1;
+}
+
+/** The last finalizer is gone from an object whose deletion was asked for. */
+function isFinished(definition: ResourceDefinition, object: KubeObject, old: KubeObject): boolean {
+  const { deletionTimestamp, deletionGracePeriodSeconds = 0, finalizers = [] } = object.metadata;
+  if (deletionTimestamp === undefined || finalizers.length > 0) return false;
+  if (definition.group === "" && definition.resource === "namespaces") {
+    return ((object.spec?.finalizers ?? []) as string[]).length === 0;
+  }
+  // Where nothing held it before, something else (a kubelet, within the grace period) ends it.
+  return deletionGracePeriodSeconds === 0 && (old.metadata.finalizers ?? []).length > 0;
+}
+
+/** As upstream: a write that changes nothing, or only the times in managedFields, is no write. */
+function isUnchanged(old: KubeObject, object: KubeObject): boolean {
+  const comparable = (one: KubeObject): object => ({
+    ...one,
+    metadata: {
+      ...one.metadata,
+      managedFields: one.metadata.managedFields?.map(({ time: _, ...entry }) => entry),
+    },
+  });
+  return isDeepStrictEqual(
+    JSON.parse(JSON.stringify(comparable(old))),
+    JSON.parse(JSON.stringify(comparable(object))),
+  );
+}
