@@ -22,7 +22,11 @@ export function notFound(definition: Named, name: string): ApiError {
 }
 
 export function alreadyExists(definition: Named, name: string): ApiError {
-  return apiError("AlreadyExists", `${qualified(definition)} "${name}" already exists`, details(definition, name));
+  return apiError(
+    "AlreadyExists",
+    `${qualified(definition)} "${name}" already exists`,
+    details(definition, name),
+  );
 }
 
 const modified =
@@ -35,7 +39,9 @@ export function conflict(definition: Named, name: string, why = modified): ApiEr
 
 export function invalid(definition: Named, name: string, causes: StatusCause[]): ApiError {
   const kind = definition.group === "" ? definition.kind : `${definition.kind}.${definition.group}`;
-  const texts = [...new Set(causes.map(({ field, message }) => (field ? `${field}: ${message}` : (message ?? ""))))];
+  const texts = [
+    ...new Set(causes.map(({ field, message }) => (field ? `${field}: ${message}` : (message ?? "")))),
+  ];
   const text = texts.length === 1 ? texts[0] : `[${texts.join(", ")}]`;
   const { group } = definition;
   return apiError("Invalid", `${kind} "${name}" is invalid: ${text}`, {
@@ -55,7 +61,11 @@ export function namespaceTerminating(definition: Named, name: string, namespace:
   const why = `unable to create new content in namespace ${namespace} because it is being terminated`;
   const error = forbidden(definition, name, why);
   const causes = [
-    { reason: "NamespaceTerminating", message: `namespace ${namespace} is being terminated`, field: "metadata.namespace" },
+    {
+      reason: "NamespaceTerminating",
+      message: `namespace ${namespace} is being terminated`,
+      field: "metadata.namespace",
+    },
   ];
   return new ApiError({ ...error.status, details: { ...error.status.details, causes } });
 }
@@ -85,7 +95,10 @@ export function badRequest(message: string): ApiError {
 }
 
 /** An ownership conflict of server-side apply. */
-export function applyConflict(conflicts: { manager: string; field: string }[], managerText: (name: string) => string): ApiError {
+export function applyConflict(
+  conflicts: { manager: string; field: string }[],
+  managerText: (name: string) => string,
+): ApiError {
   const byManager = new Map<string, string[]>();
   for (const { manager, field } of conflicts) {
     byManager.set(manager, [...(byManager.get(manager) ?? []), field]);

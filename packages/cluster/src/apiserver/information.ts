@@ -3,13 +3,16 @@ import { createHash } from "node:crypto";
 import type { ServerContext } from "./context.ts";
 import { parseAccept } from "./rendering.ts";
 import { jsonResponse, type ApiRequest, type ApiResponse } from "./request.ts";
-import { openapiV2, openapiV3, openapiV3Index } from "./schema/index.ts";
+import { openapiV2, openapiV3, openapiV3Index } from "./schema/standins.ts";
 import { issuer } from "./tokens.ts";
 
 /** The Kubernetes release whose API is served; a semantic version, with the product as build metadata. */
 export const gitVersion = "v1.35.0+kws";
 
-export async function information(context: ServerContext, request: ApiRequest): Promise<ApiResponse | undefined> {
+export async function information(
+  context: ServerContext,
+  request: ApiRequest,
+): Promise<ApiResponse | undefined> {
   const path = request.path.length > 1 ? request.path.replace(/\/$/, "") : request.path;
   if (/^\/(?:healthz|livez|readyz)(?:\/|$)/.test(path)) return plainText("ok");
   switch (path) {
@@ -28,9 +31,13 @@ export async function information(context: ServerContext, request: ApiRequest): 
     case "/metrics":
       return plainText(metrics(context), "text/plain; version=0.0.4");
     case "/openapi/v2":
-      return document(context, request, "v2", () => openapiV2(context.registry.types, context.registry.definitions()));
+      return document(context, request, "v2", () =>
+        openapiV2(context.registry.types, context.registry.definitions()),
+      );
     case "/openapi/v3":
-      return document(context, request, "v3", () => openapiV3Index(context.registry.types, context.registry.definitions()));
+      return document(context, request, "v3", () =>
+        openapiV3Index(context.registry.types, context.registry.definitions()),
+      );
     case "/.well-known/openid-configuration":
       return jsonResponse(200, {
         issuer,
@@ -57,9 +64,17 @@ function openapiGroup(context: ServerContext, request: ApiRequest, path: string)
 }
 
 /** Documents as text, by path, kept until the resources change. */
-const documents = new WeakMap<ServerContext, { version: number; texts: Map<string, { text: string; etag: string }> }>();
+const documents = new WeakMap<
+  ServerContext,
+  { version: number; texts: Map<string, { text: string; etag: string }> }
+>();
 
-function document(context: ServerContext, request: ApiRequest, name: string, make: () => object): ApiResponse {
+function document(
+  context: ServerContext,
+  request: ApiRequest,
+  name: string,
+  make: () => object,
+): ApiResponse {
   const { version } = context.registry;
   let kept = documents.get(context);
   if (kept?.version !== version) documents.set(context, (kept = { version, texts: new Map() }));
@@ -93,7 +108,9 @@ function plainText(body: string, type = "text/plain; charset=utf-8"): ApiRespons
 }
 
 function metrics({ store }: ServerContext): string {
-  const objects = store.resources().map((name) => `apiserver_storage_objects{resource="${name}"} ${store.list(name).length}`);
+  const objects = store
+    .resources()
+    .map((name) => `apiserver_storage_objects{resource="${name}"} ${store.list(name).length}`);
   return [
     "# HELP apiserver_storage_objects Number of stored objects.",
     "# TYPE apiserver_storage_objects gauge",
