@@ -3,7 +3,7 @@ import { createHash } from "node:crypto";
 import type { ServerContext } from "./context.ts";
 import { parseAccept } from "./rendering.ts";
 import { jsonResponse, type ApiRequest, type ApiResponse } from "./request.ts";
-import { openapiV2, openapiV3, openapiV3Index } from "./schema/standins.ts";
+import { openapiV2, openapiV3, openapiV3Index } from "./schema/index.ts";
 import { issuer } from "./tokens.ts";
 
 /** The Kubernetes release whose API is served; a semantic version, with the product as build metadata. */
