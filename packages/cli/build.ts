@@ -11,6 +11,8 @@ await rm(here("dist"), { recursive: true, force: true });
 const bundle = await rolldown({
   input: {
     kws: here("src/main.ts"),
+    daemon: here("../cluster/src/daemon.ts"),
+    agent: here("../cluster/src/agent.ts"),
   },
   platform: "node",
   external: [/^node:/],

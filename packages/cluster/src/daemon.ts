@@ -7,7 +7,7 @@ import { createWriteStream } from "node:fs";
 import { UserError } from "@kws/base/errors";
 import { createLogger } from "@kws/base/logger";
 import { identify } from "@kws/base/process";
-import { kubernetesVersion } from "./apiserver/version.ts";
+import { gitVersion } from "./apiserver/information.ts";
 import { runCluster, type Cluster } from "./cluster.ts";
 import { kubeconfigFile, stateFile, type DaemonMessage, type DaemonState } from "./state.ts";
 
@@ -44,7 +44,7 @@ async function main(name: string, folder: string, imagesFolder: string): Promise
     ingressPort: cluster.ingressPort,
     ingressPortMoved: cluster.ingressPortMoved,
     startedAt: new Date().toISOString(),
-    version: kubernetesVersion,
+    version: gitVersion,
   };
   await replaceFile(kubeconfigFile(folder), cluster.kubeconfig);
   await replaceFile(stateFile(folder), `${JSON.stringify(state, undefined, 2)}\n`);

@@ -1,6 +1,6 @@
 /**
  * Where the programs of the cluster's own processes are: beside this file, as source in the repository and as a bundle
- * where the command line was built.
+ * where the command line was built. A bundle must keep them in one folder with the chunk that holds this code.
  */
 import { extname } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -9,8 +9,3 @@ const extension = extname(new URL(import.meta.url).pathname);
 
 export const daemonEntry = fileURLToPath(new URL(`./daemon${extension}`, import.meta.url));
 export const agentEntry = fileURLToPath(new URL(`./agent${extension}`, import.meta.url));
-
-/** The agent's entry file. A bundle must hold it as `agent.js` in the same folder as the chunk with this code. */
-export function agentEntryPath(): string {
-  return agentEntry;
-}

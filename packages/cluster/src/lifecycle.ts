@@ -11,7 +11,7 @@ import { isErrno, messageOf, UserError } from "@kws/base/errors";
 import { identify, isAlive, signalProcess, waitForExit, type ProcessIdentity } from "@kws/base/process";
 import { daemonEntry } from "./entry.ts";
 import { preflight } from "./kubelet/runtimes/sandbox/preflight.ts";
-import { agentIdentity, stopSandboxAgent } from "./kubelet/runtimes/sandbox/start.ts";
+import { runningAgent, stopSandboxAgent } from "./kubelet/runtimes/sandbox/start.ts";
 import { kubeconfigFile, runtimeFolder, stateFile, type DaemonMessage, type DaemonState } from "./state.ts";
 
 export interface ClusterInfo {
@@ -158,7 +158,7 @@ export async function stopCluster(location: ClusterLocation): Promise<boolean> {
   }
   // A daemon that was killed leaves its containers running; they end with the agent that holds them.
   const dataDir = runtimeFolder(folder);
-  if ((await agentIdentity(dataDir)) !== undefined) stopped = true;
+  if ((await runningAgent(dataDir)) !== undefined) stopped = true;
   await stopSandboxAgent({ dataDir });
   return stopped;
 }
@@ -188,8 +188,8 @@ export async function clusterStatus(location: ClusterLocation): Promise<ClusterI
     version: state.version,
   };
   if (!running) return info;
-  const agent = await agentIdentity(runtimeFolder(folder));
-  const memoryBytes = residentBytes(state.daemon.pid) + (agent === undefined ? 0 : residentBytes(agent.pid));
+  const agent = await runningAgent(runtimeFolder(folder));
+  const memoryBytes = residentBytes(state.daemon.pid) + (agent === undefined ? 0 : residentBytes(agent));
   return { ...info, pid: state.daemon.pid, startedAt: state.startedAt, memoryBytes };
 }
 

@@ -6,7 +6,7 @@ import { chmod, mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises
 import { join } from "node:path";
 import { messageOf, UserError } from "@kws/base/errors";
 import type { Logger } from "@kws/base/logger";
-import { agentEntryPath } from "../../../entry.ts";
+import { agentEntry } from "../../../entry.ts";
 import type { NetworkDataplane } from "../../../network/state.ts";
 import type { Runtime } from "../../runtime.ts";
 import { groupNameOf, removeControlGroups } from "./cgroups.ts";
@@ -83,6 +83,12 @@ export async function startSandboxRuntime(options: SandboxRuntimeOptions): Promi
   };
 }
 
+/** The agent's process as this machine counts, where it lives, whether or not its daemon does. */
+export async function runningAgent(dataDir: string): Promise<number | undefined> {
+  const record = await readRecord(dataDir);
+  return record !== undefined && startTimeOf(record.pid) === record.startTime ? record.pid : undefined;
+}
+
 /** Ends a cluster's agent whether or not it answers, and removes what it leaves outside of its namespaces. */
 export async function stopSandboxAgent(
   options: Pick<SandboxRuntimeOptions, "dataDir" | "runtimeDir">,
@@ -142,7 +148,7 @@ async function launch(
     ...[
       process.execPath,
       "--max-semi-space-size=1",
-      options.agentEntry ?? agentEntryPath(),
+      options.agentEntry ?? agentEntry,
       dataDir,
       socketPath,
     ],
