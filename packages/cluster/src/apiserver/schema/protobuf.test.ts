@@ -70,7 +70,9 @@ describe("values", () => {
     expect(decode("apps/v1", "ControllerRevision", int(3, 2n ** 40n))).toMatchObject({ revision: 2 ** 40 });
   });
   test("times are RFC 3339 in UTC, and the zero time is absent", () => {
-    expect(meta(bytes(8, [...int(1, 1_700_000_000), ...int(2, 5)]))).toEqual({ creationTimestamp: "2023-11-14T22:13:20Z" });
+    expect(meta(bytes(8, [...int(1, 1_700_000_000), ...int(2, 5)]))).toEqual({
+      creationTimestamp: "2023-11-14T22:13:20Z",
+    });
     expect(meta(bytes(8, []))).toEqual({});
     expect(meta(bytes(8, [...int(1, -62135596800n)]))).toEqual({});
   });
@@ -93,11 +95,15 @@ describe("values", () => {
   });
   test("raw extensions are the JSON inside", () => {
     const raw = bytes(1, '{"a":[1,{"b":null}]}');
-    expect(decode("apps/v1", "ControllerRevision", bytes(2, raw))).toMatchObject({ data: { a: [1, { b: null }] } });
+    expect(decode("apps/v1", "ControllerRevision", bytes(2, raw))).toMatchObject({
+      data: { a: [1, { b: null }] },
+    });
   });
   test("field sets are the JSON inside", () => {
     const entry = [...bytes(1, "helm"), ...bytes(7, bytes(1, '{"f:data":{}}'))];
-    expect(meta(bytes(17, entry))).toEqual({ managedFields: [{ manager: "helm", fieldsV1: { "f:data": {} } }] });
+    expect(meta(bytes(17, entry))).toEqual({
+      managedFields: [{ manager: "helm", fieldsV1: { "f:data": {} } }],
+    });
   });
   test("a pointer keeps its zero, a plain value that JSON omits does not", () => {
     const spec = [...int(1, 0), ...int(5, 0)];
@@ -108,7 +114,10 @@ describe("values", () => {
     const props = (fields: number[]) => bytes(1, fields);
     const schema = [
       ...bytes(5, "object"),
-      ...bytes(29, [...bytes(1, "list"), ...bytes(2, [...bytes(5, "array"), ...bytes(24, props(bytes(5, "string")))])]),
+      ...bytes(29, [
+        ...bytes(1, "list"),
+        ...bytes(2, [...bytes(5, "array"), ...bytes(24, props(bytes(5, "string")))]),
+      ]),
       ...bytes(30, [...int(1, 1)]),
       ...bytes(8, bytes(1, '{"x":1}')),
     ];
@@ -132,7 +141,9 @@ describe("hostile bodies", () => {
     expect(() => decodeProtobuf(Buffer.from("{}"), types)).toThrow(/prefix/);
   });
   test("of an unknown kind", () => {
-    expect(() => decode("example.com/v1", "Widget", [])).toThrow(/no kind "Widget" is registered for version "example.com\/v1"/);
+    expect(() => decode("example.com/v1", "Widget", [])).toThrow(
+      /no kind "Widget" is registered for version "example.com\/v1"/,
+    );
   });
   test("with a length beyond the end, or beyond all sense", () => {
     expect(() => decode("v1", "ConfigMap", [0x0a, 0x7f])).toThrow(SchemaError);
@@ -145,8 +156,8 @@ describe("hostile bodies", () => {
     let schema = bytes(5, "object");
     for (let depth = 0; depth < 1000; depth += 1) schema = bytes(28, schema);
     const version = [...bytes(1, "v1"), ...bytes(4, bytes(1, schema))];
-    expect(() => decode("apiextensions.k8s.io/v1", "CustomResourceDefinition", bytes(2, bytes(7, version)))).toThrow(
-      /nested too deeply/,
-    );
+    expect(() =>
+      decode("apiextensions.k8s.io/v1", "CustomResourceDefinition", bytes(2, bytes(7, version))),
+    ).toThrow(/nested too deeply/);
   });
 });
