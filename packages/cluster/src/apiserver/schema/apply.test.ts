@@ -161,10 +161,14 @@ describe("apply", () => {
       ]),
       "helm",
     ).object;
-    expect(Object.keys((fieldsOf(live, "helm")?.["f:spec"] as { "f:ports": object })["f:ports"])).toEqual([
-      'k:{"port":53,"protocol":"TCP"}',
-      'k:{"port":53,"protocol":"UDP"}',
-    ]);
+    expect(fieldsOf(live, "helm")).toMatchObject({
+      "f:spec": {
+        "f:ports": {
+          'k:{"port":53,"protocol":"TCP"}': {},
+          'k:{"port":53,"protocol":"UDP"}': {},
+        },
+      },
+    });
     const { object } = apply(
       services,
       live,

@@ -93,7 +93,7 @@ function checkTyped(schema: ObjectSchema, applied: KubeObject): void {
     checkApplied(schema, applied);
   } catch (error) {
     if (!(error instanceof SchemaError)) throw error;
-    const { name = "", namespace = "" } = applied.metadata ?? {};
+    const { name, namespace = "" } = applied.metadata ?? { name: "" };
     const who = `${namespace}/${name}; ${applied.apiVersion}, Kind=${applied.kind}`;
     throw new SchemaError(`failed to create typed patch object (${who}): ${error.message}`, { cause: error });
   }
@@ -111,12 +111,7 @@ function withoutManagedFields(object: KubeObject): KubeObject {
 
 function withManagedFields(object: KubeObject, managedFields: ManagedFieldsEntry[]): KubeObject {
   const { managedFields: _, ...metadata } = object.metadata ?? {};
-  return {
-    ...object,
-    metadata: (managedFields.length === 0
-      ? metadata
-      : { ...metadata, managedFields }) as KubeObject["metadata"],
-  };
+  return { ...object, metadata: managedFields.length === 0 ? metadata : { ...metadata, managedFields } };
 }
 
 /** What stood in an object before its first apply belongs to a manager of that name, so that apply can conflict with it. */

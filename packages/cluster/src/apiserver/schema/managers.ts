@@ -46,7 +46,7 @@ export function readManagers(object: KubeObject | undefined): Managers | undefin
   for (const entry of object?.metadata?.managedFields ?? []) {
     const set = parseSet(entry.fieldsV1);
     if (set === undefined || (entry.operation !== "Apply" && entry.operation !== "Update")) return undefined;
-    const { manager = "", operation, apiVersion, subresource = "", time } = entry;
+    const { manager, operation, apiVersion, subresource = "", time } = entry;
     const read: ManagerEntry = { manager, operation, apiVersion, subresource, time, set };
     const key = identify(read);
     const known = managers.get(key);

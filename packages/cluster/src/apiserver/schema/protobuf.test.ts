@@ -41,10 +41,8 @@ describe("bodies that kubectl sent", () => {
     const body = readFileSync(join(folder, file));
     const expected: unknown = JSON.parse(readFileSync(join(folder, file.replace(".pb", ".json")), "utf8"));
     const decoded = decodeProtobuf(body, types);
-    if (decoded.metadata.namespace !== undefined) {
-      expect(decoded.metadata.namespace).toBe("default");
-      delete decoded.metadata.namespace;
-    }
+    // kubectl sends the namespace, but does not print it everywhere.
+    delete decoded.metadata.namespace;
     const plain = withoutNulls(expected) as { metadata: { namespace?: string } };
     delete plain.metadata.namespace;
     expect(decoded).toEqual(plain);
@@ -52,13 +50,16 @@ describe("bodies that kubectl sent", () => {
 
   test.each(cases)("%s cut anywhere is refused or reads as a shorter object, and never crashes", (file) => {
     const body = readFileSync(join(folder, file));
+    const failures: unknown[] = [];
     for (let length = 0; length < body.length; length += 1) {
       try {
         decodeProtobuf(body.subarray(0, length), types);
       } catch (error) {
-        expect(error).toBeInstanceOf(SchemaError);
+        failures.push(error);
       }
     }
+    expect(failures.length).toBeGreaterThan(body.length / 2);
+    expect(failures.filter((error) => !(error instanceof SchemaError))).toEqual([]);
   });
 });
 
