@@ -4,7 +4,7 @@ import type { Logger } from "@kws/base/logger";
 import { KubeClient } from "@kws/kube/client";
 import { startApiServer } from "./apiserver/server.ts";
 import { startControllers } from "./controllers/index.ts";
-import { baseImageName, ensureBaseImage } from "./images/base-image.ts";
+import { baseImageReference, ensureBaseImage } from "./images/base-image.ts";
 import type { ImageStore } from "./images/image.ts";
 import { openImageStore, type LocalImageStore } from "./images/store.ts";
 import { resolveUser } from "./images/users.ts";
@@ -25,7 +25,7 @@ export interface ClusterOptions {
   /** Preferred ports on 127.0.0.1. */
   apiPort?: number;
   ingressPort: number;
-  /** The Node that the base image is made of. */
+  /** The Node that the base image is made of; the version without a `v`. */
   node: { path: string; version: string };
   logger: Logger;
   /** Milliseconds since the epoch. */
@@ -111,10 +111,13 @@ export async function runCluster(options: ClusterOptions): Promise<Cluster> {
 
 /** The base image is made of what the machine has, when it is first asked for. */
 function withBaseImage(store: LocalImageStore, node: ClusterOptions["node"]): ImageStore {
+  let assembled: Promise<unknown> | undefined;
   return {
     ...store,
     async find(reference) {
-      if (reference.startsWith(`${baseImageName}:`)) await ensureBaseImage(store, node);
+      const found = await store.find(reference);
+      if (found !== undefined || reference !== baseImageReference(node.version)) return found;
+      await (assembled ??= ensureBaseImage(store, node).finally(() => (assembled = undefined)));
       return store.find(reference);
     },
   };

@@ -32,7 +32,7 @@ async function main(name: string, folder: string, imagesFolder: string): Promise
     imagesFolder,
     apiPort: previous?.apiPort,
     ingressPort: Number(ingressPort ?? 8080),
-    node: { path: process.execPath, version: process.version },
+    node: { path: process.execPath, version: process.versions.node },
     logger,
     now: Date.now,
   });
