@@ -56,6 +56,8 @@ export function failure(
 }
 
 async function route(context: ServerContext, request: ApiRequest): Promise<ApiResponse> {
+  if (request.user.groups.includes("system:unauthenticated") && !isPublicPath(request.path))
+    throw unauthorized();
   const path = parseResourcePath(request.path);
   if (path === undefined) return routeOther(context, request);
   if (isReview(path)) {

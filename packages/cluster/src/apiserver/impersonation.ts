@@ -6,7 +6,10 @@ import type { ApiRequest, User } from "./request.ts";
 const extraPrefix = "impersonate-extra-";
 
 /** The user that the request is made as; throws `Forbidden` where the asker may not act as that one. */
-export function effectiveUser(authorizer: Authorizer, { user, headers }: Pick<ApiRequest, "user" | "headers">): User {
+export function effectiveUser(
+  authorizer: Authorizer,
+  { user, headers }: Pick<ApiRequest, "user" | "headers">,
+): User {
   const name = headers["impersonate-user"];
   const groups = valuesOf(headers["impersonate-group"]);
   const uid = headers["impersonate-uid"];
@@ -26,9 +29,17 @@ export function effectiveUser(authorizer: Authorizer, { user, headers }: Pick<Ap
   const asked: ResourceAttributes[] = [
     account === undefined
       ? { verb: "impersonate", group: "", resource: "users", name }
-      : { verb: "impersonate", group: "", resource: "serviceaccounts", namespace: account.namespace, name: account.account },
+      : {
+          verb: "impersonate",
+          group: "",
+          resource: "serviceaccounts",
+          namespace: account.namespace,
+          name: account.account,
+        },
     ...groups.map((group) => ({ verb: "impersonate", group: "", resource: "groups", name: group })),
-    ...(uid === undefined ? [] : [{ verb: "impersonate", group: authentication, resource: "uids", name: uid }]),
+    ...(uid === undefined
+      ? []
+      : [{ verb: "impersonate", group: authentication, resource: "uids", name: uid }]),
     ...Object.entries(extra).flatMap(([key, values]) =>
       values.map((value) => ({
         verb: "impersonate",
@@ -47,10 +58,18 @@ export function effectiveUser(authorizer: Authorizer, { user, headers }: Pick<Ap
       ? groups
       : ["system:serviceaccounts", `system:serviceaccounts:${account.namespace}`];
   const everyone = name === "system:anonymous" ? "system:unauthenticated" : "system:authenticated";
-  return { name, uid, groups: [...new Set([...implied, everyone])], ...(Object.keys(extra).length > 0 ? { extra } : {}) };
+  return {
+    name,
+    uid,
+    groups: [...new Set([...implied, everyone])],
+    ...(Object.keys(extra).length > 0 ? { extra } : {}),
+  };
 }
 
 /** Node joins a header that is given several times with commas. */
 function valuesOf(header: string | undefined): string[] {
-  return (header ?? "").split(",").map((value) => value.trim()).filter((value) => value !== "");
+  return (header ?? "")
+    .split(",")
+    .map((value) => value.trim())
+    .filter((value) => value !== "");
 }

