@@ -1,5 +1,6 @@
 /** Refusals in upstream's own words (k8s.io/apimachinery `api/errors`): clients, and people, match on them. */
 import { ApiError, apiError, type StatusCause } from "@kws/kube/status";
+import { conflictMessage, type ApplyConflict } from "./schema/index.ts";
 
 /** The part of a definition that messages name. */
 export interface Named {
@@ -95,29 +96,8 @@ export function badRequest(message: string): ApiError {
 }
 
 /** An ownership conflict of server-side apply. */
-export function applyConflict(
-  conflicts: { manager: string; field: string }[],
-  managerText: (name: string) => string,
-): ApiError {
-  const byManager = new Map<string, string[]>();
-  for (const { manager, field } of conflicts) {
-    byManager.set(manager, [...(byManager.get(manager) ?? []), field]);
-  }
-  const first = conflicts[0];
-  const message =
-    conflicts.length === 1 && first !== undefined
-      ? `Apply failed with 1 conflict: conflict with ${managerText(first.manager)}: ${first.field}`
-      : `Apply failed with ${conflicts.length} conflicts: ` +
-        [...byManager]
-          .map(([manager, fields]) =>
-            [`conflicts with ${managerText(manager)}:`, ...fields.map((field) => `- ${field}`)].join("\n"),
-          )
-          .join("\n");
-  return apiError("Conflict", message, {
-    causes: conflicts.map(({ manager, field }) => ({
-      reason: "FieldManagerConflict",
-      message: `conflict with ${managerText(manager)}`,
-      field,
-    })),
+export function applyConflict(conflicts: ApplyConflict[]): ApiError {
+  return apiError("Conflict", conflictMessage(conflicts), {
+    causes: conflicts.map(({ message, field }) => ({ reason: "FieldManagerConflict", message, field })),
   });
 }

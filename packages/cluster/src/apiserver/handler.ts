@@ -7,6 +7,7 @@ import type { ServerContext } from "./context.ts";
 import { remove, removeCollection } from "./deletion.ts";
 import { discover } from "./discovery.ts";
 import { badRequest, methodNotAllowed, noSuchPath } from "./failures.ts";
+import { effectiveUser } from "./impersonation.ts";
 import { information } from "./information.ts";
 import { bind, evict, finalizeNamespace, logs, requestToken } from "./podsubresources.ts";
 import { proxy } from "./proxy.ts";
@@ -31,7 +32,8 @@ export type Handler = (request: ApiRequest) => Promise<ApiResponse>;
 export function createHandler(context: ServerContext): Handler {
   return async (request) => {
     try {
-      return await route(context, request);
+      const user = effectiveUser(context.authorizer, request);
+      return await route(context, user === request.user ? request : { ...request, user });
     } catch (error) {
       return failure(context, request, error);
     }

@@ -3,7 +3,7 @@ import { createHash } from "node:crypto";
 import type { ServerContext } from "./context.ts";
 import { parseAccept } from "./rendering.ts";
 import { jsonResponse, type ApiRequest, type ApiResponse } from "./request.ts";
-import { openapiV2, openapiV3, openapiV3Index } from "./schema/standins.ts";
+import { openapiV2, openapiV3, openapiV3Index } from "./schema/index.ts";
 import { issuer } from "./tokens.ts";
 
 /** The Kubernetes release whose API is served; a semantic version, with the product as build metadata. */
@@ -53,7 +53,11 @@ export async function information(
   }
 }
 
-function openapiGroup(context: ServerContext, request: ApiRequest, path: string): ApiResponse | undefined {
+async function openapiGroup(
+  context: ServerContext,
+  request: ApiRequest,
+  path: string,
+): Promise<ApiResponse | undefined> {
   const groupVersion = /^\/openapi\/v3\/(?<path>api\/v1|apis\/[^/]+\/[^/]+)$/.exec(path)?.groups?.path;
   if (groupVersion === undefined) return undefined;
   const { registry } = context;
@@ -63,27 +67,26 @@ function openapiGroup(context: ServerContext, request: ApiRequest, path: string)
   return document(context, request, path, () => openapiV3(name, registry.types, registry.definitions()));
 }
 
-/** Documents as text, by path, kept until the resources change. */
-const documents = new WeakMap<
-  ServerContext,
-  { version: number; texts: Map<string, { text: string; etag: string }> }
->();
+interface Document {
+  text: string;
+  etag: string;
+}
 
-function document(
+/** Documents as text, by path, kept until the resources change. */
+const documents = new WeakMap<ServerContext, { version: number; texts: Map<string, Promise<Document>> }>();
+
+async function document(
   context: ServerContext,
   request: ApiRequest,
   name: string,
-  make: () => object,
-): ApiResponse {
+  make: () => Promise<object>,
+): Promise<ApiResponse> {
   const { version } = context.registry;
   let kept = documents.get(context);
   if (kept?.version !== version) documents.set(context, (kept = { version, texts: new Map() }));
-  let found = kept.texts.get(name);
-  if (found === undefined) {
-    const text = JSON.stringify(make());
-    found = { text, etag: `"${createHash("sha256").update(text).digest("hex").toUpperCase()}"` };
-    kept.texts.set(name, found);
-  }
+  let making = kept.texts.get(name);
+  if (making === undefined) kept.texts.set(name, (making = writeDocument(make)));
+  const found = await making;
   const headers = {
     "content-type": "application/json",
     etag: found.etag,
@@ -96,6 +99,11 @@ function document(
   }
   if (request.headers["if-none-match"] === found.etag) return { status: 304, headers, body: "" };
   return { status: 200, headers, body: found.text };
+}
+
+async function writeDocument(make: () => Promise<object>): Promise<Document> {
+  const text = JSON.stringify(await make());
+  return { text, etag: `"${createHash("sha256").update(text).digest("hex").toUpperCase()}"` };
 }
 
 /** Clients ask for the protobuf form under several names and take JSON where they name it. */

@@ -231,11 +231,12 @@ export async function apply(
         force: query.get("force") === "true",
         apiVersion: apiVersionOf(definition),
         subresource: path.subresource,
+        ignore: ignoredPaths(definition, path.subresource),
         now: timestamp(context.now()),
       }),
     );
     if (conflicts.length > 0) {
-      throw final(applyConflict(conflicts, (name) => managerText(name, live?.object)));
+      throw final(applyConflict(conflicts));
     }
     created = live === undefined;
     return live === undefined
@@ -245,12 +246,10 @@ export async function apply(
   return { stored, created, warnings };
 }
 
-/** Upstream names the version and time of updates beside their manager, and apply managers alone. */
-function managerText(manager: string, live: KubeObject | undefined): string {
-  const entry = live?.metadata.managedFields?.find((one) => one.manager === manager);
-  if (entry?.operation !== "Update") return `"${manager}"`;
-  const subresource = entry.subresource === undefined ? "" : ` with subresource "${entry.subresource}"`;
-  return `"${manager}"${subresource} using ${entry.apiVersion}`;
+/** What an endpoint does not write, its appliers do not own. */
+function ignoredPaths(definition: ResourceDefinition, subresource: string | undefined): string[] {
+  if (subresource === "status") return ["spec"];
+  return definition.hasStatus ? ["status"] : [];
 }
 
 /** The body as an object of the definition's kind. Throws `BadRequest`. */

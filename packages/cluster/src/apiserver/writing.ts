@@ -248,7 +248,7 @@ function checkObject(
       ({ name }) => name === definition.version,
     );
     const openAPIV3Schema = version?.schema?.openAPIV3Schema;
-    if (openAPIV3Schema !== undefined) causes.push(...validateStructural(schema, openAPIV3Schema, object));
+    if (openAPIV3Schema !== undefined) causes.push(...validateStructural(openAPIV3Schema, object));
   }
   if (causes.length > 0) throw invalid(definition, object.metadata.name, causes);
 }
@@ -273,6 +273,11 @@ function track(
   }
   const now = timestamp(context.now());
   const apiVersion = apiVersionOf(definition);
+  if (before === undefined && definition.hasStatus) {
+    // The first status is the server's own.
+    const { status: _, ...written } = after;
+    return trackUpdate({ schema, after: written as KubeObject, manager, apiVersion, subresource, now });
+  }
   return trackUpdate({ schema, before, after, manager, apiVersion, subresource, now });
 }
 

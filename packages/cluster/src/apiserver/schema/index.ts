@@ -12,6 +12,7 @@ export { builtinVersion } from "./builtin.ts";
 export { SchemaError } from "./error.ts";
 export { applyDefaults, checkFields, type FieldReport, normalize, prune } from "./fields.ts";
 export { jsonPatch, mergePatch } from "./jsonpatch.ts";
+export { openapiV2, openapiV3, openapiV3Index } from "./openapi.ts";
 export { type Parsed, parseObject } from "./parse.ts";
 export { decodeProtobuf } from "./protobuf.ts";
 export { builtinTypes, type TypeRegistry } from "./registry.ts";

@@ -12,14 +12,14 @@ const string: TypeSchema = { type: "string" };
 export function structuralSchema(openAPIV3Schema: object): ObjectSchema {
   const root = shapeOf(openAPIV3Schema as Json);
   const schema: ObjectSchema = root.type === "object" ? root : { type: "object", fields: new Map(), open: true };
-  return withObjectFields(schema, true);
+  return { ...withObjectFields(schema), source: openAPIV3Schema };
 }
 
-function withObjectFields(schema: ObjectSchema, required: boolean): ObjectSchema {
+function withObjectFields(schema: ObjectSchema): ObjectSchema {
   const fields = new Map(schema.fields);
   fields.set("apiVersion", { schema: string, ...fieldDescription(fields.get("apiVersion")) });
   fields.set("kind", { schema: string, ...fieldDescription(fields.get("kind")) });
-  fields.set("metadata", { schema: builtinType("meta.v1.ObjectMeta"), required: required ? undefined : false });
+  fields.set("metadata", { schema: builtinType("meta.v1.ObjectMeta") });
   return { ...schema, fields, structural: true };
 }
 
@@ -88,5 +88,5 @@ function objectOf(source: Json): TypeSchema {
   const schema: ObjectSchema = { type: "object", fields, ...atomic };
   if (open) schema.open = true;
   if (isObject(additional)) schema.rest = shapeOf(additional);
-  return embedded ? withObjectFields(schema, false) : schema;
+  return embedded ? withObjectFields(schema) : schema;
 }

@@ -3,10 +3,10 @@ import type { IncomingMessage } from "node:http";
 import type { Duplex } from "node:stream";
 import type { KubeObject } from "@kws/kube/object";
 import { createWebSocketStream, WebSocketServer, type WebSocket } from "ws";
-import { anonymous } from "../authentication.ts";
 import type { ServerContext } from "../context.ts";
 import { badRequest, noSuchPath } from "../failures.ts";
 import { attributesOf, authorize } from "../handler.ts";
+import { effectiveUser } from "../impersonation.ts";
 import { logOptions, nodeStreams } from "../podsubresources.ts";
 import { storedAt } from "../reads.ts";
 import { parseResourcePath, type User } from "../request.ts";
@@ -32,7 +32,8 @@ export async function openSession(
   const subresource = path?.subresource ?? "";
   if (path === undefined || path.group !== "" || path.resource !== "pods" || path.name === undefined)
     throw noSuchPath();
-  const user = whoIs() ?? anonymous;
+  const headers = incoming.headers as Record<string, string | undefined>;
+  const user = effectiveUser(context.authorizer, { user: whoIs(), headers });
   authorize(context, { user }, attributesOf(path, incoming.method === "POST" ? "create" : "get"));
   const definition = context.registry.find(path);
   if (definition === undefined) throw noSuchPath();
