@@ -73,7 +73,11 @@ export function createEventRecorder(options: EventRecorderOptions): EventRecorde
       const id = object.metadata.uid ?? `${object.kind}/${object.metadata.namespace}/${object.metadata.name}`;
       if (!takeToken(buckets, id, now())) return;
       const key = [id, type, reason, message].join("\n");
-      const entry = known.get(key) ?? { name: eventName(object, now()), count: 0, written: Promise.resolve() };
+      const entry = known.get(key) ?? {
+        name: eventName(object, now()),
+        count: 0,
+        written: Promise.resolve(),
+      };
       known.delete(key);
       known.set(key, entry);
       entry.count += 1;

@@ -29,7 +29,15 @@ beforeAll(async () => {
   const { signal } = stop;
   const informers = new SharedInformers(client, { logger, signal });
   const volumesDir = join(dir, "volumes");
-  await startControllers({ client, informers, logger, now, signal, rootCa: server.caCertificate, volumesDir });
+  await startControllers({
+    client,
+    informers,
+    logger,
+    now,
+    signal,
+    rootCa: server.caCertificate,
+    volumesDir,
+  });
   await startScheduler({ client, informers, logger, now, signal });
   await client.create(resources.nodes, { apiVersion: "v1", kind: "Node", metadata: { name: "n1" } });
   const room = { cpu: "8", memory: "8Gi", pods: "110" };
@@ -64,7 +72,13 @@ function playKubelet(informers: SharedInformers): void {
       phase: ends ? (failing ? "Failed" : "Succeeded") : "Running",
       podIP: `10.244.0.${(lastAddress += 1)}`,
       conditions: [{ type: "Ready", status: ends ? "False" : "True", lastTransitionTime: time }],
-      ...(ends ? { containerStatuses: [{ name: "main", image: "x", imageID: "", ready: false, restartCount: 0, state: { terminated } }] } : {}),
+      ...(ends
+        ? {
+            containerStatuses: [
+              { name: "main", image: "x", imageID: "", ready: false, restartCount: 0, state: { terminated } },
+            ],
+          }
+        : {}),
     };
     await client.patch(resources.pods, name, namespace, "strategic", { status }, { subresource: "status" });
   };
@@ -83,7 +97,10 @@ async function namespace(name: string): Promise<string> {
 
 const template = (labels: Record<string, string>, extra: object = {}): object => ({
   metadata: { labels },
-  spec: { containers: [{ name: "main", image: "app:1", ports: [{ name: "http", containerPort: 8080 }] }], ...extra },
+  spec: {
+    containers: [{ name: "main", image: "app:1", ports: [{ name: "http", containerPort: 8080 }] }],
+    ...extra,
+  },
 });
 
 async function ready(resource: (typeof resources)["pods"], name: string, ns: string): Promise<KubeObject> {
@@ -110,7 +127,9 @@ describe("a namespace", () => {
     await ready(resources.deployments, "web", ns);
     await client.delete(resources.namespaces, ns);
     await vi.waitFor(async () => expect(await client.find(resources.namespaces, ns)).toBeUndefined(), wait);
-    expect((await client.list(resources.pods)).items.filter((pod) => pod.metadata.namespace === ns)).toEqual([]);
+    expect((await client.list(resources.pods)).items.filter((pod) => pod.metadata.namespace === ns)).toEqual(
+      [],
+    );
   });
 });
 
@@ -165,7 +184,10 @@ describe("workloads", () => {
     await ready(resources.deployments, "web", ns);
     const before = (await client.list(resources.pods, ns)).items.map(({ metadata }) => metadata.uid);
     await client.delete(resources.deployments, "web", ns, { propagationPolicy: "Orphan" });
-    await vi.waitFor(async () => expect(await client.find(resources.deployments, "web", ns)).toBeUndefined(), wait);
+    await vi.waitFor(
+      async () => expect(await client.find(resources.deployments, "web", ns)).toBeUndefined(),
+      wait,
+    );
     await client.create(resources.deployments, deployment);
     await ready(resources.deployments, "web", ns);
     expect((await client.list(resources.pods, ns)).items.map(({ metadata }) => metadata.uid)).toEqual(before);
