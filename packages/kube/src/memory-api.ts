@@ -141,6 +141,7 @@ export function createMemoryApi(now: () => number = Date.now): MemoryApi {
     const waiting: object[] = [];
     let wake = Promise.withResolvers<void>();
     let ended = false;
+    const isEnded = (): boolean => ended;
     const watcher: Watcher = {
       path,
       query,
@@ -169,7 +170,7 @@ export function createMemoryApi(now: () => number = Date.now): MemoryApi {
     signal?.addEventListener("abort", end, { once: true });
     const body = async function* (): AsyncGenerator<Uint8Array> {
       try {
-        while (!ended) {
+        while (!isEnded()) {
           for (const event of waiting.splice(0)) yield Buffer.from(`${JSON.stringify(event)}\n`);
           if (waiting.length > 0) continue;
           await wake.promise;

@@ -342,14 +342,14 @@ export function desiredSet(deployment: Deployment, revision: number): ReplicaSet
 }
 
 /** Annotations that a set keeps for itself. */
-const ownAnnotations: string[] = [
+const ownAnnotations = new Set<string>([
   "kubectl.kubernetes.io/last-applied-configuration",
   ...Object.values(annotation),
-];
+]);
 
 function copiedAnnotations(deployment: Deployment): Record<string, string> {
   const entries = Object.entries(deployment.metadata.annotations ?? {});
-  return Object.fromEntries(entries.filter(([key]) => !ownAnnotations.includes(key)));
+  return Object.fromEntries(entries.filter(([key]) => !ownAnnotations.has(key)));
 }
 
 /** A set that becomes the newest again (a rollback) takes the next revision and remembers the one it had. */

@@ -10,7 +10,7 @@ import {
 } from "@kws/kube/resources";
 import { selects, type LabelSelector } from "@kws/kube/selector";
 import { withCondition, type Condition } from "./conditions.ts";
-import { timestamp, watch, type Controller, type ControllerContext } from "./context.ts";
+import { watch, type Controller, type ControllerContext } from "./context.ts";
 import { isFinished, isReady, type Pod } from "./pods.ts";
 import { absolute } from "./rollout.ts";
 
@@ -87,10 +87,7 @@ export function disruptionController(ctx: ControllerContext): Controller {
         currentHealthy: healthy,
         desiredHealthy: desired,
         expectedPods: expected,
-        conditions: withCondition(budget.status?.conditions, condition, now).map((item) => ({
-          ...item,
-          lastTransitionTime: item.lastTransitionTime ?? timestamp(now),
-        })),
+        conditions: withCondition(budget.status?.conditions, condition, now),
       });
       return disrupted.length === 0 ? {} : { requeueAfter: evictionMs };
     },

@@ -232,9 +232,8 @@ export function planSlices(service: Service, groups: Group[], present: EndpointS
       if (endpoints.length === 0) break;
     }
     const empty = endpoints.length === 0 && mine.length === 0;
-    while (added.length > 0 || (empty && plan.create.length === 0)) {
-      plan.create.push(sliceOf(service, ports, added.splice(0, maxEndpoints)));
-    }
+    if (empty) plan.create.push(sliceOf(service, ports, []));
+    while (added.length > 0) plan.create.push(sliceOf(service, ports, added.splice(0, maxEndpoints)));
   }
   plan.remove.push(...unused);
   return plan;

@@ -212,7 +212,7 @@ export function replicaSetStatus(
 
 /** The API leaves out counts of zero that are optional. */
 export function positive<K extends string>(field: K, count: number): Partial<Record<K, number>> {
-  return count === 0 ? {} : ({ [field]: count } as Partial<Record<K, number>>);
+  return (count === 0 ? {} : { [field]: count }) as Partial<Record<K, number>>;
 }
 
 export function isNamespaceGoing(error: unknown): boolean {

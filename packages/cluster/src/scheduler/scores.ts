@@ -15,7 +15,7 @@ import {
 interface Score {
   weight: number;
   /** One raw value per node, the higher the better. */
-  of(pod: Pod, nodes: NodeInfo[], cluster: Cluster): number[];
+  of: (pod: Pod, nodes: NodeInfo[], cluster: Cluster) => number[];
   /** Spread to 0…100 over the candidates; otherwise it is that already. */
   normalize: boolean;
 }
@@ -103,7 +103,10 @@ function preferredNodes(pod: Pod, nodes: NodeInfo[]): number[] {
 function preferredPods(pod: Pod, nodes: NodeInfo[], cluster: Cluster): number[] {
   const terms = [
     ...preferredTerms(pod, "podAffinity"),
-    ...preferredTerms(pod, "podAntiAffinity").map((term) => ({ ...term, weight: -term.weight })),
+    ...preferredTerms(pod, "podAntiAffinity").map(({ weight, podAffinityTerm }) => ({
+      weight: -weight,
+      podAffinityTerm,
+    })),
   ];
   return nodes.map(({ node }) =>
     terms.reduce((sum, { weight, podAffinityTerm: term }) => {
@@ -132,7 +135,7 @@ function spread(pod: Pod, nodes: NodeInfo[], cluster: Cluster): number[] {
     const counts = domains(pod, constraint, cluster);
     for (const [index, { node }] of nodes.entries()) {
       const value = node.metadata.labels?.[constraint.topologyKey];
-      const count = value === undefined ? Number(counts.size) + 1 : (counts.get(value) ?? 0);
+      const count = value === undefined ? counts.size + 1 : (counts.get(value) ?? 0);
       totals[index] = (totals[index] ?? 0) - count;
     }
   }
