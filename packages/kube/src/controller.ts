@@ -29,9 +29,9 @@ export class TerminalError extends Error {
 export interface WatchSource<T extends KubeObject = KubeObject> {
   informer: Informer<T>;
   /** The object's own key unless given. On an update it is asked for the old and the new object. */
-  keys?(object: T): string[];
+  keys?: (object: T) => string[];
   /** False leaves an update out. */
-  filter?(object: T, old: T): boolean;
+  filter?: (object: T, old: T) => boolean;
 }
 
 export interface ControllerOptions {
@@ -98,7 +98,11 @@ async function work(options: ControllerOptions, queue: WorkQueue): Promise<void>
       } else {
         // A conflict or a vanished namespace means that somebody else was quicker: the next look sees it.
         if (isRace(error)) logger.debug("retrying", fields);
-        else logger.warn("failed, retrying", { ...fields, ...(error instanceof ApiError ? {} : { stack: stackOf(error) }) });
+        else
+          logger.warn("failed, retrying", {
+            ...fields,
+            ...(error instanceof ApiError ? {} : { stack: stackOf(error) }),
+          });
         queue.addRateLimited(key);
       }
     } finally {

@@ -49,7 +49,10 @@ describe("an informer", () => {
     api.disconnect();
     await client.delete(configMaps, "a", "default");
     await client.create(configMaps, map("b"));
-    await vi.waitFor(() => expect(informer.list().map(({ metadata }) => metadata.name)).toEqual(["b"]), 3_000);
+    await vi.waitFor(
+      () => expect(informer.list().map(({ metadata }) => metadata.name)).toEqual(["b"]),
+      3_000,
+    );
   });
 
   test("falls back to a plain list where the server refuses to stream one", async () => {
@@ -57,7 +60,9 @@ describe("an informer", () => {
       request: async (request) => {
         if (!request.path.includes("sendInitialEvents")) return api.request(request);
         const body = async function* (): AsyncGenerator<Uint8Array> {
-          yield Buffer.from(JSON.stringify({ kind: "Status", code: 422, reason: "Invalid", message: "forbidden" }));
+          yield Buffer.from(
+            JSON.stringify({ kind: "Status", code: 422, reason: "Invalid", message: "forbidden" }),
+          );
         };
         return { status: 422, headers: {}, body: body() };
       },
@@ -71,7 +76,10 @@ describe("an informer", () => {
   test("shows a write at once and is not confused when the watch tells of it later", async () => {
     const informer = await start();
     const heard: string[] = [];
-    informer.subscribe({ add: ({ metadata }) => heard.push(metadata.name), update: () => heard.push("update") });
+    informer.subscribe({
+      add: ({ metadata }) => heard.push(metadata.name),
+      update: () => heard.push("update"),
+    });
     informer.put(await client.create(configMaps, map("a")));
     expect(informer.get("a", "default")).toBeDefined();
     await client.create(configMaps, map("b"));

@@ -14,7 +14,7 @@ export interface ClaimOptions<T extends KubeObject> {
   ownerResource: Resource;
   cached: CachedResource<T>;
   candidates: T[];
-  selected(object: T): boolean;
+  selected: (object: T) => boolean;
 }
 
 /** The objects that belong to the owner after adoption and release. */

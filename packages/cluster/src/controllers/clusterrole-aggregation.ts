@@ -12,7 +12,11 @@ interface ClusterRole extends KubeObject {
 
 export function clusterRoleAggregationController(ctx: ControllerContext): Controller {
   const roles = ctx.resource<ClusterRole>(clusterRoles);
-  const aggregates = (): string[] => roles.list().filter((role) => role.aggregationRule !== undefined).map(keyOf);
+  const aggregates = (): string[] =>
+    roles
+      .list()
+      .filter((role) => role.aggregationRule !== undefined)
+      .map(keyOf);
   return {
     name: "clusterrole-aggregation-controller",
     watches: [watch(roles, aggregates)],

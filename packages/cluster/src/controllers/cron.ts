@@ -43,7 +43,8 @@ export function parseSchedule(text: string, timeZone = "UTC"): Schedule {
 
 function parseFields(text: string, timeZone: string): Schedule {
   const fields = text.split(/\s+/);
-  if (fields.length !== 5) throw new CronError(`expected exactly 5 fields, found ${fields.length}: [${text}]`);
+  if (fields.length !== 5)
+    throw new CronError(`expected exactly 5 fields, found ${fields.length}: [${text}]`);
   const [minute = "", hour = "", day = "", month = "", weekday = ""] = fields;
   const weekdays = parseField(weekday, 0, 7, dayNames, 0);
   if (weekdays.delete(7)) weekdays.add(0);
@@ -59,7 +60,13 @@ function parseFields(text: string, timeZone: string): Schedule {
   };
 }
 
-function parseField(field: string, low: number, high: number, names: string[] = [], nameBase = 0): Set<number> {
+function parseField(
+  field: string,
+  low: number,
+  high: number,
+  names: string[] = [],
+  nameBase = 0,
+): Set<number> {
   const values = new Set<number>();
   const numberOf = (text: string): number => {
     const named = names.indexOf(text.toLowerCase());
@@ -71,13 +78,15 @@ function parseField(field: string, low: number, high: number, names: string[] = 
   for (const part of field.split(",")) {
     const [range = "", stepText] = part.split("/");
     const step = stepText === undefined ? 1 : Number(stepText);
-    if (!Number.isInteger(step) || step < 1) throw new CronError(`step of range should be a positive number: ${part}`);
+    if (!Number.isInteger(step) || step < 1)
+      throw new CronError(`step of range should be a positive number: ${part}`);
     const [firstText = "", lastText] = range.split("-");
     const any = range === "*" || range === "?";
     const first = any ? low : numberOf(firstText);
     const open = lastText === undefined && stepText !== undefined;
     const last = any || open ? high : numberOf(lastText ?? firstText);
-    if (last < first) throw new CronError(`beginning of range (${first}) beyond end of range (${last}): ${part}`);
+    if (last < first)
+      throw new CronError(`beginning of range (${first}) beyond end of range (${last}): ${part}`);
     for (let value = first; value <= last; value += step) values.add(value);
   }
   return values;
@@ -86,7 +95,8 @@ function parseField(field: string, low: number, high: number, names: string[] = 
 function durationOf(text: string): number {
   const units: Record<string, number> = { h: 3_600_000, m: minuteMs, s: 1_000 };
   let total = 0;
-  for (const [, count = "0", unit = "s"] of text.matchAll(/(\d+)([hms])/g)) total += Number(count) * (units[unit] ?? 0);
+  for (const [, count = "0", unit = "s"] of text.matchAll(/(\d+)([hms])/g))
+    total += Number(count) * (units[unit] ?? 0);
   if (total < 1_000) throw new CronError(`@every needs at least one second: ${text}`);
   return total;
 }

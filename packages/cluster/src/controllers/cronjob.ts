@@ -19,7 +19,10 @@ export interface CronJob extends KubeObject {
     successfulJobsHistoryLimit?: number;
     failedJobsHistoryLimit?: number;
     suspend?: boolean;
-    jobTemplate: { metadata?: { labels?: Record<string, string>; annotations?: Record<string, string> }; spec: Job["spec"] };
+    jobTemplate: {
+      metadata?: { labels?: Record<string, string>; annotations?: Record<string, string> };
+      spec: Job["spec"];
+    };
   };
   status?: { active?: object[]; lastScheduleTime?: string; lastSuccessfulTime?: string };
 }
@@ -40,7 +43,8 @@ export function cronJobController(ctx: ControllerContext): Controller {
       if (cron === undefined || cron.metadata.deletionTimestamp !== undefined) return;
       const schedule = scheduleOf(cron);
       await trim(cron);
-      const due = schedule === undefined || cron.spec.suspend === true ? undefined : dueTime(cron, schedule, ctx.now());
+      const due =
+        schedule === undefined || cron.spec.suspend === true ? undefined : dueTime(cron, schedule, ctx.now());
       let lastScheduleTime = cron.status?.lastScheduleTime;
       if (due !== undefined && (await start(cron, due))) lastScheduleTime = timestamp(due);
       const latest = crons.get(name, namespace) ?? cron;
@@ -60,7 +64,12 @@ export function cronJobController(ctx: ControllerContext): Controller {
     try {
       return parseSchedule(cron.spec.schedule, cron.spec.timeZone);
     } catch (error) {
-      recorder.event(cron, "Warning", "UnparseableSchedule", `unparseable schedule "${cron.spec.schedule}": ${messageOf(error)}`);
+      recorder.event(
+        cron,
+        "Warning",
+        "UnparseableSchedule",
+        `unparseable schedule "${cron.spec.schedule}": ${messageOf(error)}`,
+      );
       return undefined;
     }
   }
@@ -69,12 +78,22 @@ export function cronJobController(ctx: ControllerContext): Controller {
   async function start(cron: CronJob, due: number): Promise<boolean> {
     const { startingDeadlineSeconds, concurrencyPolicy } = cron.spec;
     if (startingDeadlineSeconds !== undefined && due + startingDeadlineSeconds * 1_000 < ctx.now()) {
-      recorder.event(cron, "Warning", "MissSchedule", `Missed scheduled time to start a job: ${new Date(due).toUTCString()}`);
+      recorder.event(
+        cron,
+        "Warning",
+        "MissSchedule",
+        `Missed scheduled time to start a job: ${new Date(due).toUTCString()}`,
+      );
       return false;
     }
     const active = childrenOf(cron).filter((job) => !isOver(job));
     if (active.length > 0 && concurrencyPolicy === "Forbid") {
-      recorder.event(cron, "Normal", "JobAlreadyActive", "Not starting job because prior execution is running and concurrency policy is Forbid");
+      recorder.event(
+        cron,
+        "Normal",
+        "JobAlreadyActive",
+        "Not starting job because prior execution is running and concurrency policy is Forbid",
+      );
       return false;
     }
     if (concurrencyPolicy === "Replace") {
@@ -118,7 +137,11 @@ export function cronJobController(ctx: ControllerContext): Controller {
     if (deadline !== undefined) from = Math.max(from, now - deadline * 1_000);
     let due: number | undefined;
     let missed = 0;
-    for (let time = nextTime(schedule, from); time !== undefined && time <= now; time = nextTime(schedule, time)) {
+    for (
+      let time = nextTime(schedule, from);
+      time !== undefined && time <= now;
+      time = nextTime(schedule, time)
+    ) {
       due = time;
       missed += 1;
       if (missed <= manyMissed) continue;

@@ -2,7 +2,12 @@
 import { messageOf } from "@kws/base/errors";
 import { isSame } from "@kws/kube/cached";
 import { controllerOf, keyOf, type KubeObject } from "@kws/kube/object";
-import { controllerRevisions, daemonSets, nodes as nodeResource, pods as podResource } from "@kws/kube/resources";
+import {
+  controllerRevisions,
+  daemonSets,
+  nodes as nodeResource,
+  pods as podResource,
+} from "@kws/kube/resources";
 import { selects, toRequirements, type LabelSelector } from "@kws/kube/selector";
 import type { Node } from "../scheduler/node-info.ts";
 import { untolerated, wantsNode } from "../scheduler/terms.ts";
@@ -10,7 +15,13 @@ import { claim } from "./adoption.ts";
 import { byController, watch, type Controller, type ControllerContext } from "./context.ts";
 import { isAvailable, isReady, nextAvailable, podFromTemplate, type Pod, type PodTemplate } from "./pods.ts";
 import { candidatesOf, positive } from "./replicaset.ts";
-import { hashOfRevision, revisionLabel, syncRevisions, trimRevisions, type ControllerRevision } from "./revisions.ts";
+import {
+  hashOfRevision,
+  revisionLabel,
+  syncRevisions,
+  trimRevisions,
+  type ControllerRevision,
+} from "./revisions.ts";
 import { absolute } from "./rollout.ts";
 
 export interface DaemonSet extends KubeObject {
@@ -50,14 +61,22 @@ export function daemonSetController(ctx: ControllerContext): Controller {
       .filter((set) => selects(set.spec.selector, pod.metadata.labels))
       .map(keyOf);
   };
-  const placement = ({ metadata, spec }: Node): unknown => [metadata.labels, spec?.taints, spec?.unschedulable];
+  const placement = ({ metadata, spec }: Node): unknown => [
+    metadata.labels,
+    spec?.taints,
+    spec?.unschedulable,
+  ];
 
   return {
     name: "daemonset-controller",
     watches: [
       watch(sets),
       watch(pods, setsOf),
-      watch(nodes, () => sets.list().map(keyOf), (node, old) => !isSame(placement(node), placement(old))),
+      watch(
+        nodes,
+        () => sets.list().map(keyOf),
+        (node, old) => !isSame(placement(node), placement(old)),
+      ),
     ],
     async reconcile({ namespace, name }) {
       const set = sets.get(name, namespace);
@@ -84,7 +103,12 @@ export function daemonSetController(ctx: ControllerContext): Controller {
       const owned = pods.ownedBy(set.metadata.uid);
       await sets.updateStatus(set, daemonSetStatus(set, owned, nodes.list(), hash, ctx.now()));
       const used = new Set(owned.map((pod) => pod.metadata.labels?.[revisionLabel] ?? ""));
-      await trimRevisions(revisions, all.filter((revision) => revision !== update), used, set.spec.revisionHistoryLimit ?? 10);
+      await trimRevisions(
+        revisions,
+        all.filter((revision) => revision !== update),
+        used,
+        set.spec.revisionHistoryLimit ?? 10,
+      );
       if (failure !== undefined) throw failure;
       return { requeueAfter: nextAvailable(owned, set.spec.minReadySeconds ?? 0, ctx.now()) };
     },
@@ -95,7 +119,9 @@ export function daemonSetController(ctx: ControllerContext): Controller {
     const byNode = Map.groupBy(claimed, nodeOf);
     for (const node of nodes.list()) {
       const { run, stay } = suits(set, node);
-      const here = (byNode.get(node.metadata.name) ?? []).filter((pod) => pod.metadata.deletionTimestamp === undefined);
+      const here = (byNode.get(node.metadata.name) ?? []).filter(
+        (pod) => pod.metadata.deletionTimestamp === undefined,
+      );
       const dead = here.filter((pod) => ["Failed", "Succeeded"].includes(pod.status?.phase ?? ""));
       for (const pod of dead) {
         const message = `Found failed daemon pod ${keyOf(pod)} on node ${node.metadata.name}, will try to kill it`;
@@ -117,12 +143,15 @@ export function daemonSetController(ctx: ControllerContext): Controller {
     const { maxUnavailable = 1 } = set.spec.updateStrategy?.rollingUpdate ?? {};
     const budget = Math.max(maxSurge > 0 ? 0 : 1, absolute(maxUnavailable, wanted.length, "up"));
     const isUp = (pod: Pod): boolean =>
-      pod.metadata.deletionTimestamp === undefined && isAvailable(pod, set.spec.minReadySeconds ?? 0, ctx.now());
+      pod.metadata.deletionTimestamp === undefined &&
+      isAvailable(pod, set.spec.minReadySeconds ?? 0, ctx.now());
     const byNode = Map.groupBy(owned, nodeOf);
     let unavailable = wanted.filter((node) => !(byNode.get(node.metadata.name) ?? []).some(isUp)).length;
     let surging = wanted.filter((node) => (byNode.get(node.metadata.name) ?? []).length > 1).length;
     for (const node of wanted) {
-      const here = (byNode.get(node.metadata.name) ?? []).filter((pod) => pod.metadata.deletionTimestamp === undefined);
+      const here = (byNode.get(node.metadata.name) ?? []).filter(
+        (pod) => pod.metadata.deletionTimestamp === undefined,
+      );
       const fresh = here.find((pod) => pod.metadata.labels?.[revisionLabel] === hash);
       for (const pod of here.filter((one) => one.metadata.labels?.[revisionLabel] !== hash)) {
         if (maxSurge > 0 && isUp(pod)) {
@@ -169,7 +198,10 @@ function oldestFirst(pods: Pod[]): Pod[] {
 export function suits(set: DaemonSet, node: Node): { run: boolean; stay: boolean } {
   const pod = desiredPod(set, node.metadata.name, "");
   // The affinity to the one node is ours; what counts is what the template says.
-  const asked: Pod = { ...pod, spec: { ...pod.spec, affinity: set.spec.template.spec["affinity"] as unknown } };
+  const asked: Pod = {
+    ...pod,
+    spec: { ...pod.spec, affinity: set.spec.template.spec["affinity"] as unknown },
+  };
   if (!wantsNode(asked, node)) return { run: false, stay: false };
   return {
     run: untolerated(asked, node, ["NoSchedule", "NoExecute"]) === undefined,
@@ -205,13 +237,20 @@ export function desiredPod(set: DaemonSet, nodeName: string, hash: string): Pod 
   const network = { key: "node.kubernetes.io/network-unavailable", effect: "NoSchedule", operator: "Exists" };
   const present = (pod.spec["tolerations"] ?? []) as { key?: string; effect?: string; operator?: string }[];
   const added = [...tolerations, ...(host ? [network] : [])].filter(
-    (toleration) => !present.some((other) => other.key === toleration.key && other.effect === toleration.effect),
+    (toleration) =>
+      !present.some((other) => other.key === toleration.key && other.effect === toleration.effect),
   );
   pod.spec["tolerations"] = [...present, ...added];
   return pod;
 }
 
-export function daemonSetStatus(set: DaemonSet, owned: Pod[], nodes: Node[], hash: string, now: number): object {
+export function daemonSetStatus(
+  set: DaemonSet,
+  owned: Pod[],
+  nodes: Node[],
+  hash: string,
+  now: number,
+): object {
   const byNode = Map.groupBy(owned, nodeOf);
   const count = { desired: 0, current: 0, misscheduled: 0, ready: 0, available: 0, updated: 0 };
   for (const node of nodes) {

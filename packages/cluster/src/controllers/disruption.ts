@@ -10,7 +10,7 @@ import {
 } from "@kws/kube/resources";
 import { selects, type LabelSelector } from "@kws/kube/selector";
 import { withCondition, type Condition } from "./conditions.ts";
-import { timestamp, watch, type Controller, type ControllerContext } from "./context.ts";
+import { watch, type Controller, type ControllerContext } from "./context.ts";
 import { isFinished, isReady, type Pod } from "./pods.ts";
 import { absolute } from "./rollout.ts";
 
@@ -43,7 +43,11 @@ export function disruptionController(ctx: ControllerContext): Controller {
             .list(pod.metadata.namespace)
             .filter((budget) => selects(budget.spec.selector, pod.metadata.labels))
             .map(keyOf),
-        (pod, old) => isReady(pod) !== isReady(old) || isFinished(pod) !== isFinished(old) || pod.metadata.deletionTimestamp !== old.metadata.deletionTimestamp || pod.metadata.labels !== old.metadata.labels,
+        (pod, old) =>
+          isReady(pod) !== isReady(old) ||
+          isFinished(pod) !== isFinished(old) ||
+          pod.metadata.deletionTimestamp !== old.metadata.deletionTimestamp ||
+          pod.metadata.labels !== old.metadata.labels,
       ),
     ],
     async reconcile({ namespace, name }) {
@@ -55,11 +59,18 @@ export function disruptionController(ctx: ControllerContext): Controller {
         .filter((pod) => selects(budget.spec.selector, pod.metadata.labels) && !isFinished(pod));
       const disrupted = Object.entries(budget.status?.disruptedPods ?? {}).filter(([podName, since]) => {
         const pod = pods.get(podName, namespace);
-        return pod?.metadata.deletionTimestamp === undefined && pod !== undefined && Date.parse(since) + evictionMs > now;
+        return (
+          pod?.metadata.deletionTimestamp === undefined &&
+          pod !== undefined &&
+          Date.parse(since) + evictionMs > now
+        );
       });
       const disruptedNames = new Set(disrupted.map(([podName]) => podName));
       const healthy = selected.filter(
-        (pod) => isReady(pod) && pod.metadata.deletionTimestamp === undefined && !disruptedNames.has(pod.metadata.name),
+        (pod) =>
+          isReady(pod) &&
+          pod.metadata.deletionTimestamp === undefined &&
+          !disruptedNames.has(pod.metadata.name),
       ).length;
       const { expected, desired } = wantedHealthy(budget, selected);
       const allowed = Math.max(0, expected === 0 ? 0 : healthy - desired);
@@ -76,10 +87,7 @@ export function disruptionController(ctx: ControllerContext): Controller {
         currentHealthy: healthy,
         desiredHealthy: desired,
         expectedPods: expected,
-        conditions: withCondition(budget.status?.conditions, condition, now).map((item) => ({
-          ...item,
-          lastTransitionTime: item.lastTransitionTime ?? timestamp(now),
-        })),
+        conditions: withCondition(budget.status?.conditions, condition, now),
       });
       return disrupted.length === 0 ? {} : { requeueAfter: evictionMs };
     },
@@ -111,7 +119,10 @@ export function disruptionController(ctx: ControllerContext): Controller {
   function topOwner(object: KubeObject): KubeObject {
     const reference = controllerOf(object);
     if (reference === undefined || !(reference.kind in owners)) return object;
-    const owner = owners[reference.kind as keyof typeof owners].get(reference.name, object.metadata.namespace);
+    const owner = owners[reference.kind as keyof typeof owners].get(
+      reference.name,
+      object.metadata.namespace,
+    );
     return owner === undefined ? object : topOwner(owner);
   }
 }

@@ -10,6 +10,7 @@ import { daemonSetController } from "./daemonset.ts";
 import { disruptionController } from "./disruption.ts";
 import { jobController, ttlAfterFinishedController } from "./job.ts";
 import { podGcController } from "./pod-gc.ts";
+import { resourceQuotaController } from "./resource-quota.ts";
 import { statefulSetController } from "./statefulset.ts";
 import { deploymentController } from "./deployment.ts";
 import { endpointsController, endpointSliceMirroringController } from "./endpoints.ts";
@@ -57,6 +58,7 @@ const controllers: ((ctx: ControllerContext) => Controller)[] = [
   disruptionController,
   podGcController,
   clusterRoleAggregationController,
+  resourceQuotaController,
 ];
 
 /** Resolves when all controllers run, which is once their informers have synced. They end with the signal. */

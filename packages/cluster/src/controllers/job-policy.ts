@@ -129,5 +129,9 @@ export function backoffLeft(failures: Pod[], now: number): number {
 /** When the pod's last container ended, in milliseconds since the epoch. */
 export function finishedAt(pod: Pod): number {
   const times = containersOf(pod).map(({ state }) => Date.parse(state?.terminated?.finishedAt ?? "") || 0);
-  return Math.max(0, ...times) || Date.parse(pod.metadata.deletionTimestamp ?? pod.metadata.creationTimestamp ?? "") || 0;
+  return (
+    Math.max(0, ...times) ||
+    Date.parse(pod.metadata.deletionTimestamp ?? pod.metadata.creationTimestamp ?? "") ||
+    0
+  );
 }

@@ -93,16 +93,26 @@ export function jobController(ctx: ControllerContext): Controller {
     }
     if (suspended && decided === undefined) {
       if (conditionOf(conditions, "Suspended")?.status !== "True") {
-        conditions = set(conditions, { type: "Suspended", status: "True", reason: "JobSuspended", message: "Job suspended" }, now);
+        conditions = set(
+          conditions,
+          { type: "Suspended", status: "True", reason: "JobSuspended", message: "Job suspended" },
+          now,
+        );
         recorder.event(job, "Normal", "Suspended", "Job suspended");
       }
       startTime = undefined;
     } else if (conditionOf(conditions, "Suspended")?.status === "True") {
-      conditions = set(conditions, { type: "Suspended", status: "False", reason: "JobResumed", message: "Job resumed" }, now);
+      conditions = set(
+        conditions,
+        { type: "Suspended", status: "False", reason: "JobResumed", message: "Job resumed" },
+        now,
+      );
       recorder.event(job, "Normal", "Resumed", "Job resumed");
       startTime = timestamp(now);
     }
-    const terminating = pods.ownedBy(job.metadata.uid).filter((pod) => pod.metadata.deletionTimestamp !== undefined && !isDone(pod));
+    const terminating = pods
+      .ownedBy(job.metadata.uid)
+      .filter((pod) => pod.metadata.deletionTimestamp !== undefined && !isDone(pod));
     let completionTime: string | undefined;
     if (decided !== undefined) {
       const early = decided.type === "Complete" ? "SuccessCriteriaMet" : "FailureTarget";
@@ -113,7 +123,12 @@ export function jobController(ctx: ControllerContext): Controller {
         conditions = set(conditions, { type: decided.type, status: "True", reason, message }, now);
         if (decided.type === "Complete") completionTime = timestamp(now);
         const completed = decided.type === "Complete";
-        recorder.event(job, completed ? "Normal" : "Warning", completed ? "Completed" : reason, completed ? "Job completed" : message);
+        recorder.event(
+          job,
+          completed ? "Normal" : "Warning",
+          completed ? "Completed" : reason,
+          completed ? "Job completed" : message,
+        );
       }
     }
     const indexed = job.spec.completionMode === "Indexed";
@@ -125,8 +140,12 @@ export function jobController(ctx: ControllerContext): Controller {
       terminating: terminating.length,
       ...(startTime === undefined ? {} : { startTime }),
       ...(completionTime === undefined ? {} : { completionTime }),
-      ...(indexed && tally.doneIndexes.size > 0 ? { completedIndexes: formatIndexes(tally.doneIndexes) } : {}),
-      ...(job.spec.backoffLimitPerIndex === undefined ? {} : { failedIndexes: formatIndexes(tally.failedIndexes) }),
+      ...(indexed && tally.doneIndexes.size > 0
+        ? { completedIndexes: formatIndexes(tally.doneIndexes) }
+        : {}),
+      ...(job.spec.backoffLimitPerIndex === undefined
+        ? {}
+        : { failedIndexes: formatIndexes(tally.failedIndexes) }),
       uncountedTerminatedPods: {},
       ...(conditions.length === 0 ? {} : { conditions }),
     };
@@ -134,7 +153,9 @@ export function jobController(ctx: ControllerContext): Controller {
     await releaseAll([...tally.newSucceeded, ...tally.newFailed]);
     if (failure !== undefined) throw failure;
     const deadline = deadlineIn(job, startTime, now);
-    const waits = [requeueAfter, decided === undefined && !suspended ? deadline : undefined].filter((wait) => wait !== undefined);
+    const waits = [requeueAfter, decided === undefined && !suspended ? deadline : undefined].filter(
+      (wait) => wait !== undefined,
+    );
     return waits.length === 0 ? {} : { requeueAfter: Math.max(0, Math.min(...waits)) };
   }
 
@@ -154,14 +175,20 @@ export function jobController(ctx: ControllerContext): Controller {
     }
     // A terminating pod still holds its place where replacements wait for the old one to have failed.
     const leaving = owned.filter((pod) => pod.metadata.deletionTimestamp !== undefined && !isDone(pod));
-    const held = job.spec.podReplacementPolicy === "Failed" || job.spec.podFailurePolicy !== undefined ? leaving.length : 0;
+    const held =
+      job.spec.podReplacementPolicy === "Failed" || job.spec.podFailurePolicy !== undefined
+        ? leaving.length
+        : 0;
     const missing = wanted - active.length - held;
     if (missing <= 0) return { active };
     const failures = owned.filter((pod) => pod.status?.phase === "Failed");
     const wait = tally.newSucceeded.length > 0 ? 0 : backoffLeft(failures, now);
     if (wait > 0) return { active, requeueAfter: wait };
-    const indexes = job.spec.completionMode === "Indexed" ? freeIndexes(job, tally, leaving, missing) : undefined;
-    const wantedPods = indexes?.map((index) => desiredPod(job, index)) ?? Array.from({ length: missing }, () => desiredPod(job));
+    const indexes =
+      job.spec.completionMode === "Indexed" ? freeIndexes(job, tally, leaving, missing) : undefined;
+    const wantedPods =
+      indexes?.map((index) => desiredPod(job, index)) ??
+      Array.from({ length: missing }, () => desiredPod(job));
     const created: Pod[] = [];
     try {
       for (const pod of wantedPods) {
@@ -195,7 +222,9 @@ export function jobController(ctx: ControllerContext): Controller {
 
   /** Pods of a Job that is gone must not be kept by its finalizer. */
   async function releaseOrphans(namespace: string | undefined, name: string): Promise<void> {
-    const orphans = pods.list(namespace).filter((pod) => byController("Job")(pod).includes(`${namespace}/${name}`));
+    const orphans = pods
+      .list(namespace)
+      .filter((pod) => byController("Job")(pod).includes(`${namespace}/${name}`));
     await Promise.all(orphans.map(release));
   }
 }
@@ -223,7 +252,8 @@ function endingSoFar(conditions: Condition[]): Ending | undefined {
     ["FailureTarget", "Failed"],
   ] as const) {
     const condition = conditionOf(conditions, early);
-    if (condition?.status === "True") return { type, reason: condition.reason ?? "", message: condition.message ?? "" };
+    if (condition?.status === "True")
+      return { type, reason: condition.reason ?? "", message: condition.message ?? "" };
   }
   return undefined;
 }
@@ -247,8 +277,11 @@ export function tallyOf(job: Job, owned: Pod[]): Tally {
   }
   const perIndex = job.spec.backoffLimitPerIndex;
   if (perIndex !== undefined) {
-    const failures = owned.filter((pod) => pod.status?.phase === "Failed" && failureAction(job, pod).action !== "Ignore");
-    for (const [index, list] of Map.groupBy(failures, indexOf)) if (list.length > perIndex) failedIndexes.add(index);
+    const failures = owned.filter(
+      (pod) => pod.status?.phase === "Failed" && failureAction(job, pod).action !== "Ignore",
+    );
+    for (const [index, list] of Map.groupBy(failures, indexOf))
+      if (list.length > perIndex) failedIndexes.add(index);
   }
   const indexed = job.spec.completionMode === "Indexed";
   return {
@@ -265,7 +298,8 @@ export function tallyOf(job: Job, owned: Pod[]): Tally {
 
 function endingOf(job: Job, tally: Tally, startTime: string | undefined, now: number): Ending | undefined {
   const { backoffLimit = 6, backoffLimitPerIndex, completions, maxFailedIndexes } = job.spec;
-  if (tally.failJob !== undefined) return { type: "Failed", reason: "PodFailurePolicy", message: tally.failJob };
+  if (tally.failJob !== undefined)
+    return { type: "Failed", reason: "PodFailurePolicy", message: tally.failJob };
   if (backoffLimitPerIndex === undefined && failuresWithRestarts(job, tally) > backoffLimit) {
     return {
       type: "Failed",
@@ -275,7 +309,11 @@ function endingOf(job: Job, tally: Tally, startTime: string | undefined, now: nu
   }
   const deadline = deadlineIn(job, startTime, now);
   if (deadline !== undefined && deadline <= 0 && job.spec.suspend !== true) {
-    return { type: "Failed", reason: "DeadlineExceeded", message: "Job was active longer than specified deadline" };
+    return {
+      type: "Failed",
+      reason: "DeadlineExceeded",
+      message: "Job was active longer than specified deadline",
+    };
   }
   if (maxFailedIndexes !== undefined && tally.failedIndexes.size > maxFailedIndexes) {
     return {
@@ -307,7 +345,10 @@ const reached: Ending = {
 function failuresWithRestarts(job: Job, tally: Tally): number {
   if (job.spec.template.spec["restartPolicy"] !== "OnFailure") return tally.failed;
   const restarts = tally.active
-    .flatMap((pod) => [...(pod.status?.initContainerStatuses ?? []), ...(pod.status?.containerStatuses ?? [])])
+    .flatMap((pod) => [
+      ...(pod.status?.initContainerStatuses ?? []),
+      ...(pod.status?.containerStatuses ?? []),
+    ])
     .reduce((sum, status) => sum + (status.restartCount ?? 0), 0);
   const { backoffLimit = 6 } = job.spec;
   // Upstream: reaching the limit by restarts is enough.
@@ -332,7 +373,8 @@ function freeIndexes(job: Job, tally: Tally, leaving: Pod[], count: number): num
   const taken = new Set([...tally.active, ...leaving].map(indexOf));
   const free: number[] = [];
   for (let index = 0; index < (job.spec.completions ?? 0) && free.length < count; index += 1) {
-    if (!taken.has(index) && !tally.doneIndexes.has(index) && !tally.failedIndexes.has(index)) free.push(index);
+    if (!taken.has(index) && !tally.doneIndexes.has(index) && !tally.failedIndexes.has(index))
+      free.push(index);
   }
   return free;
 }

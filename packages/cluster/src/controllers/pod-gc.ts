@@ -17,10 +17,20 @@ export function podGcController(ctx: ControllerContext): Controller {
     watches: [
       watch(
         nodes,
-        (node) => pods.list().filter((pod) => pod.spec.nodeName === node.metadata.name).map(keyOf),
+        (node) =>
+          pods
+            .list()
+            .filter((pod) => pod.spec.nodeName === node.metadata.name)
+            .map(keyOf),
         () => false,
       ),
-      watch(pods, undefined, (pod, old) => pod.spec.nodeName !== old.spec.nodeName || pod.metadata.deletionTimestamp !== old.metadata.deletionTimestamp),
+      watch(
+        pods,
+        undefined,
+        (pod, old) =>
+          pod.spec.nodeName !== old.spec.nodeName ||
+          pod.metadata.deletionTimestamp !== old.metadata.deletionTimestamp,
+      ),
     ],
     async reconcile({ namespace, name }) {
       const pod = pods.get(name, namespace);
@@ -30,7 +40,8 @@ export function podGcController(ctx: ControllerContext): Controller {
         // Never started anywhere: nobody else would complete its deletion.
         if (pod.metadata.deletionTimestamp === undefined) return;
         // Failed, so that a Job that tracks it counts it and lets it go.
-        if (!isFinished(pod)) await pods.patch(pod, "merge", { status: { phase: "Failed" } }, { subresource: "status" });
+        if (!isFinished(pod))
+          await pods.patch(pod, "merge", { status: { phase: "Failed" } }, { subresource: "status" });
         await pods.delete(pod, { gracePeriodSeconds: 0 });
         return;
       }
@@ -52,7 +63,12 @@ export function podGcController(ctx: ControllerContext): Controller {
           lastTransitionTime: new Date(ctx.now()).toISOString().replace(/\.\d+Z$/, "Z"),
         };
         const conditions = [...(pod.status?.conditions ?? []), condition];
-        await pods.patch(pod, "merge", { status: { phase: "Failed", conditions } }, { subresource: "status" });
+        await pods.patch(
+          pod,
+          "merge",
+          { status: { phase: "Failed", conditions } },
+          { subresource: "status" },
+        );
       }
       await pods.delete(pod, { gracePeriodSeconds: 0 });
       return;

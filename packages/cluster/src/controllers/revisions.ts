@@ -31,7 +31,7 @@ export async function syncRevisions(
     .sort((a, b) => a.revision - b.revision);
   const template = owner["spec"].template as PodTemplate;
   const newest = all.at(-1);
-  const equal = all.filter((revision) => isSame(templateOf(revision), template)).at(-1);
+  const equal = all.findLast((revision) => isSame(templateOf(revision), template));
   if (equal !== undefined && equal === newest) return { update: equal, all };
   const number = (newest?.revision ?? 0) + 1;
   if (equal !== undefined) {

@@ -25,7 +25,13 @@ import {
 } from "./pods.ts";
 import { candidatesOf, positive } from "./replicaset.ts";
 import { absolute } from "./rollout.ts";
-import { revisionLabel, syncRevisions, templateOf, trimRevisions, type ControllerRevision } from "./revisions.ts";
+import {
+  revisionLabel,
+  syncRevisions,
+  templateOf,
+  trimRevisions,
+  type ControllerRevision,
+} from "./revisions.ts";
 
 export interface StatefulSet extends KubeObject {
   spec: {
@@ -35,7 +41,10 @@ export interface StatefulSet extends KubeObject {
     template: PodTemplate;
     volumeClaimTemplates?: KubeObject[];
     podManagementPolicy?: string;
-    updateStrategy?: { type?: string; rollingUpdate?: { partition?: number; maxUnavailable?: number | string } };
+    updateStrategy?: {
+      type?: string;
+      rollingUpdate?: { partition?: number; maxUnavailable?: number | string };
+    };
     minReadySeconds?: number;
     revisionHistoryLimit?: number;
     ordinals?: { start?: number };
@@ -80,13 +89,16 @@ export function statefulSetController(ctx: ControllerContext): Controller {
       const set = sets.get(name, namespace);
       if (set === undefined) return;
       const { update, all } = await syncRevisions(revisions, set, set.spec.selector.matchLabels ?? {});
-      const current = all.find((revision) => revision.metadata.name === set.status?.currentRevision) ?? update;
+      const current =
+        all.find((revision) => revision.metadata.name === set.status?.currentRevision) ?? update;
       const claimed = await claim({
         client: ctx.client,
         owner: set,
         ownerResource: statefulSets,
         cached: pods,
-        candidates: candidatesOf(pods, set, toRequirements(set.spec.selector)).filter((pod) => ordinalOf(set, pod) >= 0),
+        candidates: candidatesOf(pods, set, toRequirements(set.spec.selector)).filter(
+          (pod) => ordinalOf(set, pod) >= 0,
+        ),
         selected: (pod) => selects(set.spec.selector, pod.metadata.labels) && ordinalOf(set, pod) >= 0,
       });
       let failure: unknown;
@@ -120,7 +132,8 @@ export function statefulSetController(ctx: ControllerContext): Controller {
     const { start, end } = range(set);
     const byOrdinal = new Map(claimed.map((pod) => [ordinalOf(set, pod), pod]));
     const settled = (pod: Pod): boolean =>
-      pod.metadata.deletionTimestamp === undefined && isAvailable(pod, set.spec.minReadySeconds ?? 0, ctx.now());
+      pod.metadata.deletionTimestamp === undefined &&
+      isAvailable(pod, set.spec.minReadySeconds ?? 0, ctx.now());
 
     for (let ordinal = start; ordinal < end; ordinal += 1) {
       const pod = byOrdinal.get(ordinal);
@@ -128,7 +141,12 @@ export function statefulSetController(ctx: ControllerContext): Controller {
         await createPod(set, ordinal, revisionFor(set, ordinal, current, update));
         if (ordered) return;
       } else if (isFinished(pod) && pod.metadata.deletionTimestamp === undefined) {
-        recorder.event(set, "Warning", "RecreatingFailedPod", `StatefulSet ${keyOf(set)} is recreating failed Pod ${pod.metadata.name}`);
+        recorder.event(
+          set,
+          "Warning",
+          "RecreatingFailedPod",
+          `StatefulSet ${keyOf(set)} is recreating failed Pod ${pod.metadata.name}`,
+        );
         await pods.delete(pod);
         if (ordered) return;
       } else {
@@ -162,7 +180,9 @@ export function statefulSetController(ctx: ControllerContext): Controller {
     const { start, end } = range(set);
     const { partition = 0, maxUnavailable = 1 } = set.spec.updateStrategy?.rollingUpdate ?? {};
     const budget = Math.max(1, absolute(maxUnavailable, end - start, "up"));
-    let unavailable = [...byOrdinal.values()].filter((pod) => ordinalOf(set, pod) < end && !settled(pod)).length;
+    let unavailable = [...byOrdinal.values()].filter(
+      (pod) => ordinalOf(set, pod) < end && !settled(pod),
+    ).length;
     for (let ordinal = end - 1; ordinal >= Math.max(start, partition); ordinal -= 1) {
       const pod = byOrdinal.get(ordinal);
       if (pod === undefined) return;
@@ -181,7 +201,12 @@ export function statefulSetController(ctx: ControllerContext): Controller {
     const name = `${set.metadata.name}-${ordinal}`;
     try {
       await pods.create(desiredPod(set, ordinal, revision));
-      recorder.event(set, "Normal", "SuccessfulCreate", `create Pod ${name} in StatefulSet ${set.metadata.name} successful`);
+      recorder.event(
+        set,
+        "Normal",
+        "SuccessfulCreate",
+        `create Pod ${name} in StatefulSet ${set.metadata.name} successful`,
+      );
     } catch (error) {
       const message = `create Pod ${name} in StatefulSet ${set.metadata.name} failed error: ${messageOf(error)}`;
       recorder.event(set, "Warning", "FailedCreate", message);
@@ -210,7 +235,8 @@ export function statefulSetController(ctx: ControllerContext): Controller {
   async function keepClaims(set: StatefulSet): Promise<void> {
     const templates = set.spec.volumeClaimTemplates ?? [];
     if (templates.length === 0) return;
-    const { whenDeleted = "Retain", whenScaled = "Retain" } = set.spec.persistentVolumeClaimRetentionPolicy ?? {};
+    const { whenDeleted = "Retain", whenScaled = "Retain" } =
+      set.spec.persistentVolumeClaimRetentionPolicy ?? {};
     const { start, end } = range(set);
     for (const present of claims.list(set.metadata.namespace)) {
       const ordinal = ordinalOfClaim(set, present);
@@ -220,18 +246,31 @@ export function statefulSetController(ctx: ControllerContext): Controller {
       const foreign = owners.filter(({ uid, kind }) => uid !== set.metadata.uid && kind !== "Pod");
       const wanted = [...foreign];
       if (whenDeleted === "Delete") {
-        wanted.push({ apiVersion: "apps/v1", kind: "StatefulSet", name: set.metadata.name, uid: set.metadata.uid ?? "" });
+        wanted.push({
+          apiVersion: "apps/v1",
+          kind: "StatefulSet",
+          name: set.metadata.name,
+          uid: set.metadata.uid ?? "",
+        });
       }
       const pod = pods.get(`${set.metadata.name}-${ordinal}`, set.metadata.namespace);
       const podOwner = owners.find(({ kind }) => kind === "Pod");
       if (condemned && whenScaled === "Delete") {
         if (pod !== undefined) {
           wanted.splice(foreign.length);
-          wanted.push({ apiVersion: "v1", kind: "Pod", name: pod.metadata.name, uid: pod.metadata.uid ?? "" });
+          wanted.push({
+            apiVersion: "v1",
+            kind: "Pod",
+            name: pod.metadata.name,
+            uid: pod.metadata.uid ?? "",
+          });
         } else if (podOwner !== undefined) wanted.push(podOwner);
       }
       const same = owners.map(({ uid }) => uid).join() === wanted.map(({ uid }) => uid).join();
-      if (!same) await claims.patch(present, "merge", { metadata: { ownerReferences: wanted.length === 0 ? null : wanted } });
+      if (!same)
+        await claims.patch(present, "merge", {
+          metadata: { ownerReferences: wanted.length === 0 ? null : wanted },
+        });
     }
   }
 }

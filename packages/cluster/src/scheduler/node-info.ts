@@ -71,7 +71,7 @@ function requestsOf({ resources }: Container): Resources {
 }
 
 function toResources(quantities: Record<string, string>): Resources {
-  return new Map(Object.entries(quantities).map(([name, text]) => [name, parseQuantity(String(text))]));
+  return new Map(Object.entries(quantities).map(([name, text]) => [name, parseQuantity(text)]));
 }
 
 function addAll(to: Resources, from: Resources): void {

@@ -4,12 +4,18 @@
 import type { Pod } from "../controllers/pods.ts";
 import { domains, spreadConstraints, type Cluster } from "./filters.ts";
 import { podRequests, type NodeInfo } from "./node-info.ts";
-import { matchesNodeTerm, matchesPodTerm, preferredTerms, untolerated, type NodeSelectorTerm } from "./terms.ts";
+import {
+  matchesNodeTerm,
+  matchesPodTerm,
+  preferredTerms,
+  untolerated,
+  type NodeSelectorTerm,
+} from "./terms.ts";
 
 interface Score {
   weight: number;
   /** One raw value per node, the higher the better. */
-  of(pod: Pod, nodes: NodeInfo[], cluster: Cluster): number[];
+  of: (pod: Pod, nodes: NodeInfo[], cluster: Cluster) => number[];
   /** Spread to 0…100 over the candidates; otherwise it is that already. */
   normalize: boolean;
 }
@@ -84,7 +90,8 @@ function fewestTaints(pod: Pod, nodes: NodeInfo[]): number[] {
 }
 
 function preferredNodes(pod: Pod, nodes: NodeInfo[]): number[] {
-  const terms = (pod.spec["affinity"]?.nodeAffinity?.preferredDuringSchedulingIgnoredDuringExecution ?? []) as {
+  const terms = (pod.spec["affinity"]?.nodeAffinity?.preferredDuringSchedulingIgnoredDuringExecution ??
+    []) as {
     weight: number;
     preference: NodeSelectorTerm;
   }[];
@@ -96,7 +103,10 @@ function preferredNodes(pod: Pod, nodes: NodeInfo[]): number[] {
 function preferredPods(pod: Pod, nodes: NodeInfo[], cluster: Cluster): number[] {
   const terms = [
     ...preferredTerms(pod, "podAffinity"),
-    ...preferredTerms(pod, "podAntiAffinity").map((term) => ({ ...term, weight: -term.weight })),
+    ...preferredTerms(pod, "podAntiAffinity").map(({ weight, podAffinityTerm }) => ({
+      weight: -weight,
+      podAffinityTerm,
+    })),
   ];
   return nodes.map(({ node }) =>
     terms.reduce((sum, { weight, podAffinityTerm: term }) => {
@@ -125,7 +135,7 @@ function spread(pod: Pod, nodes: NodeInfo[], cluster: Cluster): number[] {
     const counts = domains(pod, constraint, cluster);
     for (const [index, { node }] of nodes.entries()) {
       const value = node.metadata.labels?.[constraint.topologyKey];
-      const count = value === undefined ? Number(counts.size) + 1 : (counts.get(value) ?? 0);
+      const count = value === undefined ? counts.size + 1 : (counts.get(value) ?? 0);
       totals[index] = (totals[index] ?? 0) - count;
     }
   }
