@@ -66,7 +66,13 @@ async function serveExec(
   const nothing = openSync("/dev/null", "r");
   const enter = [
     "nsenter",
-    ...["--target", String(running.pid), "--mount", "--uts", "--ipc", "--net", "--pid"],
+    "--target",
+    String(running.pid),
+    "--mount",
+    "--uts",
+    "--ipc",
+    "--net",
+    "--pid",
     ...toolArgv("sh"),
     `${toolsTarget}/${tty ? "terminal" : "run"}`,
   ];
