@@ -24,6 +24,7 @@ export default defineConfig({
       {
         test: {
           name: "e2e",
+          globalSetup: "./e2e/setup.ts",
           include: ["e2e/**/*.test.ts"],
           fileParallelism: false,
           testTimeout: 180_000,

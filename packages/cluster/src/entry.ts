@@ -1,8 +1,11 @@
-/** Where the programs are that this package starts as processes of their own: beside this file, in source and in a bundle. */
+/**
+ * Where the programs of the cluster's own processes are: beside this file, as source in the repository and as a bundle
+ * where the command line was built.
+ */
 import { extname } from "node:path";
 import { fileURLToPath } from "node:url";
 
-/** The agent's entry file. A bundle must hold it as `agent.js` in the same folder as the chunk with this code. */
-export function agentEntryPath(): string {
-  return fileURLToPath(new URL(`./agent${extname(import.meta.url)}`, import.meta.url));
-}
+const extension = extname(new URL(import.meta.url).pathname);
+
+export const daemonEntry = fileURLToPath(new URL(`./daemon${extension}`, import.meta.url));
+export const agentEntry = fileURLToPath(new URL(`./agent${extension}`, import.meta.url));

@@ -6,7 +6,7 @@ import { chmod, mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises
 import { join } from "node:path";
 import { messageOf, UserError } from "@kws/base/errors";
 import type { Logger } from "@kws/base/logger";
-import { agentEntryPath } from "../../../entry.ts";
+import { agentEntry } from "../../../entry.ts";
 import type { NetworkDataplane } from "../../../network/state.ts";
 import type { Runtime } from "../../runtime.ts";
 import { groupNameOf, removeControlGroups } from "./cgroups.ts";
@@ -142,7 +142,7 @@ async function launch(
     "sh",
     process.execPath,
     "--max-semi-space-size=1",
-    options.agentEntry ?? agentEntryPath(),
+    options.agentEntry ?? agentEntry,
     dataDir,
     socketPath,
   ];

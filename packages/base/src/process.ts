@@ -1,0 +1,50 @@
+/**
+ * Processes that outlive the one that started them. A pid alone may have been given to somebody else since, so an identity
+ * is a pid with the moment it started.
+ */
+import { readFileSync } from "node:fs";
+
+export interface ProcessIdentity {
+  pid: number;
+  /** Clock ticks after boot, field 22 of /proc/PID/stat (proc_pid_stat(5)). */
+  startTicks: number;
+}
+
+/** Undefined where there is no such process. A zombie counts as gone. */
+export function identify(pid: number): ProcessIdentity | undefined {
+  let stat: string;
+  try {
+    stat = readFileSync(`/proc/${pid}/stat`, "utf8");
+  } catch {
+    return undefined;
+  }
+  // The command name, in parentheses, may hold anything: the fields start after the last one.
+  const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+  if (fields[0] === "Z" || fields[0] === "X") return undefined;
+  return { pid, startTicks: Number(fields[19]) };
+}
+
+export function isAlive(process: ProcessIdentity): boolean {
+  return identify(process.pid)?.startTicks === process.startTicks;
+}
+
+/** Sends a signal to exactly this process; false where it is gone. */
+export function signalProcess(target: ProcessIdentity, signal: NodeJS.Signals): boolean {
+  if (!isAlive(target)) return false;
+  try {
+    process.kill(target.pid, signal);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** True once the process is gone, false where it still lives after the timeout. */
+export async function waitForExit(target: ProcessIdentity, timeoutMilliseconds: number): Promise<boolean> {
+  const deadline = Date.now() + timeoutMilliseconds;
+  while (isAlive(target)) {
+    if (Date.now() > deadline) return false;
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+  return true;
+}

@@ -1,0 +1,51 @@
+/** The directions that imports may take are lint rules; these tests plant imports that break them. */
+import { cp, mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { execFile } from "node:child_process";
+import { afterAll, beforeAll, expect, test } from "vitest";
+
+const root = fileURLToPath(new URL("..", import.meta.url));
+let folder: string;
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "kws-boundaries-"));
+  await cp(join(root, ".oxlintrc.json"), join(folder, ".oxlintrc.json"));
+});
+afterAll(() => rm(folder, { recursive: true }));
+
+async function lint(file: string, imported: string): Promise<string> {
+  const path = join(folder, file);
+  await mkdir(dirname(path), { recursive: true });
+  await writeFile(path, `import { thing } from "${imported}";\nexport const other = thing;\n`);
+  return new Promise((resolve) => {
+    execFile(join(root, "node_modules/.bin/oxlint"), [file], { cwd: folder }, (_error, stdout) =>
+      resolve(stdout),
+    );
+  });
+}
+
+test.each([
+  ["packages/base/src/a.ts", "@kws/kube/client"],
+  ["packages/kube/src/a.ts", "@kws/cluster/apiserver/server"],
+  ["packages/cluster/src/network/a.ts", "@kws/platform/project/load"],
+  ["packages/platform/src/stacks/a.ts", "@kws/cluster/lifecycle"],
+  ["packages/platform/src/project/a.ts", "../stacks/start.ts"],
+  ["packages/platform/src/providers/a.ts", "../services/logs.ts"],
+  ["packages/platform/src/providers/a.ts", "@kws/cluster/lifecycle"],
+  ["packages/platform/src/providers/embedded.ts", "../stacks/start.ts"],
+  ["packages/cli/src/commands/a.ts", "@kws/cluster/lifecycle"],
+])("%s may not import %s", async (file, imported) => {
+  expect(await lint(file, imported)).toContain("no-restricted-imports");
+});
+
+test.each([
+  ["packages/kube/src/a.ts", "@kws/base/errors"],
+  ["packages/cluster/src/kubelet/a.ts", "@kws/kube/client"],
+  ["packages/platform/src/stacks/a.ts", "../providers/provider.ts"],
+  ["packages/platform/src/providers/embedded.ts", "@kws/cluster/lifecycle"],
+  ["packages/cli/src/commands/a.ts", "@kws/platform/stacks/start"],
+])("%s may import %s", async (file, imported) => {
+  expect(await lint(file, imported)).not.toContain("no-restricted-imports");
+});
