@@ -46,6 +46,8 @@ export async function makeFixture(owner?: { uid: number; gid: number }): Promise
     mkdirSync(join(layer, dirname(path)), { recursive: true });
     copyFileSync(path, join(layer, path));
   }
+  // In a user namespace, files of users that are not mapped could not even be copied up.
+  if (owner) execFileSync("chown", ["-R", `${owner.uid}:${owner.gid}`, layer]);
   return {
     folder,
     layer,

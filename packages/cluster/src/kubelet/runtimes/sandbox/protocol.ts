@@ -89,10 +89,10 @@ export function writeJson(stream: Duplex, message: object): boolean {
 /** Calls back for each frame; the returned function stops that and gives back bytes that belong to no frame yet. */
 export function readFrames(stream: Duplex, onFrame: (kind: number, payload: Buffer) => void): () => Buffer {
   let pending: Buffer = Buffer.alloc(0);
-  let stopped = false;
+  const state = { stopped: false };
   const onData = (chunk: Buffer) => {
     pending = pending.length === 0 ? chunk : Buffer.concat([pending, chunk]);
-    while (!stopped && pending.length >= header) {
+    while (!state.stopped && pending.length >= header) {
       const length = pending.readUInt32BE(0);
       if (length > maximum) {
         stream.destroy(new Error(`frame of ${length} bytes`));
@@ -107,7 +107,7 @@ export function readFrames(stream: Duplex, onFrame: (kind: number, payload: Buff
   };
   stream.on("data", onData);
   return () => {
-    stopped = true;
+    state.stopped = true;
     stream.off("data", onData);
     return pending;
   };

@@ -125,6 +125,7 @@ while IFS= read -r _kws_key <&3; do
       esac ;;
   esac
 done
+unset PWD OLDPWD SHLVL
 echo started >&4
 exec 2>&5 3<&- 4>&- 5>&-
 exec "$@"
