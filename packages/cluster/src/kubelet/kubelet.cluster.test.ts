@@ -6,7 +6,15 @@ import { once } from "node:events";
 import type { IncomingMessage } from "node:http";
 import { createLogger } from "@kws/base/logger";
 import { KubeClient } from "@kws/kube/client";
-import { configMaps, endpointSlices, ingresses, pods, serviceAccounts, services } from "@kws/kube/resources";
+import {
+  configMaps,
+  endpointSlices,
+  events,
+  ingresses,
+  pods,
+  serviceAccounts,
+  services,
+} from "@kws/kube/resources";
 import { isApiError } from "@kws/kube/status";
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import { startApiServer, type ApiServer } from "../apiserver/server.ts";
@@ -59,7 +67,8 @@ beforeAll(async () => {
     [serviceAccounts, "ServiceAccount", "default"],
     [configMaps, "ConfigMap", "kube-root-ca.crt"],
   ] as const) {
-    const object = { apiVersion: "v1", kind, metadata: { name, namespace: "default" } };
+    const data = kind === "ConfigMap" ? { data: { "ca.crt": api.caCertificate } } : {};
+    const object = { apiVersion: "v1", kind, metadata: { name, namespace: "default" }, ...data };
     await client.create(resource, object).catch((error: unknown) => {
       if (!isApiError(error, "AlreadyExists")) throw error;
     });
@@ -100,7 +109,13 @@ async function until(name: string, check: (pod: Pod) => boolean): Promise<Pod> {
   return vi.waitFor(
     async () => {
       const pod = await get(name);
-      if (!check(pod)) throw new Error(`${JSON.stringify(pod.status)}\n${lines.slice(-10).join("")}`);
+      if (!check(pod)) {
+        const { items } = await client.list(events, "default");
+        const told = items.map((event) => `${event["reason"]}: ${event["message"]}`);
+        throw new Error(
+          [JSON.stringify(pod.status?.containerStatuses), ...told, ...lines.slice(-10)].join("\n"),
+        );
+      }
       return pod;
     },
     { timeout: 15_000, interval: 5 },
