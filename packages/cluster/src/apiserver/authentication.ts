@@ -61,7 +61,9 @@ function authenticated(user: User): User {
 function bearerToken({ authorization, protocols }: Credentials): string | undefined {
   const header = /^bearer\s+(?<token>\S+)\s*$/i.exec(authorization ?? "")?.groups?.token;
   if (header !== undefined) return header;
-  const protocol = /(?:^|,)\s*base64url\.bearer\.authorization\.k8s\.io\.(?<token>[^\s,]+)/.exec(protocols ?? "");
+  const protocol = /(?:^|,)\s*base64url\.bearer\.authorization\.k8s\.io\.(?<token>[^\s,]+)/.exec(
+    protocols ?? "",
+  );
   const encoded = protocol?.groups?.token;
   return encoded === undefined ? undefined : Buffer.from(encoded, "base64url").toString("utf8");
 }

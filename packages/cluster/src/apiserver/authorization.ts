@@ -39,7 +39,9 @@ export interface Authorizer {
   rules(user: User, namespace: string): PolicyRule[];
 }
 
-export function isPathAttributes(attributes: ResourceAttributes | PathAttributes): attributes is PathAttributes {
+export function isPathAttributes(
+  attributes: ResourceAttributes | PathAttributes,
+): attributes is PathAttributes {
   return "path" in attributes;
 }
 
@@ -58,6 +60,10 @@ export function refusal(user: User, attributes: ResourceAttributes | PathAttribu
   return apiError(
     "Forbidden",
     `${named} is forbidden: User "${user.name}" cannot ${verb} resource "${what}" in API group "${group}" ${where}`,
-    { ...(name === undefined || name === "" ? {} : { name }), ...(group === "" ? {} : { group }), kind: resource },
+    {
+      ...(name === undefined || name === "" ? {} : { name }),
+      ...(group === "" ? {} : { group }),
+      kind: resource,
+    },
   );
 }

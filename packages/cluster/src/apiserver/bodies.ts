@@ -3,7 +3,14 @@ import type { KubeObject } from "@kws/kube/object";
 import { apiError } from "@kws/kube/status";
 import { badRequest, unsupportedMediaType } from "./failures.ts";
 import type { ApiRequest } from "./request.ts";
-import { checkFields, decodeProtobuf, parseObject, prune, SchemaError, type TypeRegistry } from "./schema/index.ts";
+import {
+  checkFields,
+  decodeProtobuf,
+  parseObject,
+  prune,
+  SchemaError,
+  type TypeRegistry,
+} from "./schema/index.ts";
 import type { ObjectSchema } from "./schema/types.ts";
 
 const json = "application/json";
@@ -47,7 +54,9 @@ function decoding<T>(decode: () => T): T {
     return decode();
   } catch (error) {
     if (error instanceof SchemaError || error instanceof SyntaxError) {
-      throw badRequest(`the object provided is unrecognized (must be of a known type, well-formed): ${error.message}`);
+      throw badRequest(
+        `the object provided is unrecognized (must be of a known type, well-formed): ${error.message}`,
+      );
     }
     throw error;
   }
@@ -70,7 +79,9 @@ export function validateFields(
     const text = errors.map(({ field, message }) => (field ? `${field}: ${message}` : message)).join(", ");
     const kind = typeof object.kind === "string" ? object.kind : "object";
     const version = typeof object.apiVersion === "string" ? object.apiVersion : "";
-    throw badRequest(`${kind} in version "${version.split("/").at(-1)}" cannot be handled as a ${kind}: ${text}`);
+    throw badRequest(
+      `${kind} in version "${version.split("/").at(-1)}" cannot be handled as a ${kind}: ${text}`,
+    );
   }
   const problems = [
     ...unknown.map((field) => `unknown field "${field}"`),

@@ -37,8 +37,17 @@ function bootstrapObjects(): KubeObject[] {
     binding("cluster-admin", "cluster-admin", "system:masters"),
     binding("system:discovery", "system:discovery", "system:authenticated"),
     binding("system:basic-user", "system:basic-user", "system:authenticated"),
-    binding("system:public-info-viewer", "system:public-info-viewer", "system:authenticated", "system:unauthenticated"),
-    binding("system:service-account-issuer-discovery", "system:service-account-issuer-discovery", "system:serviceaccounts"),
+    binding(
+      "system:public-info-viewer",
+      "system:public-info-viewer",
+      "system:authenticated",
+      "system:unauthenticated",
+    ),
+    binding(
+      "system:service-account-issuer-discovery",
+      "system:service-account-issuer-discovery",
+      "system:serviceaccounts",
+    ),
     apiService,
   ];
 }
@@ -49,13 +58,19 @@ function namespace(name: string): KubeObject {
 
 const bootstrapLabel = { "kubernetes.io/bootstrapping": "rbac-defaults" };
 
-function clusterRole(name: string, rules: PolicyRule[], { aggregate }: { aggregate?: string } = {}): KubeObject {
+function clusterRole(
+  name: string,
+  rules: PolicyRule[],
+  { aggregate }: { aggregate?: string } = {},
+): KubeObject {
   const labels = {
     ...bootstrapLabel,
     ...(aggregate === undefined ? {} : { [`rbac.authorization.k8s.io/aggregate-to-${aggregate}`]: "true" }),
     // Who may edit may view, and who administers may both.
     ...(aggregate === "view" ? { "rbac.authorization.k8s.io/aggregate-to-edit": "true" } : {}),
-    ...(aggregate === "view" || aggregate === "edit" ? { "rbac.authorization.k8s.io/aggregate-to-admin": "true" } : {}),
+    ...(aggregate === "view" || aggregate === "edit"
+      ? { "rbac.authorization.k8s.io/aggregate-to-admin": "true" }
+      : {}),
   };
   return { apiVersion: rbac, kind: "ClusterRole", metadata: { name, labels }, rules };
 }
@@ -66,7 +81,9 @@ function aggregated(name: string, label: string): KubeObject {
     kind: "ClusterRole",
     metadata: { name, labels: bootstrapLabel },
     aggregationRule: {
-      clusterRoleSelectors: [{ matchLabels: { [`rbac.authorization.k8s.io/aggregate-to-${label}`]: "true" } }],
+      clusterRoleSelectors: [
+        { matchLabels: { [`rbac.authorization.k8s.io/aggregate-to-${label}`]: "true" } },
+      ],
     },
     rules: [],
   };
@@ -93,12 +110,24 @@ const everything: PolicyRule[] = [
 /** Resources of everyday work, by group; Secrets are not among them, since reading them gives their rights away. */
 const workloads: Record<string, string[]> = {
   "": [
-    "configmaps", "endpoints", "persistentvolumeclaims", "pods", "replicationcontrollers", "replicationcontrollers/scale",
-    "serviceaccounts", "services",
+    "configmaps",
+    "endpoints",
+    "persistentvolumeclaims",
+    "pods",
+    "replicationcontrollers",
+    "replicationcontrollers/scale",
+    "serviceaccounts",
+    "services",
   ],
   apps: [
-    "controllerrevisions", "daemonsets", "deployments", "deployments/scale", "replicasets", "replicasets/scale",
-    "statefulsets", "statefulsets/scale",
+    "controllerrevisions",
+    "daemonsets",
+    "deployments",
+    "deployments/scale",
+    "replicasets",
+    "replicasets/scale",
+    "statefulsets",
+    "statefulsets/scale",
   ],
   autoscaling: ["horizontalpodautoscalers"],
   batch: ["cronjobs", "jobs"],
@@ -115,18 +144,36 @@ const viewRules: PolicyRule[] = [
   ...onWorkloads(read),
   {
     apiGroups: [""],
-    resources: ["events", "limitranges", "namespaces", "namespaces/status", "pods/log", "pods/status", "resourcequotas", "resourcequotas/status", "bindings"],
+    resources: [
+      "events",
+      "limitranges",
+      "namespaces",
+      "namespaces/status",
+      "pods/log",
+      "pods/status",
+      "resourcequotas",
+      "resourcequotas/status",
+      "bindings",
+    ],
     verbs: read,
   },
   { apiGroups: ["events.k8s.io"], resources: ["events"], verbs: read },
-  { apiGroups: ["apps"], resources: ["daemonsets/status", "deployments/status", "replicasets/status", "statefulsets/status"], verbs: read },
+  {
+    apiGroups: ["apps"],
+    resources: ["daemonsets/status", "deployments/status", "replicasets/status", "statefulsets/status"],
+    verbs: read,
+  },
   { apiGroups: ["batch"], resources: ["cronjobs/status", "jobs/status"], verbs: read },
 ];
 
 const editRules: PolicyRule[] = [
   ...onWorkloads(write),
   { apiGroups: [""], resources: ["secrets"], verbs: [...read, ...write] },
-  { apiGroups: [""], resources: ["pods/attach", "pods/exec", "pods/portforward", "pods/proxy", "services/proxy"], verbs: [...read, ...write] },
+  {
+    apiGroups: [""],
+    resources: ["pods/attach", "pods/exec", "pods/portforward", "pods/proxy", "services/proxy"],
+    verbs: [...read, ...write],
+  },
   { apiGroups: [""], resources: ["pods/eviction", "serviceaccounts/token"], verbs: ["create"] },
   { apiGroups: [""], resources: ["serviceaccounts"], verbs: ["impersonate"] },
   { apiGroups: [""], resources: ["events"], verbs: write },
@@ -134,13 +181,29 @@ const editRules: PolicyRule[] = [
 ];
 
 const adminRules: PolicyRule[] = [
-  { apiGroups: ["rbac.authorization.k8s.io"], resources: ["rolebindings", "roles"], verbs: [...read, ...write] },
+  {
+    apiGroups: ["rbac.authorization.k8s.io"],
+    resources: ["rolebindings", "roles"],
+    verbs: [...read, ...write],
+  },
   { apiGroups: ["authorization.k8s.io"], resources: ["localsubjectaccessreviews"], verbs: ["create"] },
 ];
 
 const discoveryRules: PolicyRule[] = [
   {
-    nonResourceURLs: ["/api", "/api/*", "/apis", "/apis/*", "/healthz", "/livez", "/openapi", "/openapi/*", "/readyz", "/version", "/version/"],
+    nonResourceURLs: [
+      "/api",
+      "/api/*",
+      "/apis",
+      "/apis/*",
+      "/healthz",
+      "/livez",
+      "/openapi",
+      "/openapi/*",
+      "/readyz",
+      "/version",
+      "/version/",
+    ],
     verbs: ["get"],
   },
 ];
@@ -150,18 +213,34 @@ const publicRules: PolicyRule[] = [
 ];
 
 const issuerRules: PolicyRule[] = [
-  { nonResourceURLs: ["/.well-known/openid-configuration", "/.well-known/openid-configuration/", "/openid/v1/jwks", "/openid/v1/jwks/"], verbs: ["get"] },
+  {
+    nonResourceURLs: [
+      "/.well-known/openid-configuration",
+      "/.well-known/openid-configuration/",
+      "/openid/v1/jwks",
+      "/openid/v1/jwks/",
+    ],
+    verbs: ["get"],
+  },
 ];
 
 const selfRules: PolicyRule[] = [
-  { apiGroups: ["authorization.k8s.io"], resources: ["selfsubjectaccessreviews", "selfsubjectrulesreviews"], verbs: ["create"] },
+  {
+    apiGroups: ["authorization.k8s.io"],
+    resources: ["selfsubjectaccessreviews", "selfsubjectrulesreviews"],
+    verbs: ["create"],
+  },
   { apiGroups: ["authentication.k8s.io"], resources: ["selfsubjectreviews"], verbs: ["create"] },
 ];
 
 const apiService: KubeObject = {
   apiVersion: "v1",
   kind: "Service",
-  metadata: { name: "kubernetes", namespace: "default", labels: { component: "apiserver", provider: "kubernetes" } },
+  metadata: {
+    name: "kubernetes",
+    namespace: "default",
+    labels: { component: "apiserver", provider: "kubernetes" },
+  },
   spec: {
     type: "ClusterIP",
     clusterIP: "10.96.0.1",

@@ -8,12 +8,11 @@ import { isApiError } from "@kws/kube/status";
 import { clone, StorageError, type StoreEvent } from "../storage/stored.ts";
 import { timestamp, type ServerContext } from "./context.ts";
 import { deleteObject } from "./deletion.ts";
+import { cleanupFinalizer as finalizer, definitionsTable as table } from "./definitions.ts";
 import { tableOf } from "./registry.ts";
 import { fromCustomResourceDefinition } from "./resources/index.ts";
 import { structuralSchema } from "./schema/index.ts";
 
-const table = "customresourcedefinitions.apiextensions.k8s.io";
-const finalizer = "customresourcecleanup.apiextensions.k8s.io";
 const user = { name: "system:apiserver", groups: ["system:masters"] };
 
 interface Version {
@@ -43,7 +42,11 @@ export function serveCustomResources(context: ServerContext, onGone: (crd: KubeO
   const settle = (crd: KubeObject): void => {
     const { name } = crd.metadata;
     if (crd.metadata.deletionTimestamp !== undefined) {
-      if (!stops.has(name)) stops.set(name, emptyThenRelease(context, crd, (work) => attempt(name, work)));
+      if (!stops.has(name))
+        stops.set(
+          name,
+          emptyThenRelease(context, crd, (work) => attempt(name, work)),
+        );
     } else if (!isEstablished(crd)) {
       attempt(name, () => establish(context, name));
     }
@@ -58,7 +61,11 @@ export function serveCustomResources(context: ServerContext, onGone: (crd: KubeO
       onGone(crd);
       return;
     }
-    if (previous === undefined || previous.object.metadata.generation !== crd.metadata.generation || isEstablished(previous.object) !== isEstablished(crd)) {
+    if (
+      previous === undefined ||
+      previous.object.metadata.generation !== crd.metadata.generation ||
+      isEstablished(previous.object) !== isEstablished(crd)
+    ) {
       register(context, crd);
       if (previous !== undefined && isEstablished(previous.object)) onGone(crd);
     } else {
@@ -74,7 +81,8 @@ export function serveCustomResources(context: ServerContext, onGone: (crd: KubeO
   return () => {
     unsubscribe();
     for (const stop of stops.values()) stop();
-    for (const { metadata } of store.list(table).map((one) => one.object)) registry.removeCustom(metadata.name);
+    for (const { metadata } of store.list(table).map((one) => one.object))
+      registry.removeCustom(metadata.name);
   };
 }
 
@@ -91,22 +99,34 @@ function register(context: ServerContext, crd: KubeObject): void {
   const { group, names } = crd.spec as { group: string; names: { kind: string } };
   for (const { name: version, served, schema } of crd.spec.versions as Version[]) {
     if (!served) continue;
-    const shape = structuralSchema(schema?.openAPIV3Schema ?? { type: "object", "x-kubernetes-preserve-unknown-fields": true });
+    const shape = structuralSchema(
+      schema?.openAPIV3Schema ?? { type: "object", "x-kubernetes-preserve-unknown-fields": true },
+    );
     context.registry.types.set({ group, version, kind: names.kind }, shape);
   }
   context.registry.setCustom(crd, definitions);
 }
 
 function unregister({ registry }: ServerContext, name: string): void {
-  for (const { group, version, kind } of registry.removeCustom(name)) registry.types.delete({ group, version, kind });
+  for (const { group, version, kind } of registry.removeCustom(name))
+    registry.types.delete({ group, version, kind });
 }
 
 /** Accepts the names and says so; where another resource has them already, says that. */
 async function establish(context: ServerContext, name: string): Promise<void> {
   const live = context.store.latest(table, name);
-  if (live === undefined || live.object.metadata.deletionTimestamp !== undefined || isEstablished(live.object)) return;
+  if (
+    live === undefined ||
+    live.object.metadata.deletionTimestamp !== undefined ||
+    isEstablished(live.object)
+  )
+    return;
   const crd = clone(live);
-  const { group, names, versions } = crd.spec as { group: string; names: Record<string, unknown> & { plural: string; kind: string }; versions: (Version & { storage: boolean })[] };
+  const { group, names, versions } = crd.spec as {
+    group: string;
+    names: Record<string, unknown> & { plural: string; kind: string };
+    versions: (Version & { storage: boolean })[];
+  };
   const now = timestamp(context.now());
   const taken = namesTaken(context, name, group, names);
   const accepted: Condition = {
@@ -126,10 +146,15 @@ async function establish(context: ServerContext, name: string): Promise<void> {
   const kept = ((crd.status?.conditions ?? []) as Condition[]).filter(
     ({ type }) => type !== "NamesAccepted" && type !== "Established",
   );
-  const previous = ((crd.status?.conditions ?? []) as Condition[]).find(({ type }) => type === "NamesAccepted");
+  const previous = ((crd.status?.conditions ?? []) as Condition[]).find(
+    ({ type }) => type === "NamesAccepted",
+  );
   if (previous?.status === "False" && taken !== undefined) return;
   const storage = versions.find((one) => one.storage)?.name;
-  const stored = new Set([...((crd.status?.storedVersions ?? []) as string[]), ...(storage === undefined ? [] : [storage])]);
+  const stored = new Set([
+    ...((crd.status?.storedVersions ?? []) as string[]),
+    ...(storage === undefined ? [] : [storage]),
+  ]);
   crd.status = {
     ...crd.status,
     conditions: [...kept, accepted, established],
@@ -146,7 +171,11 @@ function namesTaken(
   { plural, kind }: { plural: string; kind: string },
 ): string | undefined {
   for (const definition of registry.definitions()) {
-    if (definition.group !== group || registry.customResourceDefinition(definition)?.metadata.name === crdName) continue;
+    if (
+      definition.group !== group ||
+      registry.customResourceDefinition(definition)?.metadata.name === crdName
+    )
+      continue;
     if (definition.resource === plural) return `"${plural}" is already in use`;
     if (definition.kind === kind) return `"${kind}" is already in use`;
   }
@@ -189,12 +218,4 @@ function emptyThenRelease(
     });
   }
   return stop;
-}
-
-/** A definition is held by this finalizer from its deletion on, for as long as it has instances. */
-export function holdDefinition(context: ServerContext, crd: KubeObject): void {
-  const definition = fromCustomResourceDefinition(crd)[0];
-  if (definition === undefined || context.store.list(tableOf(definition)).length === 0) return;
-  const finalizers = crd.metadata.finalizers ?? [];
-  if (!finalizers.includes(finalizer)) crd.metadata.finalizers = [...finalizers, finalizer];
 }

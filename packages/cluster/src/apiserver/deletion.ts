@@ -1,9 +1,10 @@
 /** The verbs `delete` and `deletecollection`: grace periods, finalizers, propagation and preconditions. */
 import type { KubeObject } from "@kws/kube/object";
 import { isApiError, type Status } from "@kws/kube/status";
-import type { Stored } from "../storage/stored.ts";
+import { clone, type Stored } from "../storage/stored.ts";
 import { isObject, readObject } from "./bodies.ts";
 import { timestamp, type ServerContext } from "./context.ts";
+import { definitionsTable, holdDefinition } from "./definitions.ts";
 import { badRequest, conflict, invalid, notFound } from "./failures.ts";
 import { selected, type Target } from "./reads.ts";
 import { storageKey, tableOf } from "./registry.ts";
@@ -11,7 +12,7 @@ import { renderingOf } from "./rendering.ts";
 import { jsonResponse, textResponse, type ApiRequest, type ApiResponse, type User } from "./request.ts";
 import { admit } from "./resources/index.ts";
 import type { ResourceDefinition } from "./resources/resource.ts";
-import { copyOf, translated } from "./writing.ts";
+import { storageReader, translated } from "./writing.ts";
 
 export interface DeleteOptions {
   gracePeriodSeconds?: number;
@@ -23,7 +24,13 @@ export interface DeleteOptions {
 
 /** Kinds whose removal is answered with the object; others answer a `Status`, as upstream. */
 const answeredWithObject = new Set([
-  "pods", "services", "serviceaccounts", "persistentvolumes", "persistentvolumeclaims", "podtemplates", "resourcequotas",
+  "pods",
+  "services",
+  "serviceaccounts",
+  "persistentvolumes",
+  "persistentvolumeclaims",
+  "podtemplates",
+  "resourcequotas",
 ]);
 
 export async function remove(context: ServerContext, target: Target): Promise<ApiResponse> {
@@ -75,7 +82,9 @@ export async function deleteOptions(context: ServerContext, request: ApiRequest)
     throw badRequest(`gracePeriodSeconds: Invalid value: ${JSON.stringify(grace)}: must be an integer`);
   }
   const dryRun = [...query.getAll("dryRun"), ...((body?.dryRun ?? []) as string[])];
-  const policy = (body?.propagationPolicy ?? query.get("propagationPolicy") ?? undefined) as string | undefined;
+  const policy = (body?.propagationPolicy ?? query.get("propagationPolicy") ?? undefined) as
+    | string
+    | undefined;
   if (policy !== undefined && !["Foreground", "Background", "Orphan"].includes(policy)) {
     throw invalid({ group: "meta.k8s.io", kind: "DeleteOptions", resource: "deleteoptions" }, "", [
       {
@@ -87,7 +96,8 @@ export async function deleteOptions(context: ServerContext, request: ApiRequest)
   return {
     gracePeriodSeconds: (grace as number | null) ?? undefined,
     propagationPolicy: policy,
-    orphanDependents: (body?.orphanDependents as boolean | undefined) ?? booleanOf(query.get("orphanDependents")),
+    orphanDependents:
+      (body?.orphanDependents as boolean | undefined) ?? booleanOf(query.get("orphanDependents")),
     preconditions: (body?.preconditions ?? undefined) as DeleteOptions["preconditions"],
     dryRun: dryRun.includes("All"),
   };
@@ -115,22 +125,14 @@ export async function deleteObject(
     const name = key.slice(key.indexOf("/") + 1);
     if (live === undefined) throw notFound(definition, name);
     checkPreconditions(definition, live.object, options);
-    const object = copyOf(definition, live);
-    await admit({
-      operation: "DELETE",
-      definition,
-      object,
-      old: live.object,
-      user,
-      get: (resource, one, namespace) =>
-        context.store.latest(tableOf(resource), namespace === undefined ? one : `${namespace}/${one}`)?.object,
-      list: (resource, namespace) =>
-        context.store.list(tableOf(resource), namespace === undefined ? "" : `${namespace}/`).map((one) => one.object),
-    });
+    const object = clone(live);
+    await admit({ operation: "DELETE", definition, old: live.object, user, ...storageReader(context) });
+    if (tableOf(definition) === definitionsTable && !options.dryRun) holdDefinition(context, object);
     const waits = mark(context, definition, object, options);
     if (options.dryRun) return { stored: { ...live, object, json: JSON.stringify(object) }, removed: !waits };
     try {
-      if (!waits) return { stored: await context.store.delete(table, key, live.revision, object), removed: true };
+      if (!waits)
+        return { stored: await context.store.delete(table, key, live.revision, object), removed: true };
       if (JSON.stringify(object) === live.json) return { stored: live, removed: false };
       return { stored: await context.store.update(table, key, object, live.revision), removed: false };
     } catch (error) {
@@ -168,7 +170,9 @@ function mark(
   const grace = isCore && definition.resource === "pods" ? podGrace(object, options) : 0;
   const held =
     (metadata.finalizers ?? []).length > 0 ||
-    (isCore && definition.resource === "namespaces" && ((object.spec?.finalizers ?? []) as string[]).length > 0);
+    (isCore &&
+      definition.resource === "namespaces" &&
+      ((object.spec?.finalizers ?? []) as string[]).length > 0);
   if (!held && grace === 0) return false;
   const first = metadata.deletionTimestamp === undefined;
   if (first || grace < (metadata.deletionGracePeriodSeconds ?? 0)) {
@@ -179,7 +183,8 @@ function mark(
     metadata.deletionGracePeriodSeconds = grace;
     if (first && metadata.generation !== undefined) metadata.generation++;
   }
-  if (isCore && definition.resource === "namespaces") object.status = { ...object.status, phase: "Terminating" };
+  if (isCore && definition.resource === "namespaces")
+    object.status = { ...object.status, phase: "Terminating" };
   return true;
 }
 
@@ -189,7 +194,9 @@ function setPropagation(metadata: KubeObject["metadata"], options: DeleteOptions
     (options.orphanDependents === undefined ? undefined : options.orphanDependents ? "Orphan" : "Background");
   // Asked again without a policy, what was decided first stands.
   if (policy === undefined) return;
-  const others = (metadata.finalizers ?? []).filter((one) => one !== "orphan" && one !== "foregroundDeletion");
+  const others = (metadata.finalizers ?? []).filter(
+    (one) => one !== "orphan" && one !== "foregroundDeletion",
+  );
   const own = policy === "Orphan" ? ["orphan"] : policy === "Foreground" ? ["foregroundDeletion"] : [];
   const finalizers = [...others, ...own];
   if (finalizers.length === 0) delete metadata.finalizers;
@@ -198,10 +205,14 @@ function setPropagation(metadata: KubeObject["metadata"], options: DeleteOptions
 
 /** A pod that no node runs, or that has ended, needs no time to end. */
 function podGrace(pod: KubeObject, options: DeleteOptions): number {
-  const asked = options.gracePeriodSeconds ?? (pod.spec?.terminationGracePeriodSeconds as number | undefined) ?? 30;
+  const asked =
+    options.gracePeriodSeconds ?? (pod.spec?.terminationGracePeriodSeconds as number | undefined) ?? 30;
   const grace = Math.max(asked, asked < 0 ? 1 : 0);
   const phase = pod.status?.phase as string | undefined;
   if (!pod.spec?.nodeName || phase === "Succeeded" || phase === "Failed") return 0;
-  const before = pod.metadata.deletionTimestamp === undefined ? undefined : pod.metadata.deletionGracePeriodSeconds;
-  return before === undefined ? grace : Math.min(before, options.gracePeriodSeconds === undefined ? before : grace);
+  const before =
+    pod.metadata.deletionTimestamp === undefined ? undefined : pod.metadata.deletionGracePeriodSeconds;
+  return before === undefined
+    ? grace
+    : Math.min(before, options.gracePeriodSeconds === undefined ? before : grace);
 }

@@ -26,14 +26,20 @@ export function discover(registry: Registry, request: ApiRequest): ApiResponse |
     return jsonResponse(200, {
       kind: "APIVersions",
       versions: ["v1"],
-      serverAddressByClientCIDRs: [{ clientCIDR: "0.0.0.0/0", serverAddress: request.headers.host ?? "127.0.0.1" }],
+      serverAddressByClientCIDRs: [
+        { clientCIDR: "0.0.0.0/0", serverAddress: request.headers.host ?? "127.0.0.1" },
+      ],
     });
   }
   if (parts[0] === "api" && parts.length === 2) return resourceList(registry, "", parts[1] ?? "");
   if (parts[0] !== "apis") return undefined;
   if (parts.length === 1) {
     if (wantsAggregated(request)) return aggregated(registry, request, (group) => group !== "");
-    return jsonResponse(200, { kind: "APIGroupList", apiVersion: "v1", groups: groupsOf(registry).map(groupEntry) });
+    return jsonResponse(200, {
+      kind: "APIGroupList",
+      apiVersion: "v1",
+      groups: groupsOf(registry).map(groupEntry),
+    });
   }
   if (parts.length === 2) {
     const found = groupsOf(registry).find(({ group }) => group === parts[1]);
@@ -119,15 +125,25 @@ function wantsAggregated(request: ApiRequest): boolean {
     if (type !== "application/json") continue;
     const as = parameters.get("as");
     if (as === undefined) return false;
-    if (as === "APIGroupDiscoveryList" && parameters.get("g") === aggregatedGroup && parameters.get("v") === "v2") {
+    if (
+      as === "APIGroupDiscoveryList" &&
+      parameters.get("g") === aggregatedGroup &&
+      parameters.get("v") === "v2"
+    ) {
       return true;
     }
   }
   return false;
 }
 
-function aggregated(registry: Registry, request: ApiRequest, includes: (group: string) => boolean): ApiResponse {
-  const groups = [{ group: "", versions: ["v1"] }, ...groupsOf(registry)].filter(({ group }) => includes(group));
+function aggregated(
+  registry: Registry,
+  request: ApiRequest,
+  includes: (group: string) => boolean,
+): ApiResponse {
+  const groups = [{ group: "", versions: ["v1"] }, ...groupsOf(registry)].filter(({ group }) =>
+    includes(group),
+  );
   const items = groups.map(({ group, versions }) => ({
     metadata: group === "" ? { creationTimestamp: null } : { name: group, creationTimestamp: null },
     versions: versions.map((version) => ({
@@ -175,4 +191,3 @@ function aggregatedEntry(definition: ResourceDefinition): object {
     ...(subresources.length === 0 ? {} : { subresources }),
   };
 }
-

@@ -1,5 +1,6 @@
 /** Refusals in upstream's own words (k8s.io/apimachinery `api/errors`): clients, and people, match on them. */
 import { ApiError, apiError, type StatusCause } from "@kws/kube/status";
+import { conflictMessage, type ApplyConflict } from "./schema/index.ts";
 
 /** The part of a definition that messages name. */
 export interface Named {
@@ -22,7 +23,11 @@ export function notFound(definition: Named, name: string): ApiError {
 }
 
 export function alreadyExists(definition: Named, name: string): ApiError {
-  return apiError("AlreadyExists", `${qualified(definition)} "${name}" already exists`, details(definition, name));
+  return apiError(
+    "AlreadyExists",
+    `${qualified(definition)} "${name}" already exists`,
+    details(definition, name),
+  );
 }
 
 const modified =
@@ -35,7 +40,9 @@ export function conflict(definition: Named, name: string, why = modified): ApiEr
 
 export function invalid(definition: Named, name: string, causes: StatusCause[]): ApiError {
   const kind = definition.group === "" ? definition.kind : `${definition.kind}.${definition.group}`;
-  const texts = [...new Set(causes.map(({ field, message }) => (field ? `${field}: ${message}` : (message ?? ""))))];
+  const texts = [
+    ...new Set(causes.map(({ field, message }) => (field ? `${field}: ${message}` : (message ?? "")))),
+  ];
   const text = texts.length === 1 ? texts[0] : `[${texts.join(", ")}]`;
   const { group } = definition;
   return apiError("Invalid", `${kind} "${name}" is invalid: ${text}`, {
@@ -55,7 +62,11 @@ export function namespaceTerminating(definition: Named, name: string, namespace:
   const why = `unable to create new content in namespace ${namespace} because it is being terminated`;
   const error = forbidden(definition, name, why);
   const causes = [
-    { reason: "NamespaceTerminating", message: `namespace ${namespace} is being terminated`, field: "metadata.namespace" },
+    {
+      reason: "NamespaceTerminating",
+      message: `namespace ${namespace} is being terminated`,
+      field: "metadata.namespace",
+    },
   ];
   return new ApiError({ ...error.status, details: { ...error.status.details, causes } });
 }
@@ -85,26 +96,8 @@ export function badRequest(message: string): ApiError {
 }
 
 /** An ownership conflict of server-side apply. */
-export function applyConflict(conflicts: { manager: string; field: string }[], managerText: (name: string) => string): ApiError {
-  const byManager = new Map<string, string[]>();
-  for (const { manager, field } of conflicts) {
-    byManager.set(manager, [...(byManager.get(manager) ?? []), field]);
-  }
-  const first = conflicts[0];
-  const message =
-    conflicts.length === 1 && first !== undefined
-      ? `Apply failed with 1 conflict: conflict with ${managerText(first.manager)}: ${first.field}`
-      : `Apply failed with ${conflicts.length} conflicts: ` +
-        [...byManager]
-          .map(([manager, fields]) =>
-            [`conflicts with ${managerText(manager)}:`, ...fields.map((field) => `- ${field}`)].join("\n"),
-          )
-          .join("\n");
-  return apiError("Conflict", message, {
-    causes: conflicts.map(({ manager, field }) => ({
-      reason: "FieldManagerConflict",
-      message: `conflict with ${managerText(manager)}`,
-      field,
-    })),
+export function applyConflict(conflicts: ApplyConflict[]): ApiError {
+  return apiError("Conflict", conflictMessage(conflicts), {
+    causes: conflicts.map(({ message, field }) => ({ reason: "FieldManagerConflict", message, field })),
   });
 }

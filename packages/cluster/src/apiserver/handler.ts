@@ -7,12 +7,19 @@ import type { ServerContext } from "./context.ts";
 import { remove, removeCollection } from "./deletion.ts";
 import { discover } from "./discovery.ts";
 import { badRequest, methodNotAllowed, noSuchPath } from "./failures.ts";
+import { effectiveUser } from "./impersonation.ts";
 import { information } from "./information.ts";
 import { bind, evict, finalizeNamespace, logs, requestToken } from "./podsubresources.ts";
 import { proxy } from "./proxy.ts";
 import { get, list, type Target } from "./reads.ts";
 import { verbsOf } from "./registry.ts";
-import { parseResourcePath, statusResponse, type ApiRequest, type ApiResponse, type ResourcePath } from "./request.ts";
+import {
+  parseResourcePath,
+  statusResponse,
+  type ApiRequest,
+  type ApiResponse,
+  type ResourcePath,
+} from "./request.ts";
 import type { Verb } from "./resources/resource.ts";
 import { isReview, isSelfReview, review } from "./reviews.ts";
 import { scale } from "./scale.ts";
@@ -25,7 +32,8 @@ export type Handler = (request: ApiRequest) => Promise<ApiResponse>;
 export function createHandler(context: ServerContext): Handler {
   return async (request) => {
     try {
-      return await route(context, request);
+      const user = effectiveUser(context.authorizer, request);
+      return await route(context, user === request.user ? request : { ...request, user });
     } catch (error) {
       return failure(context, request, error);
     }
@@ -33,7 +41,11 @@ export function createHandler(context: ServerContext): Handler {
 }
 
 /** The answer to something thrown; what is no refusal is a bug, which the log describes and the client does not see. */
-export function failure(context: ServerContext, request: { method: string; path: string }, error: unknown): ApiResponse {
+export function failure(
+  context: ServerContext,
+  request: { method: string; path: string },
+  error: unknown,
+): ApiResponse {
   if (error instanceof ApiError) return statusResponse(error.status);
   context.logger.error("request failed", {
     method: request.method,
@@ -52,9 +64,15 @@ async function route(context: ServerContext, request: ApiRequest): Promise<ApiRe
     return review(context, request, path);
   }
   const definition = context.registry.find(path);
-  const known = definition !== undefined && (path.subresource === undefined || hasSubresource(definition, path.subresource));
+  const known =
+    definition !== undefined &&
+    (path.subresource === undefined || hasSubresource(definition, path.subresource));
   const verb = verbOf(request, path);
-  authorize(context, request, attributesOf(path, verb, definition === undefined ? undefined : nameInQuery(request)));
+  authorize(
+    context,
+    request,
+    attributesOf(path, verb, definition === undefined ? undefined : nameInQuery(request)),
+  );
   if (!known) throw noSuchPath();
   const target: Target = { definition, path, request };
   if (definition.namespaced && path.namespace === undefined && !["list", "watch"].includes(verb)) {
@@ -131,7 +149,10 @@ const verbsOfMethods: Record<string, Verb> = {
   PATCH: "patch",
 };
 
-export function verbOf({ method, query }: { method: string; query: URLSearchParams }, path: ResourcePath): Verb {
+export function verbOf(
+  { method, query }: { method: string; query: URLSearchParams },
+  path: ResourcePath,
+): Verb {
   if (method === "GET" || method === "HEAD") {
     const watching = query.get("watch");
     const isWatch = watching === "true" || watching === "1";

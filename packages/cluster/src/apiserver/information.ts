@@ -9,7 +9,10 @@ import { issuer } from "./tokens.ts";
 /** The Kubernetes release whose API is served; a semantic version, with the product as build metadata. */
 export const gitVersion = "v1.35.0+kws";
 
-export async function information(context: ServerContext, request: ApiRequest): Promise<ApiResponse | undefined> {
+export async function information(
+  context: ServerContext,
+  request: ApiRequest,
+): Promise<ApiResponse | undefined> {
   const path = request.path.length > 1 ? request.path.replace(/\/$/, "") : request.path;
   if (/^\/(?:healthz|livez|readyz)(?:\/|$)/.test(path)) return plainText("ok");
   switch (path) {
@@ -28,9 +31,13 @@ export async function information(context: ServerContext, request: ApiRequest): 
     case "/metrics":
       return plainText(metrics(context), "text/plain; version=0.0.4");
     case "/openapi/v2":
-      return document(context, request, "v2", () => openapiV2(context.registry.types, context.registry.definitions()));
+      return document(context, request, "v2", () =>
+        openapiV2(context.registry.types, context.registry.definitions()),
+      );
     case "/openapi/v3":
-      return document(context, request, "v3", () => openapiV3Index(context.registry.types, context.registry.definitions()));
+      return document(context, request, "v3", () =>
+        openapiV3Index(context.registry.types, context.registry.definitions()),
+      );
     case "/.well-known/openid-configuration":
       return jsonResponse(200, {
         issuer,
@@ -46,7 +53,11 @@ export async function information(context: ServerContext, request: ApiRequest): 
   }
 }
 
-function openapiGroup(context: ServerContext, request: ApiRequest, path: string): ApiResponse | undefined {
+async function openapiGroup(
+  context: ServerContext,
+  request: ApiRequest,
+  path: string,
+): Promise<ApiResponse | undefined> {
   const groupVersion = /^\/openapi\/v3\/(?<path>api\/v1|apis\/[^/]+\/[^/]+)$/.exec(path)?.groups?.path;
   if (groupVersion === undefined) return undefined;
   const { registry } = context;
@@ -56,19 +67,26 @@ function openapiGroup(context: ServerContext, request: ApiRequest, path: string)
   return document(context, request, path, () => openapiV3(name, registry.types, registry.definitions()));
 }
 
-/** Documents as text, by path, kept until the resources change. */
-const documents = new WeakMap<ServerContext, { version: number; texts: Map<string, { text: string; etag: string }> }>();
+interface Document {
+  text: string;
+  etag: string;
+}
 
-function document(context: ServerContext, request: ApiRequest, name: string, make: () => object): ApiResponse {
+/** Documents as text, by path, kept until the resources change. */
+const documents = new WeakMap<ServerContext, { version: number; texts: Map<string, Promise<Document>> }>();
+
+async function document(
+  context: ServerContext,
+  request: ApiRequest,
+  name: string,
+  make: () => Promise<object>,
+): Promise<ApiResponse> {
   const { version } = context.registry;
   let kept = documents.get(context);
   if (kept?.version !== version) documents.set(context, (kept = { version, texts: new Map() }));
-  let found = kept.texts.get(name);
-  if (found === undefined) {
-    const text = JSON.stringify(make());
-    found = { text, etag: `"${createHash("sha256").update(text).digest("hex").toUpperCase()}"` };
-    kept.texts.set(name, found);
-  }
+  let making = kept.texts.get(name);
+  if (making === undefined) kept.texts.set(name, (making = writeDocument(make)));
+  const found = await making;
   const headers = {
     "content-type": "application/json",
     etag: found.etag,
@@ -83,6 +101,11 @@ function document(context: ServerContext, request: ApiRequest, name: string, mak
   return { status: 200, headers, body: found.text };
 }
 
+async function writeDocument(make: () => Promise<object>): Promise<Document> {
+  const text = JSON.stringify(await make());
+  return { text, etag: `"${createHash("sha256").update(text).digest("hex").toUpperCase()}"` };
+}
+
 /** Clients ask for the protobuf form under several names and take JSON where they name it. */
 function acceptable(type: string): boolean {
   return type === "application/json" || type === "*/*" || type === "application/*" || type === "";
@@ -93,7 +116,9 @@ function plainText(body: string, type = "text/plain; charset=utf-8"): ApiRespons
 }
 
 function metrics({ store }: ServerContext): string {
-  const objects = store.resources().map((name) => `apiserver_storage_objects{resource="${name}"} ${store.list(name).length}`);
+  const objects = store
+    .resources()
+    .map((name) => `apiserver_storage_objects{resource="${name}"} ${store.list(name).length}`);
   return [
     "# HELP apiserver_storage_objects Number of stored objects.",
     "# TYPE apiserver_storage_objects gauge",

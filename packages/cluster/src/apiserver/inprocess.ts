@@ -19,7 +19,11 @@ export function inProcessTransport(handler: Handler, user: User): Transport {
         user,
         signal: signal === undefined ? ended.signal : AbortSignal.any([signal, ended.signal]),
       });
-      return { status: answer.status, headers: answer.headers, body: chunksOf(answer.body, () => ended.abort()) };
+      return {
+        status: answer.status,
+        headers: answer.headers,
+        body: chunksOf(answer.body, () => ended.abort()),
+      };
     },
   };
 }

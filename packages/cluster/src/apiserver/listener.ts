@@ -77,12 +77,13 @@ async function serve(
   try {
     const gone = new AbortController();
     outgoing.on("close", () => gone.abort());
+    let body: Promise<Buffer> | undefined;
     const request: ApiRequest = {
       method,
       path,
       query: new URLSearchParams(mark < 0 ? "" : url.slice(mark + 1)),
       headers: incoming.headers as ApiRequest["headers"],
-      body: () => readBody(incoming),
+      body: () => (body ??= readBody(incoming)),
       user: whoIs(incoming),
       signal: gone.signal,
     };

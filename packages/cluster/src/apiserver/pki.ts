@@ -37,7 +37,8 @@ const renewal = 30 * day;
 /** Reads the files, or makes them; all are readable by their owner alone. */
 export async function loadPki(folder: string, now: number): Promise<Pki> {
   const stored = await readPems(folder);
-  const pems = stored !== undefined && !endsSoon(stored, now) ? stored : await makePems(now, stored?.serviceAccountKey);
+  const pems =
+    stored !== undefined && !endsSoon(stored, now) ? stored : await makePems(now, stored?.serviceAccountKey);
   if (pems !== stored) await writePems(folder, pems);
   const { caKey: _, serviceAccountKey, ...rest } = pems;
   return { ...rest, serviceAccountKey: createPrivateKey(serviceAccountKey) };
@@ -102,7 +103,12 @@ async function makePems(now: number, serviceAccountKey: string | undefined): Pro
       await x509.SubjectKeyIdentifierExtension.create(ca.publicKey),
     ],
   });
-  const issue = async (subject: string, publicKey: webcrypto.CryptoKey, usage: string, names: readonly { type: "dns" | "ip"; value: string }[]) =>
+  const issue = async (
+    subject: string,
+    publicKey: webcrypto.CryptoKey,
+    usage: string,
+    names: readonly { type: "dns" | "ip"; value: string }[],
+  ) =>
     x509.X509CertificateGenerator.create({
       ...validity,
       subject,

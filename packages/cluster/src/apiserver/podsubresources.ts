@@ -39,15 +39,22 @@ export async function bind(context: ServerContext, target: Target): Promise<ApiR
   if (pod.metadata.deletionTimestamp !== undefined) {
     throw conflict(definition, name, `pod ${name} is being deleted, cannot be assigned to a host`);
   }
-  if (pod.spec.nodeName) throw conflict(definition, name, `pod ${name} is already assigned to node "${pod.spec.nodeName}"`);
+  if (pod.spec.nodeName)
+    throw conflict(definition, name, `pod ${name} is already assigned to node "${pod.spec.nodeName}"`);
   if (binding.metadata?.uid && binding.metadata.uid !== pod.metadata.uid) {
-    throw conflict(definition, name, `Precondition failed: UID in precondition: ${binding.metadata.uid}, UID in object meta: ${pod.metadata.uid}`);
+    throw conflict(
+      definition,
+      name,
+      `Precondition failed: UID in precondition: ${binding.metadata.uid}, UID in object meta: ${pod.metadata.uid}`,
+    );
   }
   pod.spec.nodeName = node;
   pod.metadata.annotations = { ...pod.metadata.annotations, ...binding.metadata?.annotations };
   if (Object.keys(pod.metadata.annotations).length === 0) delete pod.metadata.annotations;
   const now = timestamp(context.now());
-  const conditions = ((pod.status?.conditions ?? []) as { type: string }[]).filter(({ type }) => type !== "PodScheduled");
+  const conditions = ((pod.status?.conditions ?? []) as { type: string }[]).filter(
+    ({ type }) => type !== "PodScheduled",
+  );
   const scheduled = { type: "PodScheduled", status: "True", lastProbeTime: null, lastTransitionTime: now };
   pod.status = { ...pod.status, conditions: [...conditions, scheduled] };
   const mode = modeOf(target.request);
@@ -75,7 +82,11 @@ export async function evict(context: ServerContext, target: Target): Promise<Api
   const pod = live.object;
   const { dryRun } = modeOf(request);
   const phase = pod.status?.phase as string | undefined;
-  const counts = pod.metadata.deletionTimestamp === undefined && phase !== "Succeeded" && phase !== "Failed" && phase !== "Pending";
+  const counts =
+    pod.metadata.deletionTimestamp === undefined &&
+    phase !== "Succeeded" &&
+    phase !== "Failed" &&
+    phase !== "Pending";
   if (counts) await spendBudget(context, pod, dryRun);
   const options = (eviction.deleteOptions ?? {}) as Omit<Parameters<typeof deleteObject>[3], "dryRun">;
   await deleteObject(context, definition, live.key, { ...options, dryRun }, request.user);
@@ -92,7 +103,10 @@ async function spendBudget(context: ServerContext, pod: KubeObject, dryRun: bool
     .list(tableOf(budgets), `${namespace}/`)
     .filter(({ object }) => selects(object.spec?.selector as LabelSelector | undefined, pod.metadata.labels));
   if (covering.length > 1) {
-    throw apiError("InternalError", "This pod has more than one PodDisruptionBudget, which the eviction subresource does not support.");
+    throw apiError(
+      "InternalError",
+      "This pod has more than one PodDisruptionBudget, which the eviction subresource does not support.",
+    );
   }
   const [budget] = covering;
   if (budget === undefined) return;
@@ -123,15 +137,26 @@ export async function requestToken(context: ServerContext, target: Target): Prom
   const { definition } = target;
   const request = await bodyOf(context, target);
   const account = storedAt(context, target).object;
-  const { audiences, expirationSeconds = 3600, boundObjectRef } = (request.spec ?? {}) as {
+  const {
+    audiences,
+    expirationSeconds = 3600,
+    boundObjectRef,
+  } = (request.spec ?? {}) as {
     audiences?: string[];
     expirationSeconds?: number;
     boundObjectRef?: { kind: string; name: string; uid?: string };
   };
   if (expirationSeconds < 600 || expirationSeconds > 2 ** 32) {
-    throw invalid({ group: "authentication.k8s.io", kind: "TokenRequest", resource: definition.resource }, "", [
-      { field: "spec.expirationSeconds", message: `Invalid value: ${expirationSeconds}: may not specify a duration less than 10 minutes` },
-    ]);
+    throw invalid(
+      { group: "authentication.k8s.io", kind: "TokenRequest", resource: definition.resource },
+      "",
+      [
+        {
+          field: "spec.expirationSeconds",
+          message: `Invalid value: ${expirationSeconds}: may not specify a duration less than 10 minutes`,
+        },
+      ],
+    );
   }
   const spec: TokenSpec = {
     audiences: audiences?.length ? audiences : apiAudiences,
@@ -142,7 +167,11 @@ export async function requestToken(context: ServerContext, target: Target): Prom
   return jsonResponse(201, {
     kind: "TokenRequest",
     apiVersion: "authentication.k8s.io/v1",
-    metadata: { name: account.metadata.name, namespace: account.metadata.namespace, creationTimestamp: timestamp(context.now()) },
+    metadata: {
+      name: account.metadata.name,
+      namespace: account.metadata.namespace,
+      creationTimestamp: timestamp(context.now()),
+    },
     spec: { audiences: spec.audiences, expirationSeconds, boundObjectRef: boundObjectRef ?? null },
     status: { token, expirationTimestamp: timestamp(expires) },
   });
@@ -160,7 +189,11 @@ function boundTo(
   const named = { group: "", kind, resource: table };
   if (object === undefined) throw notFound(named, name);
   if (uid && uid !== object.metadata.uid) {
-    throw conflict(named, name, `the UID in the bound object reference (${uid}) does not match the UID in record. The object might have been deleted and then recreated`);
+    throw conflict(
+      named,
+      name,
+      `the UID in the bound object reference (${uid}) does not match the UID in record. The object might have been deleted and then recreated`,
+    );
   }
   return { kind, name, uid: object.metadata.uid ?? "" };
 }
@@ -179,14 +212,6 @@ export async function finalizeNamespace(context: ServerContext, target: Target):
   if ((object.spec.finalizers as string[]).length === 0) delete object.spec.finalizers;
   const stored = await replaceObject(context, definition, live, object, modeOf(target.request));
   return jsonResponse(200, stored.object);
-}
-
-/** `pods/ephemeralcontainers` and `pods/resize` write one part of the spec. */
-export function onlyPart(subresource: string, old: KubeObject, wanted: KubeObject): KubeObject {
-  const spec = { ...old.spec };
-  if (subresource === "ephemeralcontainers") spec.ephemeralContainers = wanted.spec?.ephemeralContainers;
-  else spec.containers = wanted.spec?.containers;
-  return { ...old, metadata: { ...old.metadata, managedFields: wanted.metadata.managedFields }, spec };
 }
 
 export async function logs(context: ServerContext, target: Target): Promise<ApiResponse> {

@@ -24,15 +24,26 @@ export async function proxy(context: ServerContext, target: Target): Promise<Api
   const answer = await send(socket, request.method, url, request.headers, await request.body());
   const headers: Record<string, string> = {};
   for (const [header, value] of Object.entries(answer.headers)) {
-    if (value !== undefined && !hopByHop.has(header)) headers[header] = Array.isArray(value) ? value.join(", ") : value;
+    if (value !== undefined && !hopByHop.has(header))
+      headers[header] = Array.isArray(value) ? value.join(", ") : value;
   }
   return { status: answer.statusCode ?? 502, headers, body: answer };
 }
 
 /** Headers of one connection alone (RFC 9110 section 7.6.1), and the credentials meant for the API server. */
 const hopByHop = new Set([
-  "connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "te", "trailer", "transfer-encoding", "upgrade",
-  "content-length", "authorization", "host", "expect",
+  "connection",
+  "keep-alive",
+  "proxy-authenticate",
+  "proxy-authorization",
+  "te",
+  "trailer",
+  "transfer-encoding",
+  "upgrade",
+  "content-length",
+  "authorization",
+  "host",
+  "expect",
 ]);
 
 function parseName(text: string): { scheme?: string; name: string; port?: string } {
@@ -63,10 +74,18 @@ function podEndpoint(pod: KubeObject, port: string | undefined): { pod: KubeObje
   return { pod, port: named.containerPort };
 }
 
-function serviceEndpoint(context: ServerContext, service: KubeObject, port: string | undefined): { pod: KubeObject; port: number } {
+function serviceEndpoint(
+  context: ServerContext,
+  service: KubeObject,
+  port: string | undefined,
+): { pod: KubeObject; port: number } {
   const ports = (service.spec?.ports ?? []) as NamedPort[];
   const chosen =
-    port === undefined ? (ports.length === 1 ? ports[0] : undefined) : ports.find((one) => one.name === port || String(one.port) === port);
+    port === undefined
+      ? ports.length === 1
+        ? ports[0]
+        : undefined
+      : ports.find((one) => one.name === port || String(one.port) === port);
   const { name, namespace = "" } = service.metadata;
   const unavailable = () => apiError("ServiceUnavailable", `no endpoints available for service "${name}"`);
   if (chosen === undefined) throw unavailable();
@@ -74,10 +93,16 @@ function serviceEndpoint(context: ServerContext, service: KubeObject, port: stri
     .list(tableOf({ group: "discovery.k8s.io", resource: "endpointslices" }), `${namespace}/`)
     .filter(({ object }) => object.metadata.labels?.["kubernetes.io/service-name"] === name);
   for (const { object } of slices) {
-    const found = ((object.ports ?? []) as { name?: string; port?: number }[]).find((one) => (one.name ?? "") === (chosen.name ?? ""));
-    const endpoints = (object.endpoints ?? []) as { conditions?: { ready?: boolean }; targetRef?: { name: string } }[];
+    const found = ((object.ports ?? []) as { name?: string; port?: number }[]).find(
+      (one) => (one.name ?? "") === (chosen.name ?? ""),
+    );
+    const endpoints = (object.endpoints ?? []) as {
+      conditions?: { ready?: boolean };
+      targetRef?: { name: string };
+    }[];
     for (const { conditions, targetRef } of endpoints) {
-      const pod = targetRef === undefined ? undefined : context.store.get("pods", `${namespace}/${targetRef.name}`);
+      const pod =
+        targetRef === undefined ? undefined : context.store.get("pods", `${namespace}/${targetRef.name}`);
       if (conditions?.ready !== false && pod !== undefined && found?.port !== undefined) {
         return { pod: pod.object, port: found.port };
       }
@@ -93,13 +118,19 @@ function send(
   headers: Record<string, string | undefined>,
   body: Buffer,
 ): Promise<IncomingMessage> {
-  const passed = Object.entries(headers).filter(([name, value]) => value !== undefined && !hopByHop.has(name));
+  const passed = Object.entries(headers).filter(
+    ([name, value]) => value !== undefined && !hopByHop.has(name),
+  );
   return new Promise((resolve, reject) => {
     const outgoing = httpRequest({
       createConnection: () => socket,
       method,
       path,
-      headers: { ...Object.fromEntries(passed), host: headers.host ?? "localhost", "content-length": body.length },
+      headers: {
+        ...Object.fromEntries(passed),
+        host: headers.host ?? "localhost",
+        "content-length": body.length,
+      },
     });
     outgoing.on("response", resolve);
     outgoing.on("error", (error) => {

@@ -43,7 +43,10 @@ export function rbacAuthorizer(store: Store): Authorizer {
     },
     rules(user, namespace) {
       if (user.groups.includes("system:masters")) {
-        return [{ verbs: ["*"], apiGroups: ["*"], resources: ["*"] }, { verbs: ["*"], nonResourceURLs: ["*"] }];
+        return [
+          { verbs: ["*"], apiGroups: ["*"], resources: ["*"] },
+          { verbs: ["*"], nonResourceURLs: ["*"] },
+        ];
       }
       return [...bindingsOf(store, user, namespace)].flatMap((binding) => rulesOf(store, binding));
     },
@@ -94,18 +97,19 @@ export function ruleAllows(rule: PolicyRule, attributes: ResourceAttributes | Pa
   if (!includes(rule.verbs, attributes.verb)) return false;
   if (isPathAttributes(attributes)) {
     return (rule.nonResourceURLs ?? []).some((pattern) =>
-      pattern.endsWith("*")
-        ? attributes.path.startsWith(pattern.slice(0, -1))
-        : attributes.path === pattern,
+      pattern.endsWith("*") ? attributes.path.startsWith(pattern.slice(0, -1)) : attributes.path === pattern,
     );
   }
   const { subresource, name } = attributes;
   const resource =
-    subresource === undefined || subresource === "" ? attributes.resource : `${attributes.resource}/${subresource}`;
+    subresource === undefined || subresource === ""
+      ? attributes.resource
+      : `${attributes.resource}/${subresource}`;
   const resources = rule.resources ?? [];
   return (
     includes(rule.apiGroups ?? [], attributes.group) &&
-    (includes(resources, resource) || (subresource !== undefined && resources.includes(`*/${subresource}`))) &&
+    (includes(resources, resource) ||
+      (subresource !== undefined && resources.includes(`*/${subresource}`))) &&
     ((rule.resourceNames ?? []).length === 0 || (rule.resourceNames ?? []).includes(name ?? ""))
   );
 }

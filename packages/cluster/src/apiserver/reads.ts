@@ -41,7 +41,12 @@ export function list(context: ServerContext, target: Target): ApiResponse {
   const prefix = path.namespace === undefined ? "" : `${path.namespace}/`;
   const all = itemsAt(context, tableOf(definition), start, prefix);
   const from = start.after === undefined ? 0 : firstAfter(all, start.after);
-  const { items, last, more } = page(all, from, limit, (stored) => selection.all || selection.selects(stored.object));
+  const { items, last, more } = page(
+    all,
+    from,
+    limit,
+    (stored) => selection.all || selection.selects(stored.object),
+  );
   const metadata: ListMetadata = { resourceVersion: String(start.revision) };
   if (more > 0 && last !== undefined) {
     metadata.continue = encodeToken({ revision: start.revision, after: last.key });
@@ -109,7 +114,12 @@ function startOf(context: ServerContext, query: URLSearchParams): Start {
   return { revision: match === "Exact" && revision !== undefined ? revision : context.store.revision };
 }
 
-function itemsAt(context: ServerContext, table: string, { revision, after }: Start, prefix: string): Stored[] {
+function itemsAt(
+  context: ServerContext,
+  table: string,
+  { revision, after }: Start,
+  prefix: string,
+): Stored[] {
   try {
     return context.store.listAt(table, revision, prefix);
   } catch (error) {

@@ -2,7 +2,7 @@
 import { formatApiVersion, type KubeObject } from "@kws/kube/object";
 import { qualified } from "./failures.ts";
 import { builtinResources } from "./resources/index.ts";
-import type { ResourceDefinition, Verb } from "./resources/resource.ts";
+import type { ResourceDefinition, StoredAs, Verb } from "./resources/resource.ts";
 import { builtinTypes, type TypeRegistry } from "./schema/index.ts";
 
 const allVerbs: Verb[] = ["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
@@ -79,15 +79,30 @@ export function verbsOf(definition: ResourceDefinition): Verb[] {
 }
 
 /** The table of the storage that holds the objects of all versions of a resource. */
-export function tableOf(definition: { group: string; resource: string }): string {
-  return qualified(definition);
+export function tableOf(definition: { group: string; resource: string; storedAs?: StoredAs }): string {
+  return qualified(definition.storedAs ?? definition);
 }
 
+/** A stored object in the definition's version and form; the object itself where that is how it is stored. */
+export function inVersion(definition: ResourceDefinition, object: KubeObject): KubeObject {
+  if (definition.storedAs !== undefined) return definition.storedAs.fromStored(object);
+  const apiVersion = apiVersionOf(definition);
+  return object.apiVersion === apiVersion ? object : { ...object, apiVersion };
+}
+
+/** An object in the form in which it is stored. */
+export function toStored(definition: ResourceDefinition, object: KubeObject): KubeObject {
+  return definition.storedAs === undefined ? object : definition.storedAs.toStored(object);
+}
 
 export function apiVersionOf(definition: { group: string; version: string }): string {
   return formatApiVersion(definition.group, definition.version);
 }
 
-export function storageKey(definition: ResourceDefinition, namespace: string | undefined, name: string): string {
+export function storageKey(
+  definition: ResourceDefinition,
+  namespace: string | undefined,
+  name: string,
+): string {
   return definition.namespaced ? `${namespace}/${name}` : name;
 }

@@ -6,7 +6,7 @@ import { apiError } from "@kws/kube/status";
 import type { KubeObject } from "@kws/kube/object";
 import type { Stored } from "../storage/stored.ts";
 import { badRequest } from "./failures.ts";
-import { apiVersionOf } from "./registry.ts";
+import { apiVersionOf, inVersion } from "./registry.ts";
 import type { ApiRequest } from "./request.ts";
 import type { ResourceDefinition } from "./resources/resource.ts";
 
@@ -47,7 +47,11 @@ export interface ListMetadata {
 }
 
 /** Throws `NotAcceptable` where nothing that the client accepts can be given. */
-export function renderingOf(request: ApiRequest, definition: ResourceDefinition, now: () => number): Rendering {
+export function renderingOf(
+  request: ApiRequest,
+  definition: ResourceDefinition,
+  now: () => number,
+): Rendering {
   for (const media of parseAccept(request.headers.accept)) {
     if (!isJson(media)) continue;
     const as = media.parameters.get("as");
@@ -58,23 +62,20 @@ export function renderingOf(request: ApiRequest, definition: ResourceDefinition,
     if (as === "Table") return table(definition, includeObject(request), version, now);
     if (as === "PartialObjectMetadata" || as === "PartialObjectMetadataList") return partial(version);
   }
-  throw apiError(
-    "NotAcceptable",
-    "only the following media types are accepted: application/json",
-    {},
-  );
+  throw apiError("NotAcceptable", "only the following media types are accepted: application/json", {});
 }
 
-/** The stored JSON in the version of the definition. Versions differ in their name alone. */
+/** The stored JSON in the version of the definition. */
 export function jsonIn(definition: ResourceDefinition, stored: Stored): string {
-  const apiVersion = apiVersionOf(definition);
-  return stored.object.apiVersion === apiVersion
-    ? stored.json
-    : JSON.stringify({ ...stored.object, apiVersion });
+  const object = inVersion(definition, stored.object);
+  return object === stored.object ? stored.json : JSON.stringify(object);
 }
 
 function plain(definition: ResourceDefinition): Rendering {
-  const head = JSON.stringify({ kind: `${definition.kind}List`, apiVersion: apiVersionOf(definition) }).slice(0, -1);
+  const head = JSON.stringify({ kind: `${definition.kind}List`, apiVersion: apiVersionOf(definition) }).slice(
+    0,
+    -1,
+  );
   return {
     shared: apiVersionOf(definition),
     object: (stored) => jsonIn(definition, stored),
@@ -85,7 +86,11 @@ function plain(definition: ResourceDefinition): Rendering {
 
 function partial(version: string): Rendering {
   const apiVersion = `meta.k8s.io/${version}`;
-  const of = ({ object }: Stored) => ({ kind: "PartialObjectMetadata", apiVersion, metadata: object.metadata });
+  const of = ({ object }: Stored) => ({
+    kind: "PartialObjectMetadata",
+    apiVersion,
+    metadata: object.metadata,
+  });
   return {
     shared: `partial ${version}`,
     object: (stored) => JSON.stringify(of(stored)),
@@ -117,10 +122,13 @@ function table(
     description: column.description,
     priority: column.priority,
   }));
-  const rowOf = ({ object }: Stored) => ({
-    cells: definition.row(object, now()),
-    ...(include === "None" ? {} : { object: include === "Object" ? object : metadataOf(object) }),
-  });
+  const rowOf = (stored: Stored) => {
+    const object = inVersion(definition, stored.object);
+    return {
+      cells: definition.row(object, now()),
+      ...(include === "None" ? {} : { object: include === "Object" ? object : metadataOf(object) }),
+    };
+  };
   const of = (items: Stored[], metadata: object) =>
     JSON.stringify({ kind: "Table", apiVersion, metadata, columnDefinitions, rows: items.map(rowOf) });
   return {

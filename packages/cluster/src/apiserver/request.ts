@@ -65,7 +65,10 @@ export function parseResourcePath(path: string): ResourcePath | undefined {
     namespace,
     name: decode(name),
     subresource,
-    rest: subresource === "proxy" ? `/${tail.join("/")}${path.endsWith("/") && tail.length > 0 ? "/" : ""}` : undefined,
+    rest:
+      subresource === "proxy"
+        ? `/${tail.join("/")}${path.endsWith("/") && tail.length > 0 ? "/" : ""}`
+        : undefined,
   };
 }
 
@@ -84,12 +87,20 @@ function decode(part: string | undefined): string | undefined {
   }
 }
 
-export function jsonResponse(status: number, value: unknown, headers: Record<string, string> = {}): ApiResponse {
+export function jsonResponse(
+  status: number,
+  value: unknown,
+  headers: Record<string, string> = {},
+): ApiResponse {
   return textResponse(status, JSON.stringify(value), headers);
 }
 
 /** An answer whose JSON is there already. */
-export function textResponse(status: number, json: string, headers: Record<string, string> = {}): ApiResponse {
+export function textResponse(
+  status: number,
+  json: string,
+  headers: Record<string, string> = {},
+): ApiResponse {
   return { status, headers: { "content-type": "application/json", ...headers }, body: json };
 }
 
@@ -98,4 +109,3 @@ export function statusResponse(status: Status): ApiResponse {
   const headers: Record<string, string> = retry === undefined ? {} : { "retry-after": String(retry) };
   return jsonResponse(status.code ?? 500, status, headers);
 }
-

@@ -48,7 +48,11 @@ function statusOf(
       return decide(context, user, spec);
     case "subjectaccessreviews":
     case "localsubjectaccessreviews": {
-      const { user: name = "", groups: of = [], extra } = spec as unknown as { user?: string; groups?: string[]; extra?: User["extra"] };
+      const {
+        user: name = "",
+        groups: of = [],
+        extra,
+      } = spec as unknown as { user?: string; groups?: string[]; extra?: User["extra"] };
       if (name === "" && of.length === 0) {
         throw invalid({ group: "authorization.k8s.io", kind: "SubjectAccessReview", resource }, "", [
           { field: "spec.user", message: "Required value: at least one of user or group must be specified" },
@@ -64,7 +68,12 @@ function statusOf(
 }
 
 function infoOf({ name, uid, groups: of, extra }: User): object {
-  return { username: name, ...(uid === undefined ? {} : { uid }), groups: of, ...(extra === undefined ? {} : { extra }) };
+  return {
+    username: name,
+    ...(uid === undefined ? {} : { uid }),
+    groups: of,
+    ...(extra === undefined ? {} : { extra }),
+  };
 }
 
 function reviewToken(
@@ -98,7 +107,12 @@ function rulesOf(context: ServerContext, user: User, namespace: string): object 
   return {
     resourceRules: rules
       .filter((rule) => rule.resources !== undefined && rule.resources.length > 0)
-      .map(({ verbs, apiGroups = [], resources, resourceNames }) => ({ verbs, apiGroups, resources, resourceNames })),
+      .map(({ verbs, apiGroups = [], resources, resourceNames }) => ({
+        verbs,
+        apiGroups,
+        resources,
+        resourceNames,
+      })),
     nonResourceRules: rules
       .filter((rule) => rule.nonResourceURLs !== undefined && rule.nonResourceURLs.length > 0)
       .map(({ verbs, nonResourceURLs }) => ({ verbs, nonResourceURLs })),

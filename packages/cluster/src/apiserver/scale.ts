@@ -24,11 +24,15 @@ export async function scale(context: ServerContext, target: Target, verb: string
   const replicas: unknown = wanted.spec?.replicas ?? 0;
   if (!Number.isSafeInteger(replicas) || Number(replicas) < 0) {
     throw invalid({ group: "autoscaling", kind: "Scale", resource: "scales" }, name, [
-      { field: "spec.replicas", message: `Invalid value: ${JSON.stringify(replicas)}: must be greater than or equal to 0` },
+      {
+        field: "spec.replicas",
+        message: `Invalid value: ${JSON.stringify(replicas)}: must be greater than or equal to 0`,
+      },
     ]);
   }
   const { resourceVersion } = wanted.metadata;
-  if (resourceVersion && resourceVersion !== live.object.metadata.resourceVersion) throw conflict(definition, name);
+  if (resourceVersion && resourceVersion !== live.object.metadata.resourceVersion)
+    throw conflict(definition, name);
   const object = copyOf(definition, live);
   write(object, paths.specReplicas, replicas);
   const mode = { ...modeOf(request), subresource: "scale" };
@@ -45,7 +49,8 @@ async function wantedScale(
   const schema = context.registry.types.get({ group: "autoscaling", version: "v1", kind: "Scale" });
   if (verb === "update") {
     const { object } = await readObject(request, context.registry.types);
-    if (!isObject(object) || !isObject(object.metadata)) throw badRequest("the request's body is not a Scale");
+    if (!isObject(object) || !isObject(object.metadata))
+      throw badRequest("the request's body is not a Scale");
     return object;
   }
   if (mediaType(request) === patchTypes.apply && schema !== undefined) {
@@ -53,8 +58,15 @@ async function wantedScale(
     if (!isObject(applied)) throw badRequest("the request's body is not a Scale");
     const manager = request.query.get("fieldManager") ?? "";
     const now = timestamp(context.now());
-    return serverSideApply({ schema, live: current, applied, manager, force: true, apiVersion: "autoscaling/v1", now })
-      .object;
+    return serverSideApply({
+      schema,
+      live: current,
+      applied,
+      manager,
+      force: true,
+      apiVersion: "autoscaling/v1",
+      now,
+    }).object;
   }
   return (await readPatch(request))(current, schema, definition);
 }
@@ -68,7 +80,9 @@ function toScale(object: KubeObject, paths: ScalePaths): KubeObject {
     spec: { replicas: read(object, paths.specReplicas) ?? 0 },
     status: {
       replicas: read(object, paths.statusReplicas) ?? 0,
-      selector: selectorText(paths.labelSelector === undefined ? undefined : read(object, paths.labelSelector)),
+      selector: selectorText(
+        paths.labelSelector === undefined ? undefined : read(object, paths.labelSelector),
+      ),
     },
   };
 }
@@ -79,7 +93,9 @@ function selectorText(selector: unknown): string | undefined {
   const isSelector = "matchLabels" in selector || "matchExpressions" in selector;
   // A ReplicationController's selector is the labels themselves.
   return formatSelector(
-    toRequirements(isSelector ? (selector as LabelSelector) : { matchLabels: selector as Record<string, string> }),
+    toRequirements(
+      isSelector ? (selector as LabelSelector) : { matchLabels: selector as Record<string, string> },
+    ),
   );
 }
 

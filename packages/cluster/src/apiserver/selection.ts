@@ -2,6 +2,7 @@
 import { matches, parseSelector, SelectorError, type Requirement } from "@kws/kube/selector";
 import type { KubeObject } from "@kws/kube/object";
 import { badRequest } from "./failures.ts";
+import { inVersion } from "./registry.ts";
 import type { ResourceDefinition } from "./resources/resource.ts";
 
 export interface Selection {
@@ -9,6 +10,7 @@ export interface Selection {
   all: boolean;
   /** The only name that can match, where the field selector says so. */
   name?: string;
+  /** Of an object as it is stored. */
   selects(object: KubeObject): boolean;
 }
 
@@ -25,9 +27,13 @@ export function selectionOf(definition: ResourceDefinition, query: URLSearchPara
   return {
     all: labels.length === 0 && fields.length === 0,
     name: byName?.value,
-    selects: (object) =>
-      fields.every(({ read, equal, value }) => (read(object) === value) === equal) &&
-      (labels.length === 0 || matches(labels, object.metadata.labels)),
+    selects: (stored) => {
+      const object = fields.length === 0 ? stored : inVersion(definition, stored);
+      return (
+        fields.every(({ read, equal, value }) => (read(object) === value) === equal) &&
+        (labels.length === 0 || matches(labels, object.metadata.labels))
+      );
+    },
   };
 }
 

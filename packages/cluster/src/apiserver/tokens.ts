@@ -2,7 +2,15 @@
  * ServiceAccount tokens: JSON Web Tokens (RFC 7519, ES256) signed with the cluster's own key. Claims as
  * https://kubernetes.io/docs/reference/access-authn-authz/service-accounts-admin/#bound-service-account-tokens.
  */
-import { createHash, createPublicKey, randomUUID, sign, verify, type JsonWebKey, type KeyObject } from "node:crypto";
+import {
+  createHash,
+  createPublicKey,
+  randomUUID,
+  sign,
+  verify,
+  type JsonWebKey,
+  type KeyObject,
+} from "node:crypto";
 import type { KubeObject } from "@kws/kube/object";
 import type { Store } from "../storage/store.ts";
 import type { User } from "./request.ts";
@@ -45,7 +53,9 @@ interface Claims {
 export function tokenIssuer(key: KeyObject, store: Store, now: () => number): TokenIssuer {
   const publicKey = createPublicKey(key);
   const jwk = publicKey.export({ format: "jwk" });
-  const kid = createHash("sha256").update(publicKey.export({ type: "spki", format: "der" })).digest("base64url");
+  const kid = createHash("sha256")
+    .update(publicKey.export({ type: "spki", format: "der" }))
+    .digest("base64url");
   return {
     issue(serviceAccount, { audiences, expirationSeconds, boundObject }) {
       const { name, namespace = "", uid = "" } = serviceAccount.metadata;
@@ -88,7 +98,8 @@ function encode(value: object): string {
 
 function verifyToken(token: string, publicKey: KeyObject): Claims | undefined {
   const [head, body, signature, ...more] = token.split(".");
-  if (head === undefined || body === undefined || signature === undefined || more.length > 0) return undefined;
+  if (head === undefined || body === undefined || signature === undefined || more.length > 0)
+    return undefined;
   try {
     const { alg } = JSON.parse(Buffer.from(head, "base64url").toString()) as { alg?: string };
     if (alg !== "ES256") return undefined;
@@ -114,7 +125,8 @@ function problemWith(claims: Claims, store: Store, now: number): string | undefi
   ] as const) {
     if (bound === undefined) continue;
     const object = store.get(table, `${namespace}/${bound.name}`);
-    if (object?.object.metadata.uid !== bound.uid) return "the object that the token was bound to has been deleted";
+    if (object?.object.metadata.uid !== bound.uid)
+      return "the object that the token was bound to has been deleted";
   }
   return undefined;
 }

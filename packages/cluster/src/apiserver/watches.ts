@@ -33,13 +33,18 @@ export function watch(context: ServerContext, target: Target): ApiResponse {
   const send = (type: string, stored: Stored): void => stream.push(frame(rendering, type, stored));
   const bookmarks = query.get("allowWatchBookmarks") === "true" || query.get("allowWatchBookmarks") === "1";
   const bookmark = (annotations?: Record<string, string>): void => {
-    const metadata = { resourceVersion: String(context.store.revision), creationTimestamp: null, annotations };
+    const metadata = {
+      resourceVersion: String(context.store.revision),
+      creationTimestamp: null,
+      annotations,
+    };
     const object = { kind: definition.kind, apiVersion: apiVersionOf(definition), metadata };
     stream.push(`{"type":"BOOKMARK","object":${rendering.bookmark?.(object) ?? JSON.stringify(object)}}\n`);
   };
 
   // Without a version, and from 0, the present state comes first; `sendInitialEvents` says so outright.
-  const initial = sendInitialEvents === "true" || (sendInitialEvents === null && (since === undefined || since === 0));
+  const initial =
+    sendInitialEvents === "true" || (sendInitialEvents === null && (since === undefined || since === 0));
   const table = tableOf(definition);
   const from = initial || since === undefined || since === 0 ? context.store.revision : since;
   if (initial) {
@@ -86,10 +91,14 @@ function checkInitialEvents(sendInitialEvents: string | null, query: URLSearchPa
     });
   };
   if (sendInitialEvents === null && match !== undefined) {
-    refuse("resourceVersionMatch: Forbidden: resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided");
+    refuse(
+      "resourceVersionMatch: Forbidden: resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided",
+    );
   }
   if (sendInitialEvents !== null && match !== "NotOlderThan") {
-    refuse("resourceVersionMatch: Forbidden: sendInitialEvents requires setting resourceVersionMatch to NotOlderThan");
+    refuse(
+      "resourceVersionMatch: Forbidden: sendInitialEvents requires setting resourceVersionMatch to NotOlderThan",
+    );
   }
 }
 
@@ -97,7 +106,8 @@ function checkInitialEvents(sendInitialEvents: string | null, query: URLSearchPa
 function seenAs(event: StoreEvent, selection: Selection): StoreEvent["type"] | undefined {
   if (selection.all) return event.type;
   const before = event.previous !== undefined && selection.selects(event.previous.object);
-  if (event.type === "DELETED") return before || selection.selects(event.current.object) ? "DELETED" : undefined;
+  if (event.type === "DELETED")
+    return before || selection.selects(event.current.object) ? "DELETED" : undefined;
   const now = selection.selects(event.current.object);
   if (now) return before ? "MODIFIED" : "ADDED";
   return before ? "DELETED" : undefined;

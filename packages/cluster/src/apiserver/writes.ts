@@ -6,12 +6,12 @@ import { isObject, mediaType, parseBody, readObject, validateFields, warningHead
 import { timestamp, type ServerContext } from "./context.ts";
 import { applyConflict, badRequest, conflict, invalid, notFound, unsupportedMediaType } from "./failures.ts";
 import type { Target } from "./reads.ts";
-import { apiVersionOf, storageKey, tableOf } from "./registry.ts";
+import { apiVersionOf, inVersion, storageKey, tableOf } from "./registry.ts";
 import { renderingOf } from "./rendering.ts";
 import { textResponse, type ApiRequest, type ApiResponse } from "./request.ts";
 import type { ResourceDefinition } from "./resources/resource.ts";
 import { jsonPatch, mergePatch, SchemaError, serverSideApply, strategicMergePatch } from "./schema/index.ts";
-import { copyOf, createObject, generateName, inVersion, replaceObject, schemaOf, type WriteMode } from "./writing.ts";
+import { copyOf, createObject, generateName, replaceObject, schemaOf, type WriteMode } from "./writing.ts";
 
 export const patchTypes = {
   json: "application/json-patch+json",
@@ -97,7 +97,11 @@ export async function patch(context: ServerContext, target: Target): Promise<Api
 }
 
 /** A patch as a function from the object as it is to the object as it shall be. */
-export type Edit = (object: KubeObject, schema: ReturnType<typeof schemaOf>, definition: ResourceDefinition) => KubeObject;
+export type Edit = (
+  object: KubeObject,
+  schema: ReturnType<typeof schemaOf>,
+  definition: ResourceDefinition,
+) => KubeObject;
 
 export async function readPatch(request: ApiRequest): Promise<Edit> {
   const type = mediaType(request);
@@ -120,7 +124,8 @@ export async function readPatch(request: ApiRequest): Promise<Edit> {
     try {
       return strategicMergePatch(schema, object, value);
     } catch (error) {
-      if (error instanceof SchemaError) throw invalid(definition, object.metadata.name, [{ message: error.message }]);
+      if (error instanceof SchemaError)
+        throw invalid(definition, object.metadata.name, [{ message: error.message }]);
       throw error;
     }
   };
@@ -141,13 +146,19 @@ export async function patchWith(
     if (live === undefined) throw notFound(definition, name);
     const before = copyOf(definition, live);
     const object = patched(() => edit(before, schema, definition));
-    if (!isObject(object) || !isObject(object.metadata)) throw badRequest("the patch does not leave an object");
-    if (object.metadata.resourceVersion !== live.object.metadata.resourceVersion && object.metadata.resourceVersion) {
+    if (!isObject(object) || !isObject(object.metadata))
+      throw badRequest("the patch does not leave an object");
+    if (
+      object.metadata.resourceVersion !== live.object.metadata.resourceVersion &&
+      object.metadata.resourceVersion
+    ) {
       throw final(conflict(definition, name));
     }
     checkKind(definition, object);
     if (object.metadata.name !== name) {
-      throw badRequest(`the name of the object (${object.metadata.name}) does not match the name on the URL (${name})`);
+      throw badRequest(
+        `the name of the object (${object.metadata.name}) does not match the name on the URL (${name})`,
+      );
     }
     warnings = validateFields(request, schema, object, []);
     return replaceObject(context, definition, live, object, mode);
@@ -174,7 +185,11 @@ export async function apply(
   const manager = query.get("fieldManager") ?? "";
   if (manager === "") {
     throw invalid({ group: "meta.k8s.io", kind: "PatchOptions", resource: "patchoptions" }, "", [
-      { reason: "FieldValueRequired", field: "fieldManager", message: "Required value: is required for apply patch" },
+      {
+        reason: "FieldValueRequired",
+        field: "fieldManager",
+        message: "Required value: is required for apply patch",
+      },
     ]);
   }
   const name = path.name ?? "";
@@ -185,7 +200,9 @@ export async function apply(
   applied.metadata = isObject(applied.metadata) ? applied.metadata : ({} as KubeObject["metadata"]);
   checkScope(definition, applied, path.namespace);
   if ((applied.metadata.name ?? name) !== name) {
-    throw badRequest(`the name of the object (${applied.metadata.name}) does not match the name on the URL (${name})`);
+    throw badRequest(
+      `the name of the object (${applied.metadata.name}) does not match the name on the URL (${name})`,
+    );
   }
   applied.metadata.name = name;
   if (applied.metadata.managedFields !== undefined && applied.metadata.managedFields !== null) {
@@ -214,11 +231,12 @@ export async function apply(
         force: query.get("force") === "true",
         apiVersion: apiVersionOf(definition),
         subresource: path.subresource,
+        ignore: ignoredPaths(definition, path.subresource),
         now: timestamp(context.now()),
       }),
     );
     if (conflicts.length > 0) {
-      throw final(applyConflict(conflicts, (name) => managerText(name, live?.object)));
+      throw final(applyConflict(conflicts));
     }
     created = live === undefined;
     return live === undefined
@@ -228,12 +246,10 @@ export async function apply(
   return { stored, created, warnings };
 }
 
-/** Upstream names the version and time of updates beside their manager, and apply managers alone. */
-function managerText(manager: string, live: KubeObject | undefined): string {
-  const entry = live?.metadata.managedFields?.find((one) => one.manager === manager);
-  if (entry?.operation !== "Update") return `"${manager}"`;
-  const subresource = entry.subresource === undefined ? "" : ` with subresource "${entry.subresource}"`;
-  return `"${manager}"${subresource} using ${entry.apiVersion}`;
+/** What an endpoint does not write, its appliers do not own. */
+function ignoredPaths(definition: ResourceDefinition, subresource: string | undefined): string[] {
+  if (subresource === "status") return ["spec"];
+  return definition.hasStatus ? ["status"] : [];
 }
 
 /** The body as an object of the definition's kind. Throws `BadRequest`. */

@@ -5,14 +5,15 @@
 import { randomUUID } from "node:crypto";
 import { isDeepStrictEqual } from "node:util";
 import type { KubeObject, ManagedFieldsEntry } from "@kws/kube/object";
+import type { AdmissionContext } from "./admission/index.ts";
 import { clone, StorageError, type Stored } from "../storage/stored.ts";
 import { timestamp, type ServerContext } from "./context.ts";
 import { alreadyExists, conflict, invalid, namespaceTerminating, notFound } from "./failures.ts";
-import { apiVersionOf, storageKey, tableOf } from "./registry.ts";
+import { apiVersionOf, inVersion, storageKey, tableOf, toStored } from "./registry.ts";
 import type { User } from "./request.ts";
 import { admit, validateMetadata } from "./resources/index.ts";
 import type { ResourceDefinition } from "./resources/resource.ts";
-import { applyDefaults, trackUpdate, validateStructural } from "./schema/index.ts";
+import { applyDefaults, normalize, trackUpdate, validateStructural } from "./schema/index.ts";
 import type { ObjectSchema } from "./schema/types.ts";
 
 /** How a change is to be made. */
@@ -26,10 +27,27 @@ export interface WriteMode {
 
 /** Kinds whose `metadata.generation` counts changes of the desired state; custom resources are all among them. */
 const countsGenerations = new Set([
-  "pods", "deployments", "replicasets", "statefulsets", "daemonsets", "replicationcontrollers", "jobs", "cronjobs",
-  "ingresses", "networkpolicies", "poddisruptionbudgets", "endpointslices", "priorityclasses", "ingressclasses",
-  "mutatingwebhookconfigurations", "validatingwebhookconfigurations", "validatingadmissionpolicies",
-  "validatingadmissionpolicybindings", "customresourcedefinitions", "flowschemas", "prioritylevelconfigurations",
+  "pods",
+  "deployments",
+  "replicasets",
+  "statefulsets",
+  "daemonsets",
+  "replicationcontrollers",
+  "jobs",
+  "cronjobs",
+  "ingresses",
+  "networkpolicies",
+  "poddisruptionbudgets",
+  "endpointslices",
+  "priorityclasses",
+  "ingressclasses",
+  "mutatingwebhookconfigurations",
+  "validatingwebhookconfigurations",
+  "validatingadmissionpolicies",
+  "validatingadmissionpolicybindings",
+  "customresourcedefinitions",
+  "flowschemas",
+  "prioritylevelconfigurations",
 ]);
 
 export function schemaOf(context: ServerContext, definition: ResourceDefinition): ObjectSchema | undefined {
@@ -65,16 +83,17 @@ export async function createObject(
   setDefaults(context, definition, object);
   await admitObject(context, "CREATE", definition, object, undefined, mode);
   definition.prepareForCreate?.(object);
-  checkObject(context, definition, object, undefined);
+  checkObject(context, definition, object, undefined, mode.subresource);
   if (mode.manager !== undefined) {
     metadata.managedFields = track(context, definition, undefined, object, mode.manager, mode.subresource);
   }
   const key = storageKey(definition, metadata.namespace, metadata.name);
   const table = tableOf(definition);
   if (context.store.latest(table, key) !== undefined) throw alreadyExists(definition, metadata.name);
-  if (mode.dryRun) return unstored(key, object);
+  const stored = toStored(definition, object);
+  if (mode.dryRun) return unstored(key, stored);
   try {
-    return await context.store.create(table, key, object);
+    return await context.store.create(table, key, stored);
   } catch (error) {
     throw translated(error, definition, metadata.name);
   }
@@ -94,26 +113,30 @@ export async function replaceObject(
   keepServerFields(old, object);
   if (mode.subresource === "status") keepAllButStatus(context, definition, old, object);
   else if (definition.hasStatus && mode.subresource === undefined) keepStatus(old, object);
+  else if (mode.subresource === "ephemeralcontainers" || mode.subresource === "resize") {
+    keepAllButPart(mode.subresource, old, object);
+  }
   setDefaults(context, definition, object);
   await admitObject(context, "UPDATE", definition, object, old, mode);
   if (mode.subresource !== "status") definition.prepareForUpdate?.(object, old);
   if (hasGeneration(context, definition) && mode.subresource !== "status") bumpGeneration(old, object);
-  checkObject(context, definition, object, old);
+  checkObject(context, definition, object, old, mode.subresource);
   if (mode.manager !== undefined) {
     object.metadata.managedFields = track(context, definition, old, object, mode.manager, mode.subresource);
   }
   if (object.metadata.managedFields?.length === 0) delete object.metadata.managedFields;
   const table = tableOf(definition);
+  const stored = toStored(definition, object);
   if (isFinished(definition, object, old)) {
-    if (mode.dryRun) return unstored(live.key, object);
-    return context.store.delete(table, live.key, live.revision, object).catch((error: unknown) => {
+    if (mode.dryRun) return unstored(live.key, stored);
+    return context.store.delete(table, live.key, live.revision, stored).catch((error: unknown) => {
       throw translated(error, definition, name);
     });
   }
-  if (isUnchanged(live.object, object)) return live;
-  if (mode.dryRun) return unstored(live.key, object);
+  if (isUnchanged(live.object, stored)) return live;
+  if (mode.dryRun) return unstored(live.key, stored);
   try {
-    return await context.store.update(table, live.key, object, live.revision);
+    return await context.store.update(table, live.key, stored, live.revision);
   } catch (error) {
     throw translated(error, definition, name);
   }
@@ -134,16 +157,9 @@ export function generateName(base: string): string {
   return base.slice(0, 58) + [...bytes].map((byte) => letters[byte % letters.length]).join("");
 }
 
-export function inVersion(definition: ResourceDefinition, object: KubeObject): KubeObject {
-  const apiVersion = apiVersionOf(definition);
-  return object.apiVersion === apiVersion ? object : { ...object, apiVersion };
-}
-
 /** A mutable copy of a stored object in the definition's version. */
 export function copyOf(definition: ResourceDefinition, stored: Stored): KubeObject {
-  const object = clone(stored);
-  object.apiVersion = apiVersionOf(definition);
-  return object;
+  return inVersion(definition, clone(stored));
 }
 
 function unstored(key: string, object: KubeObject): Stored {
@@ -168,17 +184,19 @@ function checkNamespace(
   }
   const namespace = metadata.namespace ?? "";
   const stored = context.store.latest("namespaces", namespace);
-  if (stored === undefined) throw notFound({ group: "", resource: "namespaces", kind: "Namespace" }, namespace);
+  if (stored === undefined)
+    throw notFound({ group: "", resource: "namespaces", kind: "Namespace" }, namespace);
   if (stored.object.metadata.deletionTimestamp !== undefined) {
     throw namespaceTerminating(definition, metadata.name, namespace);
   }
 }
 
 function setDefaults(context: ServerContext, definition: ResourceDefinition, object: KubeObject): void {
-  definition.setDefaults?.(object);
-  if (context.registry.customResourceDefinition(definition) === undefined) return;
   const schema = schemaOf(context, definition);
-  if (schema !== undefined) applyDefaults(schema, object);
+  const custom = context.registry.customResourceDefinition(definition) !== undefined;
+  if (schema !== undefined && !custom) normalize(schema, object);
+  definition.setDefaults?.(object);
+  if (schema !== undefined && custom) applyDefaults(schema, object);
 }
 
 async function admitObject(
@@ -196,13 +214,20 @@ async function admitObject(
     old,
     subresource,
     user,
+    ...storageReader(context),
+  });
+}
+
+/** What admission may look up. */
+export function storageReader({ store }: ServerContext): Pick<AdmissionContext, "get" | "list"> {
+  return {
     get: (resource, name, namespace) =>
-      context.store.latest(tableOf(resource), namespace === undefined ? name : `${namespace}/${name}`)?.object,
+      store.latest(tableOf(resource), namespace === undefined ? name : `${namespace}/${name}`)?.object,
     list: (resource, namespace) =>
-      context.store
+      store
         .list(tableOf(resource), namespace === undefined ? "" : `${namespace}/`)
         .map((stored) => stored.object),
-  });
+  };
 }
 
 function checkObject(
@@ -210,8 +235,12 @@ function checkObject(
   definition: ResourceDefinition,
   object: KubeObject,
   old: KubeObject | undefined,
+  subresource: string | undefined,
 ): void {
-  const causes = [...validateMetadata(object, definition), ...(definition.validate?.(object, old) ?? [])];
+  const causes = [
+    ...validateMetadata(object, definition),
+    ...(definition.validate?.(object, old, subresource) ?? []),
+  ];
   const crd = context.registry.customResourceDefinition(definition);
   const schema = crd === undefined ? undefined : schemaOf(context, definition);
   if (crd !== undefined && schema !== undefined) {
@@ -219,7 +248,7 @@ function checkObject(
       ({ name }) => name === definition.version,
     );
     const openAPIV3Schema = version?.schema?.openAPIV3Schema;
-    if (openAPIV3Schema !== undefined) causes.push(...validateStructural(schema, openAPIV3Schema, object));
+    if (openAPIV3Schema !== undefined) causes.push(...validateStructural(openAPIV3Schema, object));
   }
   if (causes.length > 0) throw invalid(definition, object.metadata.name, causes);
 }
@@ -244,6 +273,11 @@ function track(
   }
   const now = timestamp(context.now());
   const apiVersion = apiVersionOf(definition);
+  if (before === undefined && definition.hasStatus) {
+    // The first status is the server's own.
+    const { status: _, ...written } = after;
+    return trackUpdate({ schema, after: written as KubeObject, manager, apiVersion, subresource, now });
+  }
   return trackUpdate({ schema, before, after, manager, apiVersion, subresource, now });
 }
 
@@ -263,7 +297,12 @@ function keepServerFields(old: KubeObject, object: KubeObject): void {
   const { metadata } = object;
   metadata.name = old.metadata.name;
   const fields = [
-    "namespace", "uid", "resourceVersion", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds",
+    "namespace",
+    "uid",
+    "resourceVersion",
+    "creationTimestamp",
+    "deletionTimestamp",
+    "deletionGracePeriodSeconds",
     "generation",
   ] as const;
   for (const field of fields) {
@@ -305,6 +344,20 @@ function keepAllButStatus(
   }
 }
 
+/** `pods/ephemeralcontainers` and `pods/resize` write one part of the spec. */
+function keepAllButPart(
+  subresource: "ephemeralcontainers" | "resize",
+  old: KubeObject,
+  object: KubeObject,
+): void {
+  const field = subresource === "resize" ? "containers" : "ephemeralContainers";
+  const part: unknown = object.spec?.[field];
+  const { managedFields } = object.metadata;
+  Object.assign(object, structuredClone(old));
+  object.metadata.managedFields = managedFields;
+  if (part !== undefined) object.spec[field] = part;
+}
+
 function bumpGeneration(old: KubeObject, object: KubeObject): void {
   const desired = ({ metadata: _, status: __, ...rest }: KubeObject): object => rest;
   if (isDeepStrictEqual(desired(old), desired(object))) return;
@@ -336,4 +389,3 @@ function isUnchanged(old: KubeObject, object: KubeObject): boolean {
     JSON.parse(JSON.stringify(comparable(object))),
   );
 }
-

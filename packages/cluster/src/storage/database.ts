@@ -37,14 +37,18 @@ const schema = `
 /** Opens or makes the file. It is locked for as long as it is open, so that no two daemons write the same cluster. */
 export function openDatabase(path: string): Database {
   const db = connect(path);
-  const put = db.prepare("INSERT OR REPLACE INTO objects (resource, key, revision, value) VALUES (?, ?, ?, ?)");
+  const put = db.prepare(
+    "INSERT OR REPLACE INTO objects (resource, key, revision, value) VALUES (?, ?, ?, ?)",
+  );
   const remove = db.prepare("DELETE FROM objects WHERE resource = ? AND key = ?");
   const advance = db.prepare("UPDATE revision SET value = ? WHERE id = 0");
   const { value } = db.prepare("SELECT value FROM revision").get() as { value: number };
   return {
     revision: value,
     rows: () =>
-      db.prepare("SELECT resource, key, revision, value FROM objects ORDER BY resource, key").iterate() as Iterable<{
+      db
+        .prepare("SELECT resource, key, revision, value FROM objects ORDER BY resource, key")
+        .iterate() as Iterable<{
         resource: string;
         key: string;
         revision: number;

@@ -67,7 +67,8 @@ export class Store {
   listAt(resource: string, revision: number, prefix = ""): Stored[] {
     if (revision === this.#revision) return this.list(resource, prefix);
     if (revision > this.#revision) throw new StorageError("future", `revision ${revision} is yet to come`);
-    if (revision < this.#horizon) throw new StorageError("expired", `revision ${revision} has been compacted`);
+    if (revision < this.#horizon)
+      throw new StorageError("expired", `revision ${revision} has been compacted`);
     return this.#tables.get(resource)?.listAt(revision, prefix) ?? [];
   }
 
@@ -78,7 +79,8 @@ export class Store {
 
   /** Throws `exists`. The object belongs to the store from here on; its resourceVersion is set. */
   create(resource: string, key: string, object: KubeObject): Promise<Stored> {
-    if (this.latest(resource, key) !== undefined) throw new StorageError("exists", `${resource} ${key} exists`);
+    if (this.latest(resource, key) !== undefined)
+      throw new StorageError("exists", `${resource} ${key} exists`);
     return this.#write(resource, "ADDED", key, object, undefined);
   }
 

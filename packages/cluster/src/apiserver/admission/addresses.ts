@@ -3,7 +3,7 @@ import type { KubeObject } from "@kws/kube/object";
 import { services } from "@kws/kube/resources";
 import { apiError, type ApiError } from "@kws/kube/status";
 import { invalid } from "../resources/cause.ts";
-import { list } from "../resources/pod-defaults.ts";
+import { list } from "../resources/loose.ts";
 import type { Fields } from "../resources/resource.ts";
 import { service as definition, usesNodePorts } from "../resources/service.ts";
 import type { AdmissionContext } from "./context.ts";

@@ -1,6 +1,6 @@
 /** Small additions: how long pods tolerate a lost node, and the class of claims that name none. */
 import { storageClasses } from "@kws/kube/resources";
-import { list } from "../resources/pod-defaults.ts";
+import { list } from "../resources/loose.ts";
 import type { AdmissionContext } from "./context.ts";
 import { isKind } from "./failures.ts";
 

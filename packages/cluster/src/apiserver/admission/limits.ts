@@ -1,7 +1,7 @@
 /** LimitRanger: default requests and limits of containers, and bounds for containers, pods and claims. */
 import { addQuantities, compareQuantities, isQuantity, parseQuantity } from "@kws/kube/quantity";
 import type { Resource } from "@kws/kube/client";
-import { list } from "../resources/pod-defaults.ts";
+import { list } from "../resources/loose.ts";
 import type { Fields } from "../resources/resource.ts";
 import type { AdmissionContext } from "./context.ts";
 import { isKind, refuse } from "./failures.ts";

@@ -3,7 +3,7 @@
  * volume. Follows upstream's plugin/pkg/admission/serviceaccount.
  */
 import { serviceAccounts } from "@kws/kube/resources";
-import { list } from "../resources/pod-defaults.ts";
+import { list } from "../resources/loose.ts";
 import type { Fields } from "../resources/resource.ts";
 import type { AdmissionContext } from "./context.ts";
 import { isKind, refuse } from "./failures.ts";

@@ -4,7 +4,7 @@
  */
 import { addQuantities, compareQuantities, isQuantity } from "@kws/kube/quantity";
 import type { KubeObject } from "@kws/kube/object";
-import { list } from "../resources/pod-defaults.ts";
+import { list } from "../resources/loose.ts";
 import { qosClassOf } from "../resources/pod-qos.ts";
 import type { Fields } from "../resources/resource.ts";
 import { usesNodePorts } from "../resources/service.ts";

@@ -2,7 +2,7 @@
 import type { KubeObject } from "@kws/kube/object";
 import type { StatusCause } from "@kws/kube/status";
 import { invalid, oneOf, required } from "./cause.ts";
-import { list } from "./pod-defaults.ts";
+import { list } from "./loose.ts";
 import type { Fields, ResourceDefinition } from "./resource.ts";
 import { define } from "./simple.ts";
 import { age, ageColumn, column, nameColumn } from "./table.ts";

@@ -3,6 +3,7 @@
  * k8s.io/apimachinery `util/validation/field/errors.go`.
  */
 import type { StatusCause } from "@kws/kube/status";
+import { textOf } from "./loose.ts";
 
 export function required(field: string, detail = ""): StatusCause {
   return {
@@ -59,7 +60,7 @@ export function immutable(field: string, value: unknown, old: unknown): StatusCa
 /** A cause when a value is given and is none of the supported ones; one that it is required when absent. */
 export function oneOf(field: string, value: unknown, supported: readonly string[]): StatusCause[] {
   if (value === undefined || value === null || value === "") return [required(field)];
-  return supported.includes(String(value)) ? [] : [notSupported(field, value, supported)];
+  return supported.includes(textOf(value)) ? [] : [notSupported(field, value, supported)];
 }
 
 export function nonNegative(field: string, value: unknown): StatusCause[] {

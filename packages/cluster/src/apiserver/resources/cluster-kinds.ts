@@ -1,7 +1,8 @@
 /** Namespaces and Nodes: what the rest of a cluster lives in. */
 import type { KubeObject } from "@kws/kube/object";
 import { forbidden, immutable, invalid, required } from "./cause.ts";
-import { canonicalizeList, list } from "./pod-defaults.ts";
+import { list, textOf } from "./loose.ts";
+import { canonicalizeList } from "./pod-defaults.ts";
 import { checkLabelValue, checkQualifiedName } from "./names.ts";
 import type { Fields, ResourceDefinition } from "./resource.ts";
 import { define } from "./simple.ts";
@@ -29,8 +30,11 @@ export const namespace: ResourceDefinition = define(
       object["spec"] = { ...object["spec"], finalizers: [...new Set([...finalizers, "kubernetes"])] };
       object["status"] = { phase: "Active" };
     },
-    prepareForUpdate(object, old) {
-      object["spec"] = { ...object["spec"], finalizers: old["spec"]?.finalizers };
+    prepareForUpdate(object, old, subresource) {
+      // Only what ends a namespace takes its finalizers away.
+      const ending = subresource === "finalize" || old.metadata.deletionTimestamp !== undefined;
+      const kept: unknown = ending ? (object["spec"]?.finalizers ?? []) : old["spec"]?.finalizers;
+      object["spec"] = { ...object["spec"], finalizers: kept };
       object["status"] = old["status"];
       object.metadata.labels = {
         ...object.metadata.labels,
@@ -47,7 +51,7 @@ export const namespace: ResourceDefinition = define(
 );
 
 const rolePrefix = "node-role.kubernetes.io/";
-const taintEffects = ["NoSchedule", "PreferNoSchedule", "NoExecute"];
+const taintEffects = new Set(["NoSchedule", "PreferNoSchedule", "NoExecute"]);
 
 export const node: ResourceDefinition = define(
   { group: "", kind: "Node", resource: "nodes", namespaced: false },
@@ -69,14 +73,14 @@ export const node: ResourceDefinition = define(
       const causes = list(object["spec"]?.taints).flatMap((taint, index) => {
         const path = `spec.taints[${index}]`;
         return [
-          ...checkQualifiedName(String(taint["key"] ?? "")).map((detail) =>
+          checkQualifiedName(String(taint["key"] ?? "")).map((detail) =>
             invalid(`${path}.key`, taint["key"], detail),
           ),
-          ...checkLabelValue(String(taint["value"] ?? "")).map((detail) =>
+          checkLabelValue(String(taint["value"] ?? "")).map((detail) =>
             invalid(`${path}.value`, taint["value"], detail),
           ),
-          ...(taint["effect"] ? [] : [required(`${path}.effect`)]),
-          ...(taint["effect"] && !taintEffects.includes(taint["effect"])
+          taint["effect"] ? [] : [required(`${path}.effect`)],
+          taint["effect"] && !taintEffects.has(taint["effect"])
             ? [
                 {
                   reason: "FieldValueNotSupported",
@@ -84,8 +88,8 @@ export const node: ResourceDefinition = define(
                   field: `${path}.effect`,
                 },
               ]
-            : []),
-        ];
+            : [],
+        ].flat();
       });
       if (old === undefined) return causes;
       const { podCIDR, providerID } = old["spec"] ?? {};
@@ -112,7 +116,7 @@ export const node: ResourceDefinition = define(
     ],
     row(object, now) {
       const info: Fields = object["status"]?.nodeInfo ?? {};
-      const unknown = (value: unknown) => (value ? String(value) : "<unknown>");
+      const unknown = (value: unknown) => textOf(value) || "<unknown>";
       return [
         object.metadata.name,
         statusOf(object),

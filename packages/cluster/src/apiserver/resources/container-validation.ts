@@ -6,13 +6,14 @@ import {
   forbidden,
   invalid,
   nonNegative,
+  notFound,
   notSupported,
   oneOf,
   portNumber,
   required,
 } from "./cause.ts";
 import { checkConfigMapKey, checkDns1123Label, checkEnvName, checkPortName } from "./names.ts";
-import { list } from "./pod-defaults.ts";
+import { list } from "./loose.ts";
 import { quantityCauses } from "./quantities.ts";
 import type { Fields } from "./resource.ts";
 
@@ -186,11 +187,7 @@ function validateMounts(mounts: Fields[], path: string, volumes: Set<string>): S
     const { name, mountPath, subPath, subPathExpr } = mount;
     if (!name) causes.push(required(`${at}.name`));
     else if (!volumes.has(name)) {
-      causes.push({
-        reason: "FieldValueNotFound",
-        message: `Not found: ${JSON.stringify(name)}`,
-        field: `${at}.name`,
-      });
+      causes.push(notFound(`${at}.name`, name));
     }
     if (!mountPath) causes.push(required(`${at}.mountPath`));
     else if (paths.has(mountPath)) causes.push(invalid(`${at}.mountPath`, mountPath, "must be unique"));

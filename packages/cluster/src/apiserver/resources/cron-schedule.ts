@@ -1,6 +1,7 @@
 /** The five fields of a CronJob's schedule and its time zone: whether they can be understood, not when they fire. */
 import type { StatusCause } from "@kws/kube/status";
 import { invalid, required } from "./cause.ts";
+import { textOf } from "./loose.ts";
 
 const months = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"];
 const days = ["sun", "mon", "tue", "wed", "thu", "fri", "sat"];
@@ -69,7 +70,7 @@ function problemOfItem(item: string, { low, high, names }: (typeof fields)[numbe
 export function validateTimeZone(field: string, zone: unknown): StatusCause[] {
   if (zone === undefined || zone === null) return [];
   if (zone === "") return [invalid(field, zone, "timeZone must be nil or non-empty string")];
-  if (String(zone).toLowerCase() === "local") {
+  if (textOf(zone).toLowerCase() === "local") {
     return [
       invalid(
         field,
@@ -79,10 +80,10 @@ export function validateTimeZone(field: string, zone: unknown): StatusCause[] {
     ];
   }
   try {
-    new Intl.DateTimeFormat("en", { timeZone: String(zone) });
-    return [];
+    const format = new Intl.DateTimeFormat("en", { timeZone: textOf(zone) });
+    return format.resolvedOptions().timeZone === "" ? [required(field)] : [];
   } catch (error) {
     if (!(error instanceof RangeError)) throw error;
-    return [invalid(field, zone, `unknown time zone ${String(zone)}`)];
+    return [invalid(field, zone, `unknown time zone ${textOf(zone)}`)];
   }
 }

@@ -1,7 +1,7 @@
 /** Custom resources: a definition for every version that a CustomResourceDefinition serves. */
 import type { KubeObject } from "@kws/kube/object";
 import { compileJsonPath } from "./jsonpath.ts";
-import { list } from "./pod-defaults.ts";
+import { list, textOf } from "./loose.ts";
 import type { Column, Fields, ResourceDefinition } from "./resource.ts";
 import { keepStatus } from "./simple.ts";
 import { ageColumn, nameColumn, since } from "./table.ts";
@@ -52,7 +52,7 @@ function fromVersion(spec: Fields, version: Fields): ResourceDefinition {
     selectableFields: Object.fromEntries(
       list(version["selectableFields"]).map(({ jsonPath }) => {
         const read = compileJsonPath(jsonPath);
-        const text = (object: KubeObject) => String(read(object)[0] ?? "");
+        const text = (object: KubeObject) => textOf(read(object)[0]);
         return [String(jsonPath).replace(/^\./, ""), text];
       }),
     ),
@@ -63,7 +63,7 @@ function fromVersion(spec: Fields, version: Fields): ResourceDefinition {
 
 interface Printed {
   column: Column;
-  cell(object: KubeObject, now: number): Cell;
+  cell: (object: KubeObject, now: number) => Cell;
 }
 
 function printedColumns(version: Fields): Printed[] {
@@ -107,8 +107,4 @@ function cellOf(values: unknown[], type: Column["type"], now: number): Cell {
     case "string":
       return values.length === 1 ? textOf(value) : `[${values.map(textOf).join(" ")}]`;
   }
-}
-
-function textOf(value: unknown): string {
-  return typeof value === "string" ? value : JSON.stringify(value);
 }

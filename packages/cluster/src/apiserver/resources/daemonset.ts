@@ -43,7 +43,7 @@ export const daemonSet: ResourceDefinition = define(
         ...nonNegative("spec.minReadySeconds", spec["minReadySeconds"]),
         ...nonNegative("spec.revisionHistoryLimit", spec["revisionHistoryLimit"]),
         ...oneOf(`${path}.type`, spec["updateStrategy"]?.type, ["OnDelete", "RollingUpdate"]),
-        ...validateSelectedTemplate(spec, { restartPolicies: ["Always"] }),
+        ...validateSelectedTemplate(spec, { restartPolicies: ["Always"], kind: "daemonset" }),
       ];
       const rolling: Fields | undefined = spec["updateStrategy"]?.rollingUpdate ?? undefined;
       if (rolling !== undefined) {

@@ -1,7 +1,7 @@
 /** Endpoints and EndpointSlices. */
 import type { StatusCause } from "@kws/kube/status";
 import { immutable, invalid, oneOf, required, tooMany } from "./cause.ts";
-import { list } from "./pod-defaults.ts";
+import { list } from "./loose.ts";
 import { checkDns1123Label } from "./names.ts";
 import type { Fields, ResourceDefinition } from "./resource.ts";
 import { define } from "./simple.ts";
@@ -31,10 +31,10 @@ export const endpoints: ResourceDefinition = define(
         return addresses.length === 0
           ? [required(path, "must specify `addresses` or `notReadyAddresses`")]
           : [
-              ...validateAddresses(`${path}.addresses`, list(subset["addresses"])),
-              ...validateAddresses(`${path}.notReadyAddresses`, list(subset["notReadyAddresses"])),
-              ...validatePorts(`${path}.ports`, list(subset["ports"])),
-            ];
+              validateAddresses(`${path}.addresses`, list(subset["addresses"])),
+              validateAddresses(`${path}.notReadyAddresses`, list(subset["notReadyAddresses"])),
+              validatePorts(`${path}.ports`, list(subset["ports"])),
+            ].flat();
       });
     },
     columns: [nameColumn, column("Endpoints", "Addresses and ports that back the Service."), ageColumn],

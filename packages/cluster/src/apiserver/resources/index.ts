@@ -17,6 +17,7 @@ import type { ResourceDefinition } from "./resource.ts";
 import { service } from "./service.ts";
 import { statefulSet } from "./statefulset.ts";
 import * as storage from "./storage-kinds.ts";
+import * as system from "./system-kinds.ts";
 import * as virtual from "./virtual.ts";
 
 export { admit } from "../admission/index.ts";
@@ -81,9 +82,9 @@ export const builtinResources: readonly ResourceDefinition[] = [
   machinery.validatingWebhookConfiguration,
   machinery.customResourceDefinition,
   priorityClass,
-  machinery.lease,
-  machinery.runtimeClass,
+  system.lease,
+  system.runtimeClass,
   endpointSlice,
-  machinery.flowSchema,
-  machinery.priorityLevelConfiguration,
+  system.flowSchema,
+  system.priorityLevelConfiguration,
 ];

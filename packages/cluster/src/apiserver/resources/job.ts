@@ -4,6 +4,7 @@ import type { KubeObject } from "@kws/kube/object";
 import { validateCronSchedule, validateTimeZone } from "./cron-schedule.ts";
 import { forbidden, immutable, invalid, nonNegative, oneOf, required } from "./cause.ts";
 import { validateJobSpec } from "./job-validation.ts";
+import { list, omit } from "./loose.ts";
 import { setPodTemplateDefaults } from "./pod-defaults.ts";
 import type { Fields, ResourceDefinition } from "./resource.ts";
 import { define } from "./simple.ts";
@@ -121,11 +122,13 @@ function validateJobUpdate(object: KubeObject, old: KubeObject) {
 }
 
 function withoutScheduling(template: Fields | undefined): Fields {
-  const { metadata, spec, ...rest } = template ?? {};
-  const { nodeSelector, affinity, tolerations, schedulingGates, containers, initContainers, ...kept } =
-    spec ?? {};
-  const bare = (list: Fields[] | undefined) => (list ?? []).map(({ resources, ...container }) => container);
-  return { ...rest, spec: { ...kept, containers: bare(containers), initContainers: bare(initContainers) } };
+  const bare = (containers: unknown) => list(containers).map((container) => omit(container, "resources"));
+  const spec: Fields = template?.["spec"] ?? {};
+  return {
+    ...omit(spec, "nodeSelector", "affinity", "tolerations", "schedulingGates"),
+    containers: bare(spec["containers"]),
+    initContainers: bare(spec["initContainers"]),
+  };
 }
 
 function hasCondition(object: KubeObject, type: string): boolean {

@@ -11,7 +11,7 @@ import {
   checkQualifiedName,
   type NameCheck,
 } from "./names.ts";
-import { list } from "./pod-defaults.ts";
+import { list } from "./loose.ts";
 import type { ResourceDefinition } from "./resource.ts";
 
 const nameChecks: Record<NonNullable<ResourceDefinition["nameFormat"]>, NameCheck> = {
@@ -54,10 +54,12 @@ export function validateLabels(
   path: string,
   labels: Record<string, string> | undefined | null,
 ): StatusCause[] {
-  return Object.entries(labels ?? {}).flatMap(([key, value]) => [
-    ...checkQualifiedName(key).map((detail) => invalid(path, key, detail)),
-    ...checkLabelValue(String(value ?? "")).map((detail) => invalid(path, value, detail)),
-  ]);
+  return Object.entries(labels ?? {}).flatMap(([key, value]) =>
+    [
+      checkQualifiedName(key).map((detail) => invalid(path, key, detail)),
+      checkLabelValue(value ?? "").map((detail) => invalid(path, value, detail)),
+    ].flat(),
+  );
 }
 
 export function validateAnnotations(
@@ -69,7 +71,7 @@ export function validateAnnotations(
     checkQualifiedName(key.toLowerCase()).map((detail) => invalid(path, key, detail)),
   );
   const size = entries.reduce(
-    (sum, [key, value]) => sum + Buffer.byteLength(key) + Buffer.byteLength(String(value)),
+    (sum, [key, value]) => sum + Buffer.byteLength(key) + Buffer.byteLength(value),
     0,
   );
   if (size > annotationLimit) causes.push(tooLong(path, annotationLimit));

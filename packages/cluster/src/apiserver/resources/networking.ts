@@ -2,7 +2,7 @@
 import type { StatusCause } from "@kws/kube/status";
 import { forbidden, immutable, invalid, oneOf, portNumber, required } from "./cause.ts";
 import { checkDns1123Subdomain } from "./names.ts";
-import { list } from "./pod-defaults.ts";
+import { list, textOf } from "./loose.ts";
 import type { Fields, ResourceDefinition } from "./resource.ts";
 import { validateLabelSelector } from "./selector-validation.ts";
 import { define } from "./simple.ts";
@@ -47,7 +47,7 @@ export const ingress: ResourceDefinition = define(
     row(object, now) {
       const spec: Fields = object["spec"] ?? {};
       const hosts = list(spec["rules"]).map((rule) => String(rule["host"] || "*"));
-      const shown = [...new Set(hosts)].slice(0, 3).join(",");
+      const shown = hosts.slice(0, 3).join(",");
       const rest = hosts.length > 3 ? ` + ${hosts.length - 3} more...` : "";
       const addresses = list(object["status"]?.loadBalancer?.ingress).map(
         (entry) => entry["ip"] || entry["hostname"],
@@ -66,7 +66,7 @@ export const ingress: ResourceDefinition = define(
 
 function validateHost(field: string, host: unknown): StatusCause[] {
   if (host === undefined || host === null || host === "") return [];
-  const text = String(host);
+  const text = textOf(host);
   if (/^[\d.]+$/.test(text) && text.split(".").length === 4) {
     return [invalid(field, text, "must be a DNS name, not an IP address")];
   }

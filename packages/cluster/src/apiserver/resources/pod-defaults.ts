@@ -3,6 +3,7 @@
  * Follows upstream's pkg/apis/core/v1/defaults.go.
  */
 import { canonicalQuantity } from "@kws/kube/quantity";
+import { list } from "./loose.ts";
 import type { Fields } from "./resource.ts";
 
 export function setPodTemplateDefaults(template: Fields | undefined | null): void {
@@ -155,11 +156,4 @@ export function setClaimSpecDefaults(spec: Fields | undefined | null): void {
   spec["volumeMode"] ??= "Filesystem";
   spec["resources"] ??= {};
   canonicalizeResources(spec["resources"]);
-}
-
-/** A list that may be absent or null, as an array of loose objects. */
-export function list(value: unknown): Fields[] {
-  return Array.isArray(value)
-    ? (value as unknown[]).filter((item): item is Fields => item !== null && typeof item === "object")
-    : [];
 }

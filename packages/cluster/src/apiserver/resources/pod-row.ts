@@ -1,6 +1,6 @@
 /** The row of a pod in `kubectl get pods`, with the STATUS that upstream's printer computes from its containers. */
 import type { KubeObject } from "@kws/kube/object";
-import { list } from "./pod-defaults.ts";
+import { list } from "./loose.ts";
 import type { Column, Fields } from "./resource.ts";
 import { age, ageColumn, column, humanDuration, nameColumn, orNone, wide } from "./table.ts";
 

@@ -4,7 +4,7 @@ import type { StatusCause } from "@kws/kube/status";
 import { duplicate, forbidden, invalid, nonNegative, notSupported, oneOf, required, same } from "./cause.ts";
 import { validateContainers } from "./container-validation.ts";
 import { checkDns1123Label, checkDns1123Subdomain, checkLabelValue, checkQualifiedName } from "./names.ts";
-import { list } from "./pod-defaults.ts";
+import { list, omit } from "./loose.ts";
 import type { Fields } from "./resource.ts";
 import { validateLabelSelector } from "./selector-validation.ts";
 import { validateVolumes } from "./volume-validation.ts";
@@ -224,18 +224,16 @@ function sameToleration(one: Fields, other: Fields): boolean {
 
 /** The part of a spec that an update may not change. A pod that waits for its gates may narrow where it can run. */
 function fixed(spec: Fields, old: Fields): Fields {
-  const { activeDeadlineSeconds, tolerations, terminationGracePeriodSeconds, ...rest } = spec;
-  const bare = (containers: unknown) => list(containers).map(({ image, ...container }) => container);
+  const bare = (containers: unknown) => list(containers).map((container) => omit(container, "image"));
   const gated = list(old["schedulingGates"]).length > 0;
+  const free = ["activeDeadlineSeconds", "tolerations", "terminationGracePeriodSeconds", "schedulingGates"];
+  if (gated) free.push("nodeSelector", "affinity");
+  // The scheduler's binding writes the name of the node once.
+  if (!old["nodeName"]) free.push("nodeName");
   return {
-    ...rest,
+    ...omit(spec, ...free),
     containers: bare(spec["containers"]),
     initContainers: bare(spec["initContainers"]),
-    schedulingGates: undefined,
-    // The scheduler's binding writes the name of the node once.
-    nodeName: old["nodeName"] ? spec["nodeName"] : undefined,
-    nodeSelector: gated ? undefined : spec["nodeSelector"],
-    affinity: gated ? undefined : spec["affinity"],
     volumes: list(spec["volumes"]),
   };
 }

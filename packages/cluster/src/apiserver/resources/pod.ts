@@ -26,8 +26,9 @@ export const pod: ResourceDefinition = {
   prepareForCreate(object) {
     object["status"] = { phase: "Pending", qosClass: qosClassOf(object["spec"] ?? {}) };
   },
-  prepareForUpdate(object, old) {
-    object["status"] = old["status"];
+  prepareForUpdate(object, old, subresource) {
+    // A binding also writes the condition PodScheduled.
+    if (subresource !== "binding") object["status"] = old["status"];
   },
   validate: validatePod,
   selectableFields: {

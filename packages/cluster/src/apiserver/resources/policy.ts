@@ -2,7 +2,8 @@
 import { compareQuantities, isQuantity } from "@kws/kube/quantity";
 import type { StatusCause } from "@kws/kube/status";
 import { forbidden, immutable, invalid, oneOf, required } from "./cause.ts";
-import { canonicalizeList, list } from "./pod-defaults.ts";
+import { list } from "./loose.ts";
+import { canonicalizeList } from "./pod-defaults.ts";
 import { quantityCauses } from "./quantities.ts";
 import type { Fields, ResourceDefinition } from "./resource.ts";
 import { validateLabelSelector } from "./selector-validation.ts";

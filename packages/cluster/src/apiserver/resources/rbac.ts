@@ -2,7 +2,7 @@
 import type { KubeObject } from "@kws/kube/object";
 import type { StatusCause } from "@kws/kube/status";
 import { invalid, notSupported, required, same } from "./cause.ts";
-import { list } from "./pod-defaults.ts";
+import { list } from "./loose.ts";
 import type { Column, ResourceDefinition } from "./resource.ts";
 import { define } from "./simple.ts";
 import { age, ageColumn, column, nameColumn, wide } from "./table.ts";

@@ -31,8 +31,11 @@ export interface ResourceDefinition {
   setDefaults?(object: KubeObject): void;
   /** Before validation of a create: clears what the client may not set, sets what the server owns. Mutates. */
   prepareForCreate?(object: KubeObject): void;
-  /** Before validation of an update: carries over what must not change silently. Mutates `object`. */
-  prepareForUpdate?(object: KubeObject, old: KubeObject): void;
+  /**
+   * Before validation of an update: carries over what must not change silently. Mutates `object`. `subresource` where the
+   * write comes through one other than status.
+   */
+  prepareForUpdate?(object: KubeObject, old: KubeObject, subresource?: string): void;
   /**
    * Semantic validation; `old` on updates, `subresource` where it is written through one. An empty list accepts the
    * object. Name and metadata are checked elsewhere.

@@ -2,7 +2,7 @@
 import type { StatusCause } from "@kws/kube/status";
 import { forbidden, invalid, required } from "./cause.ts";
 import { checkLabelValue, checkQualifiedName } from "./names.ts";
-import { list } from "./pod-defaults.ts";
+import { list } from "./loose.ts";
 import type { Fields } from "./resource.ts";
 
 export function validateLabelSelector(path: string, selector: Fields | undefined | null): StatusCause[] {

@@ -3,7 +3,7 @@ import type { KubeObject } from "@kws/kube/object";
 import type { StatusCause } from "@kws/kube/status";
 import { duplicate, forbidden, invalid, oneOf, portNumber, required } from "./cause.ts";
 import { checkDns1123Label, checkDns1123Subdomain, checkPortName } from "./names.ts";
-import { list } from "./pod-defaults.ts";
+import { list } from "./loose.ts";
 import { validateLabels } from "./metadata.ts";
 import type { Fields } from "./resource.ts";
 

@@ -1,7 +1,7 @@
 /** Services. Addresses and node ports are given out by admission; here stand defaults, rules and the table. */
 import type { KubeObject } from "@kws/kube/object";
 import type { Fields, ResourceDefinition } from "./resource.ts";
-import { list } from "./pod-defaults.ts";
+import { list } from "./loose.ts";
 import { validateService } from "./service-validation.ts";
 import { define } from "./simple.ts";
 import { age, ageColumn, column, formatLabels, nameColumn, orNone, selectorColumn } from "./table.ts";

@@ -1,12 +1,13 @@
 /** StatefulSets. */
 import { forbidden, nonNegative, oneOf, same } from "./cause.ts";
-import { list, setClaimSpecDefaults, setPodTemplateDefaults } from "./pod-defaults.ts";
+import { list } from "./loose.ts";
+import { setClaimSpecDefaults, setPodTemplateDefaults } from "./pod-defaults.ts";
 import type { Fields, ResourceDefinition } from "./resource.ts";
 import { define } from "./simple.ts";
 import { age, ageColumn, column, containerCells, containerColumns, nameColumn } from "./table.ts";
 import { validateSelectedTemplate } from "./template-validation.ts";
 
-const updatable = [
+const updatable = new Set([
   "replicas",
   "ordinals",
   "template",
@@ -14,7 +15,7 @@ const updatable = [
   "revisionHistoryLimit",
   "persistentVolumeClaimRetentionPolicy",
   "minReadySeconds",
-];
+]);
 
 export const statefulSet: ResourceDefinition = define(
   { group: "apps", kind: "StatefulSet", resource: "statefulsets" },
@@ -74,6 +75,7 @@ export const statefulSet: ResourceDefinition = define(
         ),
         ...validateSelectedTemplate(spec, {
           restartPolicies: ["Always"],
+          kind: "statefulset",
           extraVolumes: list(spec["volumeClaimTemplates"]).map((claim) => String(claim["metadata"]?.name)),
         }),
       ];
@@ -106,5 +108,5 @@ export const statefulSet: ResourceDefinition = define(
 );
 
 function fixed(spec: Fields): Fields {
-  return Object.fromEntries(Object.entries(spec).filter(([field]) => !updatable.includes(field)));
+  return Object.fromEntries(Object.entries(spec).filter(([field]) => !updatable.has(field)));
 }

@@ -2,6 +2,7 @@
 import type { StatusCause } from "@kws/kube/status";
 import { compareQuantities, isQuantity } from "@kws/kube/quantity";
 import { forbidden, immutable, invalid, oneOf, required, same } from "./cause.ts";
+import { omit } from "./loose.ts";
 import { canonicalizeList, setClaimSpecDefaults } from "./pod-defaults.ts";
 import { quantityCauses } from "./quantities.ts";
 import type { Fields, ResourceDefinition } from "./resource.ts";
@@ -203,15 +204,12 @@ export function validateClaimSpec(path: string, spec: Fields): StatusCause[] {
 
 /** A bound claim may grow; a pending one may be given its volume and class; all else stays. */
 function validateClaimUpdate(spec: Fields, old: Fields, oldStatus: Fields | undefined): StatusCause[] {
-  const comparable = (claim: Fields): Fields => {
-    const { resources, volumeName, volumeAttributesClassName, storageClassName, ...rest } = claim;
-    return {
-      ...rest,
-      resources: { ...resources, requests: { ...resources?.requests, storage: undefined } },
-      volumeName: old["volumeName"] ? volumeName : undefined,
-      storageClassName: old["storageClassName"] === undefined ? undefined : storageClassName,
-    };
-  };
+  const comparable = (claim: Fields): Fields => ({
+    ...omit(claim, "resources", "volumeName", "volumeAttributesClassName", "storageClassName"),
+    resources: { ...claim["resources"], requests: omit(claim["resources"]?.requests, "storage") },
+    volumeName: old["volumeName"] ? claim["volumeName"] : undefined,
+    storageClassName: old["storageClassName"] === undefined ? undefined : claim["storageClassName"],
+  });
   const rule =
     "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims";
   if (!same(comparable(spec), comparable(old))) return [forbidden("spec", rule)];

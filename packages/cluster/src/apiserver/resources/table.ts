@@ -1,6 +1,7 @@
 /** What the tables of `kubectl get` are made of: columns, durations, lists and selectors as upstream prints them. */
 import type { KubeObject } from "@kws/kube/object";
 import { formatSelector, toRequirements, type LabelSelector } from "@kws/kube/selector";
+import { textOf } from "./loose.ts";
 import type { Column, Fields } from "./resource.ts";
 
 type ColumnOptions = Partial<Pick<Column, "type" | "format" | "priority">>;
@@ -79,10 +80,10 @@ export function containerCells(spec: Fields | undefined): [names: string, images
 
 /** `<none>` for what is absent or empty. */
 export function orNone(value: unknown): string {
-  return value === undefined || value === null || value === "" ? "<none>" : String(value);
+  return value === undefined || value === null || value === "" ? "<none>" : textOf(value);
 }
 
 /** `<unset>` for what is absent or empty. */
 export function orUnset(value: unknown): string {
-  return value === undefined || value === null || value === "" ? "<unset>" : String(value);
+  return value === undefined || value === null || value === "" ? "<unset>" : textOf(value);
 }

@@ -2,6 +2,7 @@
 import { selects } from "@kws/kube/selector";
 import type { StatusCause } from "@kws/kube/status";
 import { invalid, notSupported, required } from "./cause.ts";
+import { textOf } from "./loose.ts";
 import { validateAnnotations, validateLabels } from "./metadata.ts";
 import { validatePodSpec } from "./pod-validation.ts";
 import type { Fields } from "./resource.ts";
@@ -10,6 +11,8 @@ import { validateLabelSelector } from "./selector-validation.ts";
 export interface TemplateRules {
   /** The restart policies that pods of this workload may have; any unless given. */
   restartPolicies?: string[];
+  /** As it is called in messages; `deployment` unless given. */
+  kind?: string;
   /** Names of volumes that the workload adds to its pods. */
   extraVolumes?: string[];
 }
@@ -42,7 +45,9 @@ export function validateSelectedTemplate(spec: Fields, rules: TemplateRules): St
     const size =
       Object.keys(selector["matchLabels"] ?? {}).length + (selector["matchExpressions"] ?? []).length;
     if (size === 0) {
-      causes.push(invalid("spec.selector", selector, "empty selector is invalid for deployment"));
+      causes.push(
+        invalid("spec.selector", selector, `empty selector is invalid for ${rules.kind ?? "deployment"}`),
+      );
     }
   }
   const labels: Record<string, string> = spec["template"]?.metadata?.labels ?? {};
@@ -60,7 +65,7 @@ export function validateIntOrPercent(field: string, value: unknown, limit?: numb
   if (typeof value === "number") {
     return value < 0 ? [invalid(field, value, "must be greater than or equal to 0")] : [];
   }
-  const percent = /^(\d+)%$/.exec(String(value))?.[1];
+  const percent = /^(\d+)%$/.exec(textOf(value))?.[1];
   if (percent === undefined) {
     return [
       invalid(

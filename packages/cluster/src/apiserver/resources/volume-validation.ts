@@ -3,7 +3,7 @@ import { isQuantity } from "@kws/kube/quantity";
 import type { StatusCause } from "@kws/kube/status";
 import { duplicate, forbidden, invalid, required } from "./cause.ts";
 import { checkDns1123Label } from "./names.ts";
-import { list } from "./pod-defaults.ts";
+import { list, textOf } from "./loose.ts";
 import { quantityCauses } from "./quantities.ts";
 import type { Fields } from "./resource.ts";
 
@@ -100,7 +100,7 @@ function validateItems(path: string, items: Fields[]): StatusCause[] {
 }
 
 function validatePath(field: string, value: unknown): StatusCause[] {
-  const path = String(value ?? "");
+  const path = textOf(value);
   if (path === "") return [required(field)];
   if (path.startsWith("/")) return [invalid(field, path, "must be a relative path")];
   if (path.split("/").includes("..")) return [invalid(field, path, "must not contain '..'")];

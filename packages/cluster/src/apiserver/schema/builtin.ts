@@ -17,6 +17,7 @@ export const builtinVersion: string = table.version;
 
 const lines = new Map<string, string>(Object.entries(table.types));
 const packages = new Map(table.packages.map(([alias = "", name = ""]) => [alias, name]));
+const aliases = new Map(table.packages.map(([alias = "", name = ""]) => [name, alias]));
 const made = new Map<string, ObjectSchema>();
 
 const string: ScalarSchema = { type: "string" };
@@ -57,6 +58,13 @@ export function* builtinKinds(): Iterable<{ gvk: GroupVersionKind; type: string 
 export function openapiName(type: string): string {
   const dot = type.lastIndexOf(".");
   return `${packages.get(type.slice(0, dot)) ?? type.slice(0, dot)}${type.slice(dot)}`;
+}
+
+/** `io.k8s.api.core.v1.PodSpec` → `core.v1.PodSpec`; other names stay. */
+export function shortName(name: string): string {
+  const dot = name.lastIndexOf(".");
+  const alias = aliases.get(name.slice(0, dot));
+  return alias === undefined ? name : `${alias}${name.slice(dot)}`;
 }
 
 /** The shape of a type by its name in the table, such as `core.v1.PodSpec`. */

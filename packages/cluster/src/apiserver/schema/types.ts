@@ -42,6 +42,8 @@ export interface ObjectSchema {
   fields: ReadonlyMap<string, FieldSchema>;
   /** Merged as a whole by server-side apply. */
   atomic?: boolean;
+  /** The `openAPIV3Schema` that the shape was made from, for publishing. */
+  source?: object;
   /** From a CustomResourceDefinition, whose own validation judges the types of values outside metadata. */
   structural?: boolean;
   /** Unknown fields are kept (`x-kubernetes-preserve-unknown-fields`). */

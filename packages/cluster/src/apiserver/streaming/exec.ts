@@ -34,7 +34,8 @@ export function startSession(
   options: ExecOptions,
 ): Promise<ExecSession> {
   if (subresource === "attach") return streams.attach(pod, options);
-  if (options.command.length === 0) throw apiError("BadRequest", "you must specify at least one command for the container");
+  if (options.command.length === 0)
+    throw apiError("BadRequest", "you must specify at least one command for the container");
   return streams.exec(pod, options);
 }
 
@@ -56,7 +57,11 @@ function failureOutcome(error: unknown): object {
 }
 
 /** Serves a session over a WebSocket whose subprotocol is one of `*.channel.k8s.io`. */
-export async function execOverWebSocket(socket: WebSocket, session: ExecSession, options: ExecOptions): Promise<void> {
+export async function execOverWebSocket(
+  socket: WebSocket,
+  session: ExecSession,
+  options: ExecOptions,
+): Promise<void> {
   const send = (channel: number, bytes: Uint8Array): void => {
     if (socket.readyState === socket.OPEN) socket.send(Buffer.concat([Buffer.of(channel), bytes]));
   };
@@ -91,7 +96,8 @@ export async function execOverWebSocket(socket: WebSocket, session: ExecSession,
     pump(session.stderr, channels.stderr, options.stderr && !options.tty),
   ]);
   // The first version of the protocol has no status: text on the error channel is the failure.
-  if (socket.protocol !== "channel.k8s.io" && socket.protocol !== "") send(channels.error, Buffer.from(JSON.stringify(result)));
+  if (socket.protocol !== "channel.k8s.io" && socket.protocol !== "")
+    send(channels.error, Buffer.from(JSON.stringify(result)));
   else if ("message" in result) send(channels.error, Buffer.from(String(result.message)));
   socket.close(1000);
 }
@@ -119,14 +125,19 @@ function emptied(socket: WebSocket): Promise<void> {
 function resize(session: ExecSession, payload: Buffer): void {
   try {
     const { Width, Height } = JSON.parse(payload.toString("utf8")) as { Width?: number; Height?: number };
-    if (Number.isSafeInteger(Width) && Number.isSafeInteger(Height)) session.resize(Number(Width), Number(Height));
+    if (Number.isSafeInteger(Width) && Number.isSafeInteger(Height))
+      session.resize(Number(Width), Number(Height));
   } catch {
     // A size that cannot be read changes nothing; the next one may.
   }
 }
 
 /** Serves a session over SPDY: the client opens one stream for each of the standard streams it asked for, and `error`. */
-export function execOverSpdy(connection: Duplex, options: ExecOptions, start: () => Promise<ExecSession>): void {
+export function execOverSpdy(
+  connection: Duplex,
+  options: ExecOptions,
+  start: () => Promise<ExecSession>,
+): void {
   const expected = new Set([
     "error",
     ...(options.stdin ? ["stdin"] : []),
@@ -148,7 +159,10 @@ export function execOverSpdy(connection: Duplex, options: ExecOptions, start: ()
     try {
       const session = await start();
       connection.on("close", () => session.close());
-      streams.get("stdin")?.pipe(session.stdin).on("error", () => {});
+      streams
+        .get("stdin")
+        ?.pipe(session.stdin)
+        .on("error", () => {});
       streams.get("resize")?.on("data", (chunk: Buffer) => resize(session, chunk));
       result = await ended(session, [
         copy(session.stdout, streams.get("stdout")),
@@ -158,14 +172,17 @@ export function execOverSpdy(connection: Duplex, options: ExecOptions, start: ()
       result = failureOutcome(failure);
     }
     await finish(error, JSON.stringify(result));
-    await Promise.all(["stdout", "stderr"].map((name) => streams.get(name)).map((stream) => stream && finish(stream)));
+    await Promise.all(
+      ["stdout", "stderr"].map((name) => streams.get(name)).map((stream) => stream && finish(stream)),
+    );
   }
 }
 
 async function copy(from: Readable, to: Writable | undefined): Promise<void> {
   for await (const chunk of from as AsyncIterable<Buffer>) {
     if (to === undefined || to.destroyed) continue;
-    if (!to.write(chunk)) await new Promise<void>((resolve) => to.once("drain", resolve).once("close", resolve));
+    if (!to.write(chunk))
+      await new Promise<void>((resolve) => to.once("drain", resolve).once("close", resolve));
   }
 }
 

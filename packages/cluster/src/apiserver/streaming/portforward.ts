@@ -74,7 +74,11 @@ function pipeBoth(client: Duplex, target: Duplex): Promise<void> {
  * The older form: two channels for each port of the query, data and error, each beginning with the port as two bytes,
  * little-endian. A port carries one connection.
  */
-export async function portForwardOverWebSocket(socket: WebSocket, ports: number[], dial: Dial): Promise<void> {
+export async function portForwardOverWebSocket(
+  socket: WebSocket,
+  ports: number[],
+  dial: Dial,
+): Promise<void> {
   const send = (channel: number, bytes: Uint8Array): void => {
     if (socket.readyState === socket.OPEN) socket.send(Buffer.concat([Buffer.of(channel), bytes]));
   };

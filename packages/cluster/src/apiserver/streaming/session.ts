@@ -3,10 +3,10 @@ import type { IncomingMessage } from "node:http";
 import type { Duplex } from "node:stream";
 import type { KubeObject } from "@kws/kube/object";
 import { createWebSocketStream, WebSocketServer, type WebSocket } from "ws";
-import { anonymous } from "../authentication.ts";
 import type { ServerContext } from "../context.ts";
 import { badRequest, noSuchPath } from "../failures.ts";
 import { attributesOf, authorize } from "../handler.ts";
+import { effectiveUser } from "../impersonation.ts";
 import { logOptions, nodeStreams } from "../podsubresources.ts";
 import { storedAt } from "../reads.ts";
 import { parseResourcePath, type User } from "../request.ts";
@@ -30,8 +30,10 @@ export async function openSession(
   const url = new URL(incoming.url ?? "/", "https://localhost");
   const path = parseResourcePath(url.pathname);
   const subresource = path?.subresource ?? "";
-  if (path === undefined || path.group !== "" || path.resource !== "pods" || path.name === undefined) throw noSuchPath();
-  const user = whoIs() ?? anonymous;
+  if (path === undefined || path.group !== "" || path.resource !== "pods" || path.name === undefined)
+    throw noSuchPath();
+  const headers = incoming.headers as Record<string, string | undefined>;
+  const user = effectiveUser(context.authorizer, { user: whoIs(), headers });
   authorize(context, { user }, attributesOf(path, incoming.method === "POST" ? "create" : "get"));
   const definition = context.registry.find(path);
   if (definition === undefined) throw noSuchPath();
@@ -69,7 +71,10 @@ async function openWebSocket(upgrade: Upgrade): Promise<void> {
     const dial = (port: number) => streams.portForward(pod, port);
     const socket = await accept(upgrade, portProtocols);
     if (socket.protocol === tunnelProtocol) return portForwardOverSpdy(createWebSocketStream(socket), dial);
-    const ports = query.getAll("ports").flatMap((text) => text.split(",")).map(Number);
+    const ports = query
+      .getAll("ports")
+      .flatMap((text) => text.split(","))
+      .map(Number);
     return portForwardOverWebSocket(socket, ports, dial);
   }
   if (subresource === "log") {
@@ -110,13 +115,18 @@ function openSpdy(upgrade: Upgrade): void {
     return execOverSpdy(connection, options, () => startSession(streams, pod, subresource, options));
   }
   if (subresource !== "portforward") throw noSuchPath();
-  portForwardOverSpdy(switchToSpdy(upgrade, ["portforward.k8s.io"]), (port) => streams.portForward(pod, port));
+  portForwardOverSpdy(switchToSpdy(upgrade, ["portforward.k8s.io"]), (port) =>
+    streams.portForward(pod, port),
+  );
 }
 
 function switchToSpdy({ incoming, socket, head }: Upgrade, known: string[]): Duplex {
-  const offered = String(incoming.headers["x-stream-protocol-version"] ?? "").split(",").map((one) => one.trim());
+  const offered = String(incoming.headers["x-stream-protocol-version"] ?? "")
+    .split(",")
+    .map((one) => one.trim());
   const chosen = known.find((one) => offered.includes(one));
-  if (chosen === undefined) throw badRequest(`unable to upgrade: none of the protocols ${offered.join(", ")} is supported`);
+  if (chosen === undefined)
+    throw badRequest(`unable to upgrade: none of the protocols ${offered.join(", ")} is supported`);
   socket.write(
     "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: SPDY/3.1\r\n" +
       `X-Stream-Protocol-Version: ${chosen}\r\n\r\n`,

@@ -74,7 +74,7 @@ function pass(stream: Inflate | Deflate, bytes: Uint8Array): Promise<Buffer> {
     stream.flush(constants.Z_SYNC_FLUSH, () => {
       stream.off("error", fail);
       const chunks: Buffer[] = [];
-      for (let chunk: Buffer | null; (chunk = stream.read() as Buffer | null) !== null; ) chunks.push(chunk);
+      for (let chunk: Buffer | null; (chunk = stream.read() as Buffer | null) !== null;) chunks.push(chunk);
       resolve(Buffer.concat(chunks));
     });
   });

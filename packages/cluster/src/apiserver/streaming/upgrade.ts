@@ -5,12 +5,7 @@ import type { ServerContext } from "../context.ts";
 import { failure } from "../handler.ts";
 import type { ApiResponse, User } from "../request.ts";
 
-export type Upgrader = (
-  incoming: IncomingMessage,
-  socket: Duplex,
-  head: Buffer,
-  whoIs: () => User,
-) => void;
+export type Upgrader = (incoming: IncomingMessage, socket: Duplex, head: Buffer, whoIs: () => User) => void;
 
 export function createUpgrader(context: ServerContext): Upgrader {
   return (incoming, socket, head, whoIs) => {
