@@ -133,7 +133,7 @@ export class ClusterDns {
   readonly #depth = new Map<number, number>();
 
   /** Starts the listeners. */
-  async listen(host: string = addresses.dns, port = 53): Promise<{ close(): void }> {
+  async listen(host: string = addresses.dns, port = 53): Promise<{ port: number; close(): void }> {
     const udp = createSocket("udp4");
     udp.on("message", (message, from) => {
       void this.answer(message).then((reply) => {
@@ -172,6 +172,7 @@ export class ClusterDns {
       tcp.listen(udp.address().port, host, resolve);
     });
     return {
+      port: udp.address().port,
       close() {
         udp.close();
         tcp.close();

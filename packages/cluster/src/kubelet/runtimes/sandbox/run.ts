@@ -102,8 +102,19 @@ async function runIn(folder: string, tools: string, options: RunInSandboxOptions
   const words = [
     ...(rootless ? ["--user", "--map-root-user"] : []),
     ...(options.network === "none" ? ["--net"] : []),
-    ...["--mount", "--propagation", "private", "--uts", "--ipc", "--pid", "--fork", "--kill-child"],
-    ...["sh", join(tools, "enter"), tables, join(tables, "root"), old, "plain", rootless ? "binds" : "nodes"],
+    "--mount",
+    "--propagation",
+    "private",
+    "--uts",
+    "--ipc",
+    ...inNewPidNamespace,
+    "sh",
+    join(tools, "enter"),
+    tables,
+    join(tables, "root"),
+    old,
+    "plain",
+    rootless ? "binds" : "nodes",
   ];
   const child = spawn("unshare", words, {
     env: { PATH: systemPath },

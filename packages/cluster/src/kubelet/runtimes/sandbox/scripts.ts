@@ -86,7 +86,11 @@ unset LD_LIBRARY_PATH SHELL
  * for a signal. unshare's own --fork answers 1 to a child that was killed (util-linux 2.38).
  */
 export const inNewPidNamespace = [
-  ...["--pid", "sh", "-c", 'exec 6>&2 2>/dev/null; "$@" 2>&6 6>&-; exit $?', "sh"],
+  "--pid",
+  "sh",
+  "-c",
+  'exec 6>&2 2>/dev/null; "$@" 2>&6 6>&-; exit $?',
+  "sh",
 ];
 
 /** Reads the process from descriptor 3, looks its program up as execvp would, and becomes it. */
@@ -121,6 +125,7 @@ while IFS= read -r _kws_key <&3; do
       esac ;;
   esac
 done
+unset PWD OLDPWD SHLVL
 echo started >&4
 exec 2>&5 3<&- 4>&- 5>&-
 exec "$@"

@@ -219,10 +219,13 @@ async function serveDial(
 }
 
 /** Connects the standard streams with a port on the loopback address; the first byte out says whether there is one. */
-const relay = `const s = require("net").connect({ host: "127.0.0.1", port: Number(process.argv[1]), allowHalfOpen: true });
-s.on("connect", () => { process.stdout.write("+"); process.stdin.pipe(s); s.pipe(process.stdout); });
+const relay = `const { connect, Socket } = require("net");
+const out = new Socket({ fd: 1, readable: false, writable: true });
+const s = connect({ host: "127.0.0.1", port: Number(process.argv[1]), allowHalfOpen: true });
+s.on("connect", () => { out.write("+"); process.stdin.pipe(s); s.pipe(out); });
 s.on("error", () => process.exit(1));
-s.on("close", () => process.exit(0));`;
+s.on("close", () => process.exit(0));
+out.on("error", () => process.exit(1));`;
 
 /** A program that listens on the pod's loopback address alone is reached by a process inside the pod's network. */
 async function relayLoopback(socket: Socket, port: number, pod: Pod, agent: AgentContext): Promise<void> {

@@ -26,6 +26,8 @@ export interface SandboxRuntimeOptions {
   agentEntry?: string;
   /** A short folder of the user's own for the socket when `dataDir` is too long for one, such as XDG_RUNTIME_DIR. */
   runtimeDir?: string;
+  /** Runs the agent as this user, who must own `dataDir`, where the caller is root and the cluster is not. */
+  user?: { uid: number; gid: number };
 }
 
 export interface SandboxRuntime {
@@ -88,7 +90,10 @@ export async function stopSandboxAgent(
   const record = await readRecord(options.dataDir);
   if (record) await kill(record);
   const containers = join(options.dataDir, "containers");
-  removeControlGroups(groupNameOf(options.dataDir), await readdir(containers).catch(() => []));
+  const ids = await readdir(containers).catch(() => []);
+  removeControlGroups(groupNameOf(options.dataDir), ids);
+  // The kernel makes an overlay's inner work folder without any permission: let its owner remove it.
+  for (const id of ids) await chmod(join(containers, id, "work", "work"), 0o700).catch(() => undefined);
   await rm(join(options.dataDir, "agent.json"), { force: true });
   await rm(await socketPathOf(options), { force: true });
   await rm(join(options.dataDir, "run"), { recursive: true, force: true });
@@ -115,7 +120,7 @@ async function launch(
   socketPath: string,
 ): Promise<{ client: AgentClient; pid: number }> {
   const { dataDir } = options;
-  const rootless = process.getuid?.() !== 0;
+  const rootless = (options.user?.uid ?? process.getuid?.()) !== 0;
   await rm(socketPath, { force: true });
   const logPath = join(dataDir, "agent.log");
   const log = openSync(logPath, "a", 0o600);
@@ -145,6 +150,7 @@ async function launch(
   const child = spawn("unshare", words, {
     cwd: "/",
     detached: true,
+    ...options.user,
     env: { PATH: systemPath, NODE_OPTIONS: "" },
     stdio: ["ignore", log, log],
   });
