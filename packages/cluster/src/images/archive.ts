@@ -58,7 +58,7 @@ async function readArchive(store: LocalImageStore, archive: string | Readable): 
     if (bytes > defaultLimits.bytes || content.files.size > 10_000) {
       throw refused(name, entry.path, "makes the archive larger than an image may be");
     }
-    if (entry.type === "SymbolicLink" && /layer\.tar$/.test(path)) {
+    if (entry.type === "SymbolicLink" && path.endsWith("layer.tar")) {
       // Old versions of docker save link equal layers to each other.
       const target = entryPath(new URL(entry.linkpath ?? "", `file:///${path}`).pathname.slice(1));
       if (target === undefined) throw refused(name, entry.path, "links out of the archive");
@@ -124,13 +124,10 @@ async function importLayout(store: LocalImageStore, content: ArchiveContent) {
   const entries = readIndex(content.documents.get("index.json"), where) ?? [];
   const first = entries[0];
   if (first === undefined) throw new UserError(`${where} lists no image`, { code: "config" });
-  const references = entries
-    .filter((entry) => entry.digest === first.digest)
-    .flatMap((entry) => [
-      entry.annotations?.["io.containerd.image.name"],
-      entry.annotations?.["org.opencontainers.image.ref.name"],
-    ])
-    .flatMap((name) => (name === undefined ? [] : (tryReference(name) ?? [])));
+  const { annotations } = first;
+  const references = ["io.containerd.image.name", "org.opencontainers.image.ref.name"].flatMap(
+    (key) => tryReference(annotations?.[key] ?? "") ?? [],
+  );
   const dockerNames = dockerEntries(content).flatMap((entry) => entry.repoTags);
   const digest = await resolveManifest(store, first, content.name);
   return { digest, references: [...new Set([...dockerNames, ...references.slice(0, 1)])] };
@@ -187,7 +184,7 @@ function dockerEntries(content: ArchiveContent) {
     const fields = (entry ?? {}) as { Config?: unknown; Layers?: unknown; RepoTags?: unknown };
     const list = (field: unknown) => (Array.isArray(field) ? field.map(String) : []);
     return {
-      config: String(fields.Config ?? ""),
+      config: typeof fields.Config === "string" ? fields.Config : "",
       layers: list(fields.Layers),
       repoTags: list(fields.RepoTags).map(canonicalReference),
     };

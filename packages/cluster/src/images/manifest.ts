@@ -100,18 +100,18 @@ export function readImageDocument(value: unknown, where: string): ImageDocument 
   const history = value["history"];
   return {
     ...(typeof value["created"] === "string" ? { created: value["created"] } : {}),
-    architecture: String(value["architecture"] ?? ""),
-    os: String(value["os"] ?? "linux"),
+    architecture: typeof value["architecture"] === "string" ? value["architecture"] : "",
+    os: typeof value["os"] === "string" ? value["os"] : "linux",
     config: isRecord(value["config"]) ? readConfig(value["config"]) : {},
     rootfs: { type: "layers", diff_ids: diffIds as string[] },
-    ...(Array.isArray(history) ? { history: history.filter(isRecord) as History[] } : {}),
+    ...(Array.isArray(history) ? { history: history.filter(isRecord) } : {}),
   };
 }
 
 /** Docker writes `null` for what is absent. */
 function readConfig(value: Record<string, unknown>): ImageConfig {
   const present = Object.entries(value).filter(([, field]) => field !== null);
-  return Object.fromEntries(present) as ImageConfig;
+  return Object.fromEntries(present);
 }
 
 function strings(record: Record<string, unknown>): Record<string, string> {

@@ -26,7 +26,7 @@ import { decompressed } from "./tar-stream.ts";
 import { defaultLimits, removeTree, unpackLayer } from "./unpack.ts";
 import type { UnpackLimits } from "./unpack.ts";
 
-export const referenceAnnotation = "org.opencontainers.image.ref.name";
+const referenceAnnotation = "org.opencontainers.image.ref.name";
 
 export interface NewImage {
   config: ImageConfig;
@@ -262,7 +262,15 @@ export async function openImageStore(dir: string, options: StoreOptions = {}): P
         if (names.length === 0) {
           return kept.some((entry) => entry.digest === digest) ? kept : [...kept, base];
         }
-        return [...kept, ...names.map((name) => ({ ...base, annotations: { [referenceAnnotation]: name } }))];
+        for (const name of names) {
+          kept.push({
+            mediaType: mediaTypes.manifest,
+            digest,
+            size,
+            annotations: { [referenceAnnotation]: name },
+          });
+        }
+        return kept;
       });
     },
     async addLayer(entries) {

@@ -187,7 +187,7 @@ export async function unpackLayer(
 }
 
 /** Makes character devices 0/0, which Node cannot. */
-export async function makeWhiteouts(paths: string[]): Promise<void> {
+async function makeWhiteouts(paths: string[]): Promise<void> {
   const script = 'for path; do mknod -- "$path" c 0 0 || exit 1; done';
   for (let at = 0; at < paths.length; at += 500) {
     await promisify(execFile)("/bin/sh", ["-c", script, "sh", ...paths.slice(at, at + 500)]);

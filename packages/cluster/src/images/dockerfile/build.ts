@@ -68,6 +68,7 @@ export interface BuildContext {
   sandbox: RunInSandbox | undefined;
   noCache: boolean;
   signal: AbortSignal | undefined;
+  proxies: Record<string, string>;
   files(): Promise<ContextFile[]>;
   digests(): Promise<FileDigests>;
   /** Unpacked layers of a stage or an image, for `--from`. */
@@ -87,7 +88,8 @@ export interface StageState {
   steps: BuildResult["steps"];
 }
 
-const predefinedArgs = new Set(
+/** Known to RUN without an ARG, and no part of what decides a step. */
+const proxyArgs = new Set(
   ["HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY"].flatMap((name) => [
     name,
     name.toLowerCase(),
@@ -111,6 +113,9 @@ export async function buildDockerfile(options: BuildOptions): Promise<BuildResul
       if (given !== undefined) globals[name] = given;
     }
   }
+  const proxies = Object.fromEntries(
+    Object.entries(options.buildArgs ?? {}).filter(([name]) => proxyArgs.has(name)),
+  );
   const { stages } = dockerfile;
   const target = findTarget(dockerfile, options.target);
   const building = new Map<number, Promise<StageState>>();
@@ -167,6 +172,7 @@ export async function buildDockerfile(options: BuildOptions): Promise<BuildResul
       sandbox: options.sandbox,
       noCache: options.noCache ?? false,
       signal: options.signal,
+      proxies,
       files: () =>
         (listing ??= readIgnore(options.context, path).then((rules) => listContext(options.context, rules))),
       digests: () => (digests ??= openDigests(store, resolve(options.context))),
@@ -241,9 +247,6 @@ export async function buildDockerfile(options: BuildOptions): Promise<BuildResul
     }
   };
 
-  for (const name of Object.keys(options.buildArgs ?? {})) {
-    if (predefinedArgs.has(name)) globals[name] = options.buildArgs?.[name] ?? "";
-  }
   const state = await stateOf(target);
   const finished = await Promise.all(building.values());
   await (await digests)?.save();

@@ -9,6 +9,7 @@ import type { ContextFile, FileDigests } from "../context.ts";
 import { globExpression, parseIgnore } from "../ignore.ts";
 import type { LayerEntry } from "../layer.ts";
 import { locate, ownerOf, parentEntries, resolveInside, listDirectory, walk } from "../rootfs.ts";
+import type { Located } from "../rootfs.ts";
 import type { LocalImageStore } from "../store.ts";
 import { decompressed } from "../tar-stream.ts";
 import { defaultLimits, unpackLayer } from "../unpack.ts";
@@ -119,23 +120,24 @@ export async function layerSources(layers: string[], pattern: string, at: string
       below
         .filter(({ stats }) => stats.isFile() || stats.isDirectory() || stats.isSymbolicLink())
         .filter((entry) => !real.stats.isDirectory() || entry.path !== real.path)
-        .map(async ({ path: own, file, stats }): Promise<SourceFile> => {
-          const common = {
-            path: posix.relative(real.path, own),
-            mode: stats.mode & 0o7777,
-            content: file,
-            owner: ownerOf(stats),
-          };
-          if (!stats.isSymbolicLink()) {
-            return { ...common, type: stats.isDirectory() ? "directory" : "file" };
-          }
-          return { ...common, type: "symlink", target: await readlink(file) };
-        }),
+        .map((entry) => layerFile(entry, real.path)),
     );
     sources.push({ name: posix.basename(path), directory: real.stats.isDirectory(), files });
   }
   if (sources.length === 0) throw syntaxError(at, `"${pattern}" matches nothing in the image`);
   return sources;
+}
+
+async function layerFile({ path, file, stats }: Located, root: string): Promise<SourceFile> {
+  const type = stats.isDirectory() ? "directory" : stats.isSymbolicLink() ? "symlink" : "file";
+  return {
+    path: posix.relative(root, path),
+    type,
+    mode: stats.mode & 0o7777,
+    content: file,
+    owner: ownerOf(stats),
+    ...(type === "symlink" ? { target: await readlink(file) } : {}),
+  };
 }
 
 async function expandGlob(layers: string[], pattern: string): Promise<string[]> {

@@ -180,7 +180,7 @@ export async function run(build: BuildContext, state: StageState, instruction: I
       layers,
       upperDir,
       argv,
-      env: { HOME: user.home, ...env },
+      env: { HOME: user.home, ...build.proxies, ...env },
       cwd,
       user,
       network: network === "none" ? "none" : "host",

@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { globExpression, parseIgnore } from "../ignore.ts";
 import { parseDockerfile } from "./parse.ts";
-import { expandWord, splitWords } from "./words.ts";
+import { WordError, expandWord, splitWords } from "./words.ts";
 
 const values: Record<string, string> = { A: "one", EMPTY: "" };
 const lookup = (name: string) => values[name];
@@ -19,7 +19,7 @@ test.each([
 });
 
 test.each(["${A", "${A#x}", "'open", '"open', "${NONE:?is needed}"])("%s is a fault", (text) => {
-  expect(() => expandWord(text, "\\", lookup)).toThrow();
+  expect(() => expandWord(text, "\\", lookup)).toThrow(WordError);
 });
 
 test("words are separated outside of quotes alone", () => {
