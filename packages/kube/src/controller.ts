@@ -98,7 +98,11 @@ async function work(options: ControllerOptions, queue: WorkQueue): Promise<void>
       } else {
         // A conflict or a vanished namespace means that somebody else was quicker: the next look sees it.
         if (isRace(error)) logger.debug("retrying", fields);
-        else logger.warn("failed, retrying", { ...fields, ...(error instanceof ApiError ? {} : { stack: stackOf(error) }) });
+        else
+          logger.warn("failed, retrying", {
+            ...fields,
+            ...(error instanceof ApiError ? {} : { stack: stackOf(error) }),
+          });
         queue.addRateLimited(key);
       }
     } finally {

@@ -55,7 +55,10 @@ export function createMemoryApi(now: () => number = Date.now): MemoryApi {
   const drop = (path: Path, object: KubeObject): void => {
     version += 1;
     objects.delete(keyOf(path));
-    publish("DELETED", path, { ...object, metadata: { ...object.metadata, resourceVersion: String(version) } });
+    publish("DELETED", path, {
+      ...object,
+      metadata: { ...object.metadata, resourceVersion: String(version) },
+    });
   };
   const find = (path: Path): KubeObject => {
     const object = objects.get(keyOf(path));
@@ -70,7 +73,14 @@ export function createMemoryApi(now: () => number = Date.now): MemoryApi {
     const at = { ...path, name };
     if (objects.has(keyOf(at))) throw apiError("AlreadyExists", `${path.resource} "${name}" already exists`);
     const creationTimestamp = new Date(now()).toISOString();
-    const metadata = { ...body.metadata, name, namespace: path.namespace, uid: crypto.randomUUID(), creationTimestamp, generation: 1 };
+    const metadata = {
+      ...body.metadata,
+      name,
+      namespace: path.namespace,
+      uid: crypto.randomUUID(),
+      creationTimestamp,
+      generation: 1,
+    };
     return store(at, { ...body, metadata }, "ADDED");
   };
   const write = (path: Path, next: KubeObject): KubeObject => {
@@ -84,13 +94,20 @@ export function createMemoryApi(now: () => number = Date.now): MemoryApi {
     const changed = JSON.stringify(merged["spec"]) !== JSON.stringify(old["spec"]);
     const metadata = { ...merged.metadata, generation: (old.metadata.generation ?? 1) + (changed ? 1 : 0) };
     const result: KubeObject = { ...merged, metadata };
-    if (metadata.deletionTimestamp !== undefined && (metadata.finalizers ?? []).length === 0 && metadata.deletionGracePeriodSeconds === undefined) {
+    if (
+      metadata.deletionTimestamp !== undefined &&
+      (metadata.finalizers ?? []).length === 0 &&
+      metadata.deletionGracePeriodSeconds === undefined
+    ) {
       drop(path, result);
       return result;
     }
     return store(path, result, "MODIFIED");
   };
-  const remove = (path: Path, body: { gracePeriodSeconds?: number; preconditions?: { uid?: string }; propagationPolicy?: string }): KubeObject => {
+  const remove = (
+    path: Path,
+    body: { gracePeriodSeconds?: number; preconditions?: { uid?: string }; propagationPolicy?: string },
+  ): KubeObject => {
     const object = find(path);
     const { metadata } = object;
     const uid = body.preconditions?.uid;
@@ -98,18 +115,27 @@ export function createMemoryApi(now: () => number = Date.now): MemoryApi {
     const finalizers = [...(metadata.finalizers ?? [])];
     if (body.propagationPolicy === "Foreground") finalizers.push("foregroundDeletion");
     if (body.propagationPolicy === "Orphan") finalizers.push("orphan");
-    const grace = path.resource === "pods" && object["spec"]?.nodeName !== undefined ? (body.gracePeriodSeconds ?? 30) : 0;
+    const grace =
+      path.resource === "pods" && object["spec"]?.nodeName !== undefined
+        ? (body.gracePeriodSeconds ?? 30)
+        : 0;
     if (finalizers.length === 0 && grace === 0) {
       drop(path, object);
       return object;
     }
     const deletionTimestamp = metadata.deletionTimestamp ?? new Date(now()).toISOString();
     const graceful = grace === 0 ? {} : { deletionGracePeriodSeconds: grace };
-    return store(path, { ...object, metadata: { ...metadata, finalizers, deletionTimestamp, ...graceful } }, "MODIFIED");
+    return store(
+      path,
+      { ...object, metadata: { ...metadata, finalizers, deletionTimestamp, ...graceful } },
+      "MODIFIED",
+    );
   };
 
   const present = (path: Path, query: URLSearchParams): KubeObject[] =>
-    [...objects].filter(([key, object]) => isIn(path, parseKey(key)) && isSelected(query, object)).map(([, object]) => object);
+    [...objects]
+      .filter(([key, object]) => isIn(path, parseKey(key)) && isSelected(query, object))
+      .map(([, object]) => object);
 
   const watch = (path: Path, query: URLSearchParams, signal: AbortSignal | undefined): TransportResponse => {
     const waiting: object[] = [];
@@ -125,7 +151,11 @@ export function createMemoryApi(now: () => number = Date.now): MemoryApi {
     };
     if (query.get("sendInitialEvents") === "true") {
       for (const object of present(path, query)) watcher.send({ type: "ADDED", object });
-      const metadata = { name: "", resourceVersion: String(version), annotations: { [initialEventsEnd]: "true" } };
+      const metadata = {
+        name: "",
+        resourceVersion: String(version),
+        annotations: { [initialEventsEnd]: "true" },
+      };
       watcher.send({ type: "BOOKMARK", object: { apiVersion: "v1", kind: "Bookmark", metadata } });
     } else if (Number(query.get("resourceVersion")) !== version) {
       watcher.send({ type: "ERROR", object: apiError("Expired", "too old resource version").status });
@@ -203,9 +233,13 @@ function respond(status: number, value: unknown): TransportResponse {
 }
 
 function parsePath(pathname: string): Path {
-  const parts = pathname.split("/").filter((part) => part !== "").map(decodeURIComponent);
+  const parts = pathname
+    .split("/")
+    .filter((part) => part !== "")
+    .map(decodeURIComponent);
   const root = `/${parts.splice(0, parts[0] === "api" ? 2 : 3).join("/")}`;
-  const isNamespaced = parts[0] === "namespaces" && parts.length > 2 && parts[2] !== "status" && parts[2] !== "finalize";
+  const isNamespaced =
+    parts[0] === "namespaces" && parts.length > 2 && parts[2] !== "status" && parts[2] !== "finalize";
   const [, namespace] = isNamespaced ? parts.splice(0, 2) : [];
   const [resource = "", name, subresource] = parts;
   return { root, resource, namespace, name, subresource };
@@ -218,7 +252,11 @@ function parseKey(key: string): Path {
 
 function isIn(scope: Path, path: Path): boolean {
   const { root, resource, namespace } = scope;
-  return root === path.root && resource === path.resource && (namespace === undefined || namespace === path.namespace);
+  return (
+    root === path.root &&
+    resource === path.resource &&
+    (namespace === undefined || namespace === path.namespace)
+  );
 }
 
 function isSelected(query: URLSearchParams, object: KubeObject): boolean {

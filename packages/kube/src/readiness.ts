@@ -59,7 +59,9 @@ function behind(object: KubeObject): Readiness | undefined {
   const observed = object["status"]?.observedGeneration as number | undefined;
   const { generation } = object.metadata;
   if (observed !== undefined && generation !== undefined && observed !== generation) {
-    return inProgress(`${object.kind} generation is ${generation}, but latest observed generation is ${observed}`);
+    return inProgress(
+      `${object.kind} generation is ${generation}, but latest observed generation is ${observed}`,
+    );
   }
   const reconciling = conditionOf(object, "Reconciling");
   if (reconciling?.status === "True") return inProgress(reconciling.message ?? "reconciling");
@@ -116,7 +118,8 @@ function statefulSet({ spec, status = {} }: KubeObject): Readiness {
     return current(`Partition rollout complete. updated: ${count("updatedReplicas")}`);
   }
   if (count("currentReplicas") < wanted) return inProgress(`current: ${count("currentReplicas")}/${wanted}`);
-  if (status.currentRevision !== status.updateRevision) return inProgress("Waiting for updated revision to match current");
+  if (status.currentRevision !== status.updateRevision)
+    return inProgress("Waiting for updated revision to match current");
   return current(`All replicas scheduled as expected. Replicas: ${count("replicas")}`);
 }
 
@@ -124,7 +127,12 @@ function daemonSet({ status = {} }: KubeObject): Readiness {
   if (status.observedGeneration === undefined) return inProgress("DaemonSet has not been observed yet");
   const count = counts(status);
   const wanted = count("desiredNumberScheduled");
-  for (const field of ["currentNumberScheduled", "updatedNumberScheduled", "numberAvailable", "numberReady"]) {
+  for (const field of [
+    "currentNumberScheduled",
+    "updatedNumberScheduled",
+    "numberAvailable",
+    "numberReady",
+  ]) {
     if (count(field) < wanted) return inProgress(`${field}: ${count(field)}/${wanted}`);
   }
   return current(`All replicas scheduled as expected. Replicas: ${wanted}`);
@@ -203,7 +211,9 @@ function pod(object: KubeObject): Readiness {
   if (conditionOf(object, "Ready")?.status === "True") return current("Pod is Ready");
   const scheduled = conditionOf(object, "PodScheduled");
   if (scheduled?.status === "False") return inProgress(scheduled.message ?? "Pod could not be scheduled");
-  return inProgress(status.phase === "Running" ? "Pod is running but is not Ready" : "Pod is in the Pending phase");
+  return inProgress(
+    status.phase === "Running" ? "Pod is running but is not Ready" : "Pod is in the Pending phase",
+  );
 }
 
 function persistentVolumeClaim({ status = {} }: KubeObject): Readiness {

@@ -39,7 +39,9 @@ export async function listWatch(options: ListWatchOptions, sink: WatchSink): Pro
   while (!signal.aborted) {
     const started = performance.now();
     try {
-      await (state.resourceVersion === undefined ? begin(options, sink, state) : resume(options, sink, state));
+      await (state.resourceVersion === undefined
+        ? begin(options, sink, state)
+        : resume(options, sink, state));
       // A stream that lived for a while ended in the ordinary way: go on at once.
       if (performance.now() - started > 1_000) backoff = firstBackoffMs;
     } catch (error) {
@@ -77,7 +79,11 @@ async function begin(options: ListWatchOptions, sink: WatchSink, state: State): 
   const list = await client.list(resource, namespace, selection(options));
   // Items of a list carry no kind of their own on a real server.
   const kind = list.kind.replace(/List$/, "");
-  const items = list.items.map((item) => ({ ...item, apiVersion: item.apiVersion ?? list.apiVersion, kind: item.kind ?? kind }));
+  const items = list.items.map((item) => ({
+    ...item,
+    apiVersion: item.apiVersion ?? list.apiVersion,
+    kind: item.kind ?? kind,
+  }));
   sink.replace(items, list.metadata.resourceVersion);
   state.resourceVersion = list.metadata.resourceVersion;
   await resume(options, sink, state);

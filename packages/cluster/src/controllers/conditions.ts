@@ -16,10 +16,19 @@ export function conditionOf(conditions: Condition[] | undefined, type: string): 
 }
 
 /** The list with the condition set; the same list where nothing about it changed. */
-export function withCondition(conditions: Condition[] | undefined, next: Condition, now: number): Condition[] {
+export function withCondition(
+  conditions: Condition[] | undefined,
+  next: Condition,
+  now: number,
+): Condition[] {
   const list = conditions ?? [];
   const old = conditionOf(list, next.type);
-  if (old !== undefined && old.status === next.status && old.reason === next.reason && old.message === next.message) {
+  if (
+    old !== undefined &&
+    old.status === next.status &&
+    old.reason === next.reason &&
+    old.message === next.message
+  ) {
     return list;
   }
   const lastTransitionTime =

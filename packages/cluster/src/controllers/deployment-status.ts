@@ -91,7 +91,9 @@ function withProgress(input: StatusInput, counts: DeploymentStatus, conditions: 
     (counts.replicas ?? 0) === (counts.updatedReplicas ?? 0) && present?.reason === "NewReplicaSetAvailable";
   if (settled) return conditions;
   const subject =
-    newSet === undefined ? `Deployment "${deployment.metadata.name}"` : `ReplicaSet "${newSet.metadata.name}"`;
+    newSet === undefined
+      ? `Deployment "${deployment.metadata.name}"`
+      : `ReplicaSet "${newSet.metadata.name}"`;
   const condition = (status: Condition["status"], reason: string, what: string): Condition => ({
     type: "Progressing",
     status,
@@ -99,7 +101,11 @@ function withProgress(input: StatusInput, counts: DeploymentStatus, conditions: 
     message: `${subject} ${what}`,
   });
   if (isComplete(deployment, counts)) {
-    return setCondition(conditions, condition("True", "NewReplicaSetAvailable", "has successfully progressed."), now);
+    return setCondition(
+      conditions,
+      condition("True", "NewReplicaSetAvailable", "has successfully progressed."),
+      now,
+    );
   }
   if (isProgressing(deployment.status ?? {}, counts)) {
     const next = condition("True", "ReplicaSetUpdated", "is progressing.");
@@ -107,7 +113,11 @@ function withProgress(input: StatusInput, counts: DeploymentStatus, conditions: 
     return setCondition(conditions, next, now, true);
   }
   if (isTimedOut(deployment, present, now)) {
-    return setCondition(conditions, condition("False", "ProgressDeadlineExceeded", "has timed out progressing."), now);
+    return setCondition(
+      conditions,
+      condition("False", "ProgressDeadlineExceeded", "has timed out progressing."),
+      now,
+    );
   }
   return conditions;
 }

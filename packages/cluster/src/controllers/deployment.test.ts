@@ -52,7 +52,10 @@ async function runPods(): Promise<void> {
       await client.delete(pods, pod.metadata.name, namespace, { gracePeriodSeconds: 0 });
     } else if (pod["status"]?.phase !== "Running") {
       const lastTransitionTime = new Date().toISOString();
-      const status = { phase: "Running", conditions: [{ type: "Ready", status: "True", lastTransitionTime }] };
+      const status = {
+        phase: "Running",
+        conditions: [{ type: "Ready", status: "True", lastTransitionTime }],
+      };
       await client.patch(pods, pod.metadata.name, namespace, "merge", { status }, { subresource: "status" });
     }
   }
@@ -107,11 +110,16 @@ describe("a Deployment", () => {
     expect(third.metadata.annotations?.["deployment.kubernetes.io/revision"]).toBe("3");
     const { items } = await client.list(replicaSets, namespace);
     expect(items).toHaveLength(2);
-    expect(items.map((set) => set.metadata.annotations?.["deployment.kubernetes.io/revision-history"])).toContain("1");
+    expect(
+      items.map((set) => set.metadata.annotations?.["deployment.kubernetes.io/revision-history"]),
+    ).toContain("1");
   });
 
   test("never has fewer available pods than the strategy allows", async () => {
-    await client.create(deployments, web({ strategy: { type: "RollingUpdate", rollingUpdate: { maxSurge: 1, maxUnavailable: 0 } } }));
+    await client.create(
+      deployments,
+      web({ strategy: { type: "RollingUpdate", rollingUpdate: { maxSurge: 1, maxUnavailable: 0 } } }),
+    );
     await rolledOut("web:1");
     await setImage("web:2");
     // No kubelet plays: the rollout must wait for the first new pod.

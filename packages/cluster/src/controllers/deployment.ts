@@ -11,7 +11,14 @@ import { ApiError } from "@kws/kube/status";
 import { claim } from "./adoption.ts";
 import { conditionOf, type Condition } from "./conditions.ts";
 import { byController, watch, type Controller, type ControllerContext } from "./context.ts";
-import { deadlineIn, deploymentCounts, deploymentStatus, hasDeadline, isComplete, setCondition } from "./deployment-status.ts";
+import {
+  deadlineIn,
+  deploymentCounts,
+  deploymentStatus,
+  hasDeadline,
+  isComplete,
+  setCondition,
+} from "./deployment-status.ts";
 import { hashOf } from "./hash.ts";
 import { controllerReference, isFinished, type Pod, type PodTemplate } from "./pods.ts";
 import { isNamespaceGoing, type ReplicaSet } from "./replicaset.ts";
@@ -116,7 +123,11 @@ export function deploymentController(ctx: ControllerContext): Controller {
 
   async function recreate(round: Round): Promise<void> {
     const live = round.oldSets.filter((set) => sizeOf(set) > 0);
-    if (live.length > 0) return scaleAll(round, live.map((set) => ({ set, replicas: 0 })));
+    if (live.length > 0)
+      return scaleAll(
+        round,
+        live.map((set) => ({ set, replicas: 0 })),
+      );
     const oldPods = round.oldSets.flatMap((set) => pods.ownedBy(set.metadata.uid));
     if (oldPods.some((pod) => !isFinished(pod))) return;
     const newSet = await ensureNewSet(round);
@@ -128,7 +139,8 @@ export function deploymentController(ctx: ControllerContext): Controller {
   async function ensureNewSet(round: Round): Promise<ReplicaSet> {
     const revision = Math.max(0, ...round.oldSets.map(revisionOf)) + 1;
     const present = round.newSet;
-    const set = present === undefined ? await createSet(round, revision) : await refreshSet(round, present, revision);
+    const set =
+      present === undefined ? await createSet(round, revision) : await refreshSet(round, present, revision);
     round.newSet = set;
     const label = String(revisionOf(set));
     if (round.deployment.metadata.annotations?.[annotation.revision] !== label) {
@@ -146,7 +158,8 @@ export function deploymentController(ctx: ControllerContext): Controller {
     }
     const annotations = newSetAnnotations(deployment, set, revision);
     const minReadySeconds = deployment.spec.minReadySeconds ?? 0;
-    const same = isSame(annotations, set.metadata.annotations) && minReadySeconds === (set.spec.minReadySeconds ?? 0);
+    const same =
+      isSame(annotations, set.metadata.annotations) && minReadySeconds === (set.spec.minReadySeconds ?? 0);
     return same ? set : sets.patch(set, "merge", { metadata: { annotations }, spec: { minReadySeconds } });
   }
 
@@ -167,7 +180,8 @@ export function deploymentController(ctx: ControllerContext): Controller {
       );
       return set;
     } catch (error) {
-      if (error instanceof ApiError && error.reason === "AlreadyExists") await countCollision(deployment, wanted);
+      if (error instanceof ApiError && error.reason === "AlreadyExists")
+        await countCollision(deployment, wanted);
       else if (!isNamespaceGoing(error)) await reportCreateFailure(round, wanted, error);
       throw error;
     }
@@ -190,7 +204,12 @@ export function deploymentController(ctx: ControllerContext): Controller {
     const message = `Failed to create new replica set "${wanted.metadata.name}": ${messageOf(error)}`;
     recorder.event(deployment, "Warning", "ReplicaSetCreateError", message);
     if (!hasDeadline(deployment)) return;
-    const failed: Condition = { type: "Progressing", status: "False", reason: "ReplicaSetCreateError", message };
+    const failed: Condition = {
+      type: "Progressing",
+      status: "False",
+      reason: "ReplicaSetCreateError",
+      message,
+    };
     const conditions = setCondition(round.conditions, failed, ctx.now());
     await deployments.updateStatus(deployment, { ...deployment.status, conditions });
   }
@@ -210,7 +229,9 @@ export function deploymentController(ctx: ControllerContext): Controller {
         [annotation.desiredReplicas]: String(wanted),
         [annotation.maxReplicas]: String(wanted + fenceposts(deployment).maxSurge),
       };
-      const current = Object.entries(annotations).every(([key, value]) => set.metadata.annotations?.[key] === value);
+      const current = Object.entries(annotations).every(
+        ([key, value]) => set.metadata.annotations?.[key] === value,
+      );
       if (replicas === sizeOf(set) && (current || replicas === 0)) return set;
       const next = await sets.patch(set, "merge", { metadata: { annotations }, spec: { replicas } });
       if (replicas !== sizeOf(set)) {
@@ -226,7 +247,8 @@ export function deploymentController(ctx: ControllerContext): Controller {
 
   async function cleanUpWhenComplete(round: Round): Promise<void> {
     const all = allSets(round);
-    if (isComplete(round.deployment, deploymentCounts(round.deployment, round.newSet, all))) await cleanUp(round);
+    if (isComplete(round.deployment, deploymentCounts(round.deployment, round.newSet, all)))
+      await cleanUp(round);
   }
 
   /** Deletes the oldest empty sets beyond the history limit. */
@@ -234,7 +256,9 @@ export function deploymentController(ctx: ControllerContext): Controller {
     const limit = round.deployment.spec.revisionHistoryLimit;
     if (limit === undefined) return;
     const alive = round.oldSets.filter((set) => set.metadata.deletionTimestamp === undefined);
-    const excess = alive.sort((a, b) => revisionOf(a) - revisionOf(b)).slice(0, Math.max(0, alive.length - limit));
+    const excess = alive
+      .sort((a, b) => revisionOf(a) - revisionOf(b))
+      .slice(0, Math.max(0, alive.length - limit));
     for (const set of excess) {
       const behind = (set.metadata.generation ?? 0) > (set.status?.observedGeneration ?? 0);
       if (sizeOf(set) !== 0 || (set.status?.replicas ?? 0) !== 0 || behind) continue;
@@ -318,7 +342,10 @@ export function desiredSet(deployment: Deployment, revision: number): ReplicaSet
 }
 
 /** Annotations that a set keeps for itself. */
-const ownAnnotations: string[] = ["kubectl.kubernetes.io/last-applied-configuration", ...Object.values(annotation)];
+const ownAnnotations: string[] = [
+  "kubectl.kubernetes.io/last-applied-configuration",
+  ...Object.values(annotation),
+];
 
 function copiedAnnotations(deployment: Deployment): Record<string, string> {
   const entries = Object.entries(deployment.metadata.annotations ?? {});
@@ -326,7 +353,11 @@ function copiedAnnotations(deployment: Deployment): Record<string, string> {
 }
 
 /** A set that becomes the newest again (a rollback) takes the next revision and remembers the one it had. */
-function newSetAnnotations(deployment: Deployment, set: ReplicaSet, revision: number): Record<string, string> {
+function newSetAnnotations(
+  deployment: Deployment,
+  set: ReplicaSet,
+  revision: number,
+): Record<string, string> {
   const annotations = { ...set.metadata.annotations, ...copiedAnnotations(deployment) };
   const old = annotations[annotation.revision];
   if (Number(old ?? 0) >= revision) return annotations;

@@ -18,7 +18,9 @@ export async function discover(client: KubeClient, signal?: AbortSignal): Promis
   const versions = ((groups["groups"] ?? []) as { preferredVersion: { groupVersion: string } }[]).map(
     (group) => group.preferredVersion.groupVersion,
   );
-  const lists = await Promise.all(["v1", ...versions].map((apiVersion) => resourcesOf(client, apiVersion, signal)));
+  const lists = await Promise.all(
+    ["v1", ...versions].map((apiVersion) => resourcesOf(client, apiVersion, signal)),
+  );
   return lists.flat();
 }
 

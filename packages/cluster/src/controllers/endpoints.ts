@@ -51,7 +51,15 @@ export function endpointsController(ctx: ControllerContext): Controller {
 
   return {
     name: "endpoint-controller",
-    watches: [watch(services), watch(pods, servicesOf(() => services.list()), affectsEndpoints), watch(endpoints)],
+    watches: [
+      watch(services),
+      watch(
+        pods,
+        servicesOf(() => services.list()),
+        affectsEndpoints,
+      ),
+      watch(endpoints),
+    ],
     concurrency: 5,
     async reconcile({ namespace, name }) {
       const service = services.get(name, namespace);
@@ -65,7 +73,10 @@ export function endpointsController(ctx: ControllerContext): Controller {
       const wanted = desiredEndpoints(service, selectedPods(service, pods.list(namespace)));
       if (present === undefined) {
         await endpoints.create(wanted);
-      } else if (!isSame(present.subsets ?? [], wanted.subsets) || !isSame(present.metadata.labels, wanted.metadata.labels)) {
+      } else if (
+        !isSame(present.subsets ?? [], wanted.subsets) ||
+        !isSame(present.metadata.labels, wanted.metadata.labels)
+      ) {
         await endpoints.update({
           ...present,
           metadata: { ...present.metadata, labels: wanted.metadata.labels },
@@ -87,13 +98,20 @@ export function desiredEndpoints(service: Service, pods: Pod[]): Endpoints {
   const subsets = groupsOf(service, staying)
     .filter(({ ports }) => ports.length > 0 || (service.spec.ports ?? []).length === 0)
     .map(({ ports, endpoints }): Subset => {
-      const address = ({ addresses: [ip = ""], hostname, nodeName, targetRef }: (typeof endpoints)[number]): Address => ({
+      const address = ({
+        addresses: [ip = ""],
+        hostname,
+        nodeName,
+        targetRef,
+      }: (typeof endpoints)[number]): Address => ({
         ip,
         ...(hostname === undefined ? {} : { hostname }),
         ...(nodeName === undefined ? {} : { nodeName }),
         targetRef,
       });
-      const sorted = [...endpoints].sort((a, b) => (a.addresses[0] ?? "").localeCompare(b.addresses[0] ?? ""));
+      const sorted = [...endpoints].sort((a, b) =>
+        (a.addresses[0] ?? "").localeCompare(b.addresses[0] ?? ""),
+      );
       const ready = sorted.filter((endpoint) => endpoint.conditions.ready).slice(0, maxAddresses);
       const notReady = sorted.filter((endpoint) => !endpoint.conditions.ready);
       return {
@@ -129,7 +147,9 @@ export function endpointSliceMirroringController(ctx: ControllerContext): Contro
     async reconcile({ namespace, name }) {
       const service = services.get(name, namespace);
       const source = endpoints.get(name, namespace);
-      const present = slices.list(namespace).filter((slice) => mirrorsOf(slice).includes(`${namespace}/${name}`));
+      const present = slices
+        .list(namespace)
+        .filter((slice) => mirrorsOf(slice).includes(`${namespace}/${name}`));
       const mirrored =
         service !== undefined &&
         Object.keys(service.spec.selector ?? {}).length === 0 &&
@@ -139,10 +159,13 @@ export function endpointSliceMirroringController(ctx: ControllerContext): Contro
         source.metadata.annotations?.["control-plane.alpha.kubernetes.io/leader"] === undefined;
       const wanted = mirrored ? (source.subsets ?? []).flatMap((subset) => mirrorOf(source, subset)) : [];
       for (const slice of wanted) {
-        const same = present.findIndex((other) => isSame(other.ports, slice.ports) && other.addressType === slice.addressType);
+        const same = present.findIndex(
+          (other) => isSame(other.ports, slice.ports) && other.addressType === slice.addressType,
+        );
         const [old] = same < 0 ? [] : present.splice(same, 1);
         if (old === undefined) await slices.create(slice);
-        else if (!isSame(old.endpoints, slice.endpoints)) await slices.update({ ...old, endpoints: slice.endpoints });
+        else if (!isSame(old.endpoints, slice.endpoints))
+          await slices.update({ ...old, endpoints: slice.endpoints });
       }
       for (const slice of present) await slices.delete(slice);
     },
@@ -151,7 +174,11 @@ export function endpointSliceMirroringController(ctx: ControllerContext): Contro
 
 function mirrorOf(source: Endpoints, subset: Subset): EndpointSlice[] {
   const { name, namespace } = source.metadata;
-  const ports = (subset.ports ?? []).map((port) => ({ ...port, name: port.name ?? "", protocol: port.protocol ?? "TCP" }));
+  const ports = (subset.ports ?? []).map((port) => ({
+    ...port,
+    name: port.name ?? "",
+    protocol: port.protocol ?? "TCP",
+  }));
   const all = [
     ...(subset.addresses ?? []).map((address) => ({ address, ready: true })),
     ...(subset.notReadyAddresses ?? []).map((address) => ({ address, ready: false })),

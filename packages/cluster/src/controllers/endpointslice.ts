@@ -66,8 +66,14 @@ export function endpointSliceController(ctx: ControllerContext): Controller {
     name: "endpointslice-controller",
     watches: [
       watch(services),
-      watch(pods, servicesOf(() => services.list()), affectsEndpoints),
-      watch(slices, (slice) => (slice.metadata.labels?.[label.managedBy] === managedBy ? byController("Service")(slice) : [])),
+      watch(
+        pods,
+        servicesOf(() => services.list()),
+        affectsEndpoints,
+      ),
+      watch(slices, (slice) =>
+        slice.metadata.labels?.[label.managedBy] === managedBy ? byController("Service")(slice) : [],
+      ),
     ],
     concurrency: 5,
     async reconcile({ namespace, name }) {
@@ -108,7 +114,10 @@ export function servicesOf(list: () => Service[]): (pod: Pod) => string[] {
 }
 
 function selectsPod(service: Service, pod: Pod): boolean {
-  return hasSelector(service) && matches(toRequirements({ matchLabels: service.spec.selector }), pod.metadata.labels);
+  return (
+    hasSelector(service) &&
+    matches(toRequirements({ matchLabels: service.spec.selector }), pod.metadata.labels)
+  );
 }
 
 export function selectedPods(service: Service, pods: Pod[]): Pod[] {
@@ -145,11 +154,13 @@ export function groupsOf(service: Service, pods: Pod[]): Group[] {
 
 /** A named target port that the pod does not have is left out. */
 export function portsFor(service: Service, pod: Pod): EndpointPort[] {
-  return (service.spec.ports ?? []).flatMap(({ name = "", protocol = "TCP", port, targetPort, appProtocol }) => {
-    const number = resolvePort(pod, targetPort ?? port, protocol);
-    if (number === undefined) return [];
-    return [{ name, protocol, port: number, ...(appProtocol === undefined ? {} : { appProtocol }) }];
-  });
+  return (service.spec.ports ?? []).flatMap(
+    ({ name = "", protocol = "TCP", port, targetPort, appProtocol }) => {
+      const number = resolvePort(pod, targetPort ?? port, protocol);
+      if (number === undefined) return [];
+      return [{ name, protocol, port: number, ...(appProtocol === undefined ? {} : { appProtocol }) }];
+    },
+  );
 }
 
 interface Container {
@@ -159,7 +170,9 @@ interface Container {
 
 function resolvePort(pod: Pod, target: number | string, protocol: string): number | undefined {
   if (typeof target === "number") return target;
-  const sidecars = ((pod.spec["initContainers"] ?? []) as Container[]).filter((one) => one.restartPolicy === "Always");
+  const sidecars = ((pod.spec["initContainers"] ?? []) as Container[]).filter(
+    (one) => one.restartPolicy === "Always",
+  );
   return [...((pod.spec["containers"] ?? []) as Container[]), ...sidecars]
     .flatMap((container) => container.ports ?? [])
     .find((port) => port.name === target && (port.protocol ?? "TCP") === protocol)?.containerPort;
@@ -231,7 +244,12 @@ function withoutServerFields({ metadata, ports, endpoints }: EndpointSlice): obj
   return { labels: metadata.labels, ports: ports ?? [], endpoints: endpoints ?? [] };
 }
 
-function sliceOf(service: Service, ports: EndpointPort[], endpoints: Endpoint[], present?: EndpointSlice): EndpointSlice {
+function sliceOf(
+  service: Service,
+  ports: EndpointPort[],
+  endpoints: Endpoint[],
+  present?: EndpointSlice,
+): EndpointSlice {
   const { name, namespace } = service.metadata;
   const labels = {
     ...service.metadata.labels,
@@ -239,7 +257,8 @@ function sliceOf(service: Service, ports: EndpointPort[], endpoints: Endpoint[],
     [label.managedBy]: managedBy,
     ...(service.spec.clusterIP === "None" ? { [label.headless]: "" } : {}),
   };
-  if (present !== undefined) return { ...present, metadata: { ...present.metadata, labels }, ports, endpoints };
+  if (present !== undefined)
+    return { ...present, metadata: { ...present.metadata, labels }, ports, endpoints };
   return {
     apiVersion: "discovery.k8s.io/v1",
     kind: "EndpointSlice",
@@ -254,4 +273,3 @@ function sliceOf(service: Service, ports: EndpointPort[], endpoints: Endpoint[],
     endpoints,
   };
 }
-

@@ -42,7 +42,8 @@ export async function startGarbageCollector(ctx: ControllerContext): Promise<voi
     }
     refreshing = updateMonitors()
       .catch((error: unknown) => {
-        if (!signal.aborted) logger.warn("garbage collector could not discover resources", { error: messageOf(error) });
+        if (!signal.aborted)
+          logger.warn("garbage collector could not discover resources", { error: messageOf(error) });
       })
       .finally(() => {
         refreshing = undefined;
@@ -70,7 +71,8 @@ export async function startGarbageCollector(ctx: ControllerContext): Promise<voi
   async function updateMonitors(): Promise<void> {
     const found = await discover(client, signal);
     const wanted = found.filter(
-      ({ verbs, resource }) => resource !== "events" && ["list", "watch", "delete"].every((verb) => verbs.includes(verb)),
+      ({ verbs, resource }) =>
+        resource !== "events" && ["list", "watch", "delete"].every((verb) => verbs.includes(verb)),
     );
     const names = new Set(wanted.map(nameOf));
     for (const [name, monitor] of monitors) {
@@ -183,14 +185,19 @@ export async function startGarbageCollector(ctx: ControllerContext): Promise<voi
     await remove(monitor.resource, object, hasFinalizer(object, orphan) ? "Orphan" : policy);
   }
 
-  async function stateOf(owner: OwnerReference, dependent: KubeObject): Promise<"solid" | "waiting" | "gone"> {
+  async function stateOf(
+    owner: OwnerReference,
+    dependent: KubeObject,
+  ): Promise<"solid" | "waiting" | "gone"> {
     if (gone.has(owner.uid)) return "gone";
     const known = byUid(owner.uid);
     const reachable =
       known !== undefined &&
       known.monitor.resource.kind === owner.kind &&
-      (!known.monitor.resource.namespaced || known.object.metadata.namespace === dependent.metadata.namespace);
-    if (reachable) return isWaiting(known.object) && hasFinalizer(known.object, foreground) ? "waiting" : "solid";
+      (!known.monitor.resource.namespaced ||
+        known.object.metadata.namespace === dependent.metadata.namespace);
+    if (reachable)
+      return isWaiting(known.object) && hasFinalizer(known.object, foreground) ? "waiting" : "solid";
     const live = await lookUp(owner, dependent.metadata.namespace);
     if (live === undefined) {
       if (known === undefined) remember(owner.uid);
@@ -200,14 +207,21 @@ export async function startGarbageCollector(ctx: ControllerContext): Promise<voi
   }
 
   /** The copies may be behind; only the server's word counts before something is deleted. */
-  async function lookUp(owner: OwnerReference, namespace: string | undefined): Promise<KubeObject | undefined> {
+  async function lookUp(
+    owner: OwnerReference,
+    namespace: string | undefined,
+  ): Promise<KubeObject | undefined> {
     const { group, version } = parseApiVersion(owner.apiVersion);
     const monitor = [...monitors.values()].find(
       ({ resource }) => resource.group === group && resource.kind === owner.kind,
     );
     if (monitor === undefined) throw new Error(`no resource of kind ${owner.kind} in ${owner.apiVersion}`);
     const { resource, namespaced } = monitor.resource;
-    const live = await client.find({ group, version, resource, namespaced }, owner.name, namespaced ? namespace : undefined);
+    const live = await client.find(
+      { group, version, resource, namespaced },
+      owner.name,
+      namespaced ? namespace : undefined,
+    );
     return live?.metadata.uid === owner.uid ? live : undefined;
   }
 
@@ -228,7 +242,9 @@ export async function startGarbageCollector(ctx: ControllerContext): Promise<voi
 
   async function orphanDependents(monitor: Monitor, object: KubeObject): Promise<void> {
     for (const dependent of dependentsOf(object)) {
-      const owners = (dependent.object.metadata.ownerReferences ?? []).filter(({ uid }) => uid !== object.metadata.uid);
+      const owners = (dependent.object.metadata.ownerReferences ?? []).filter(
+        ({ uid }) => uid !== object.metadata.uid,
+      );
       await setOwners(dependent.monitor.resource, dependent.object, owners);
     }
     await removeFinalizer(monitor.resource, object, orphan);
@@ -246,7 +262,9 @@ export async function startGarbageCollector(ctx: ControllerContext): Promise<voi
     if (fresh === undefined || fresh.metadata.uid !== object.metadata.uid) return;
     const finalizers = (fresh.metadata.finalizers ?? []).filter((other) => other !== finalizer);
     const { uid, resourceVersion } = fresh.metadata;
-    await unlessGone(client.patch(resource, name, namespace, "merge", { metadata: { uid, resourceVersion, finalizers } }));
+    await unlessGone(
+      client.patch(resource, name, namespace, "merge", { metadata: { uid, resourceVersion, finalizers } }),
+    );
   }
 
   async function remove(
@@ -256,7 +274,10 @@ export async function startGarbageCollector(ctx: ControllerContext): Promise<voi
   ): Promise<void> {
     const { name, namespace, uid, resourceVersion } = object.metadata;
     await unlessGone(
-      client.delete(resource, name, namespace, { propagationPolicy, preconditions: { uid, resourceVersion } }),
+      client.delete(resource, name, namespace, {
+        propagationPolicy,
+        preconditions: { uid, resourceVersion },
+      }),
     );
   }
 
@@ -278,7 +299,8 @@ function hasFinalizer(object: KubeObject, finalizer: string): boolean {
 /** On its way out, but something of ours is to be done first. */
 function isWaiting(object: KubeObject): boolean {
   return (
-    object.metadata.deletionTimestamp !== undefined && (hasFinalizer(object, foreground) || hasFinalizer(object, orphan))
+    object.metadata.deletionTimestamp !== undefined &&
+    (hasFinalizer(object, foreground) || hasFinalizer(object, orphan))
   );
 }
 

@@ -3,7 +3,14 @@ import type { Logger } from "@kws/base/logger";
 import type { KubeClient } from "@kws/kube/client";
 import { runController } from "@kws/kube/controller";
 import { SharedInformers } from "@kws/kube/informer";
+import { clusterRoleAggregationController } from "./clusterrole-aggregation.ts";
 import { createContext, type Controller, type ControllerContext } from "./context.ts";
+import { cronJobController } from "./cronjob.ts";
+import { daemonSetController } from "./daemonset.ts";
+import { disruptionController } from "./disruption.ts";
+import { jobController, ttlAfterFinishedController } from "./job.ts";
+import { podGcController } from "./pod-gc.ts";
+import { statefulSetController } from "./statefulset.ts";
 import { deploymentController } from "./deployment.ts";
 import { endpointsController, endpointSliceMirroringController } from "./endpoints.ts";
 import { endpointSliceController } from "./endpointslice.ts";
@@ -42,6 +49,14 @@ const controllers: ((ctx: ControllerContext) => Controller)[] = [
   volumeController,
   claimProtectionController,
   volumeProtectionController,
+  statefulSetController,
+  daemonSetController,
+  jobController,
+  ttlAfterFinishedController,
+  cronJobController,
+  disruptionController,
+  podGcController,
+  clusterRoleAggregationController,
 ];
 
 /** Resolves when all controllers run, which is once their informers have synced. They end with the signal. */

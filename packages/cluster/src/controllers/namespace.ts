@@ -40,11 +40,18 @@ export function namespaceController(ctx: ControllerContext): Controller {
       if (!finalizersOf(namespace).includes(finalizer)) return;
       const failures: string[] = [];
       const resources = await discover(ctx.client, ctx.signal);
-      const deletable = resources.filter(({ namespaced, verbs }) => namespaced && verbs.includes("list") && verbs.includes("delete"));
-      const isPods = ({ group, resource }: DiscoveredResource): boolean => group === "" && resource === "pods";
+      const deletable = resources.filter(
+        ({ namespaced, verbs }) => namespaced && verbs.includes("list") && verbs.includes("delete"),
+      );
+      const isPods = ({ group, resource }: DiscoveredResource): boolean =>
+        group === "" && resource === "pods";
       let remaining = await empty(name, deletable.filter(isPods), failures);
       if (remaining.length === 0) {
-        remaining = await empty(name, deletable.filter((resource) => !isPods(resource)), failures);
+        remaining = await empty(
+          name,
+          deletable.filter((resource) => !isPods(resource)),
+          failures,
+        );
       }
       if (remaining.length === 0 && failures.length === 0) {
         looks.delete(name);
@@ -61,7 +68,11 @@ export function namespaceController(ctx: ControllerContext): Controller {
   };
 
   /** Asks for the deletion of everything there; answers what is left. */
-  async function empty(namespace: string, resources: DiscoveredResource[], failures: string[]): Promise<Remaining[]> {
+  async function empty(
+    namespace: string,
+    resources: DiscoveredResource[],
+    failures: string[],
+  ): Promise<Remaining[]> {
     const results = await Promise.all(
       resources.map(async (resource) => {
         try {
@@ -91,7 +102,10 @@ export function namespaceController(ctx: ControllerContext): Controller {
         });
       } else {
         for (const item of before.items) {
-          await client.delete(resource, item.metadata.name, namespace, { propagationPolicy: "Background", signal });
+          await client.delete(resource, item.metadata.name, namespace, {
+            propagationPolicy: "Background",
+            signal,
+          });
         }
       }
     }
@@ -123,7 +137,12 @@ function finalizersOf(namespace: KubeObject): string[] {
 }
 
 /** Upstream's five conditions of a namespace on its way out. */
-function conditionsFor(namespace: KubeObject, remaining: Remaining[], failures: string[], now: number): Condition[] {
+function conditionsFor(
+  namespace: KubeObject,
+  remaining: Remaining[],
+  failures: string[],
+  now: number,
+): Condition[] {
   const content = remaining.map(({ resource, count }) => {
     const name = resource.group === "" ? `${resource.resource}.` : `${resource.resource}.${resource.group}`;
     return `${name} has ${count} resource instances`;

@@ -84,7 +84,11 @@ export function claimController(ctx: ControllerContext): Controller {
         storageClass?.["volumeBindingMode"] === "WaitForFirstConsumer" &&
         claim.metadata.annotations?.[annotation.selectedNode] === undefined;
       if (waits && reserved === undefined) {
-        await pending(claim, "WaitForFirstConsumer", "waiting for first consumer to be created before binding");
+        await pending(
+          claim,
+          "WaitForFirstConsumer",
+          "waiting for first consumer to be created before binding",
+        );
         return;
       }
       const volume = reserved ?? smallestMatch(claim, volumes.list());
@@ -92,7 +96,10 @@ export function claimController(ctx: ControllerContext): Controller {
         await bind(claim, volume);
       } else if (storageClass?.["provisioner"] === provisioner) {
         await bind(claim, await provision(claim, storageClass));
-      } else if (storageClass !== undefined && storageClass["provisioner"] !== "kubernetes.io/no-provisioner") {
+      } else if (
+        storageClass !== undefined &&
+        storageClass["provisioner"] !== "kubernetes.io/no-provisioner"
+      ) {
         const other = String(storageClass["provisioner"]);
         const message = `Waiting for a volume to be created either by the external provisioner '${other}' or manually by the system administrator. If volume creation is delayed, please verify that the provisioner is running and correctly registered.`;
         if (claim.metadata.annotations?.[annotation.storageProvisioner] !== other) {
@@ -102,7 +109,11 @@ export function claimController(ctx: ControllerContext): Controller {
           await pending(claim, "ExternalProvisioning", message);
         }
       } else {
-        await pending(claim, "FailedBinding", "no persistent volumes available for this claim and no storage class is set");
+        await pending(
+          claim,
+          "FailedBinding",
+          "no persistent volumes available for this claim and no storage class is set",
+        );
       }
     },
   };
@@ -110,7 +121,9 @@ export function claimController(ctx: ControllerContext): Controller {
   /** A claim that names no class gets the default one, also when that came later than the claim. */
   async function withClass(claim: KubeObject): Promise<KubeObject> {
     if (claim["spec"].storageClassName !== undefined || claim["spec"].volumeName) return claim;
-    const fallback = classes.list().find(({ metadata }) => metadata.annotations?.[annotation.isDefault] === "true");
+    const fallback = classes
+      .list()
+      .find(({ metadata }) => metadata.annotations?.[annotation.isDefault] === "true");
     if (fallback === undefined) return claim;
     return claims.patch(claim, "merge", { spec: { storageClassName: fallback.metadata.name } });
   }
@@ -150,7 +163,8 @@ export function claimController(ctx: ControllerContext): Controller {
       };
       bound = await volumes.patch(volume, "merge", patch);
     }
-    if (bound["status"]?.phase !== "Bound") bound = await volumes.updateStatus(bound, { ...bound["status"], phase: "Bound" });
+    if (bound["status"]?.phase !== "Bound")
+      bound = await volumes.updateStatus(bound, { ...bound["status"], phase: "Bound" });
     let next = claim;
     const { name } = bound.metadata;
     const complete = claim.metadata.annotations?.[annotation.bindCompleted] === "yes";
@@ -182,7 +196,12 @@ function referenceTo({ metadata }: KubeObject): object {
 }
 
 /** The volume that the provisioner makes for a claim. */
-export function volumeFor(claim: KubeObject, storageClass: KubeObject, name: string, path: string): KubeObject {
+export function volumeFor(
+  claim: KubeObject,
+  storageClass: KubeObject,
+  name: string,
+  path: string,
+): KubeObject {
   const { accessModes, resources, volumeMode = "Filesystem" } = claim["spec"];
   return {
     apiVersion: "v1",
@@ -209,7 +228,11 @@ export function isFor(volume: KubeObject, claim: KubeObject): boolean {
   const reference = volume["spec"]?.claimRef as { name: string; namespace: string; uid?: string } | undefined;
   if (reference === undefined) return false;
   const { name, namespace, uid } = claim.metadata;
-  return reference.name === name && reference.namespace === namespace && [undefined, "", uid].includes(reference.uid);
+  return (
+    reference.name === name &&
+    reference.namespace === namespace &&
+    [undefined, "", uid].includes(reference.uid)
+  );
 }
 
 function isFree(volume: KubeObject): boolean {
@@ -222,8 +245,15 @@ function isFree(volume: KubeObject): boolean {
 
 /** The free volume that wastes least. */
 export function smallestMatch(claim: KubeObject, volumes: KubeObject[]): KubeObject | undefined {
-  const { accessModes = [], resources, selector, storageClassName = "", volumeMode = "Filesystem" } = claim["spec"];
-  const size = (volume: KubeObject): number => parseQuantity(String(volume["spec"]?.capacity?.storage ?? "0"));
+  const {
+    accessModes = [],
+    resources,
+    selector,
+    storageClassName = "",
+    volumeMode = "Filesystem",
+  } = claim["spec"];
+  const size = (volume: KubeObject): number =>
+    parseQuantity(String(volume["spec"]?.capacity?.storage ?? "0"));
   const wanted = parseQuantity(String(resources?.requests?.storage ?? "0"));
   return volumes
     .filter(isFree)
@@ -243,12 +273,18 @@ export function volumeController(ctx: ControllerContext): Controller {
     name: "persistentvolume-binder",
     watches: [
       watch(volumes),
-      watch(claims, (claim) => (claim["spec"]?.volumeName ? [String(claim["spec"].volumeName)] : []), () => false),
+      watch(
+        claims,
+        (claim) => (claim["spec"]?.volumeName ? [String(claim["spec"].volumeName)] : []),
+        () => false,
+      ),
     ],
     async reconcile({ name }) {
       const volume = volumes.get(name);
       if (volume === undefined) return;
-      const reference = volume["spec"].claimRef as { name: string; namespace: string; uid?: string } | undefined;
+      const reference = volume["spec"].claimRef as
+        | { name: string; namespace: string; uid?: string }
+        | undefined;
       if (reference?.uid === undefined) {
         if (volume.metadata.deletionTimestamp === undefined) {
           await volumes.updateStatus(volume, { ...volume["status"], phase: "Available" });
@@ -256,7 +292,8 @@ export function volumeController(ctx: ControllerContext): Controller {
         return;
       }
       const cached = claims.get(reference.name, reference.namespace);
-      const claim = cached ?? (await ctx.client.find(persistentVolumeClaims, reference.name, reference.namespace));
+      const claim =
+        cached ?? (await ctx.client.find(persistentVolumeClaims, reference.name, reference.namespace));
       if (claim?.metadata.uid === reference.uid) return;
       // Released first: while it counts as bound its finalizer holds it.
       const released = await volumes.updateStatus(volume, { ...volume["status"], phase: "Released" });

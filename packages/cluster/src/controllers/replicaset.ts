@@ -101,7 +101,9 @@ function controllerFor(
       const latest = sets.get(name, namespace) ?? set;
       await sets.updateStatus(latest, replicaSetStatus(latest, owned, failure, ctx.now()));
       if (failure !== undefined) throw failure;
-      return { requeueAfter: nextAvailable(owned.filter(isActive), set.spec.minReadySeconds ?? 0, ctx.now()) };
+      return {
+        requeueAfter: nextAvailable(owned.filter(isActive), set.spec.minReadySeconds ?? 0, ctx.now()),
+      };
     },
   };
 
@@ -156,7 +158,9 @@ export function candidatesOf(pods: CachedResource<Pod>, owner: KubeObject, selec
   const owned = pods.ownedBy(owner.metadata.uid);
   const orphans = pods
     .list(owner.metadata.namespace)
-    .filter((pod) => controllerOf(pod) === undefined && isActive(pod) && matches(selector, pod.metadata.labels));
+    .filter(
+      (pod) => controllerOf(pod) === undefined && isActive(pod) && matches(selector, pod.metadata.labels),
+    );
   return [...owned, ...orphans.filter((pod) => !owned.includes(pod))];
 }
 
@@ -177,7 +181,9 @@ export function replicaSetStatus(
   const ready = active.filter(isReady);
   const minReady = set.spec.minReadySeconds ?? 0;
   const labels = Object.entries(set.spec.template?.metadata?.labels ?? {});
-  const labelled = active.filter((pod) => labels.every(([key, value]) => pod.metadata.labels?.[key] === value));
+  const labelled = active.filter((pod) =>
+    labels.every(([key, value]) => pod.metadata.labels?.[key] === value),
+  );
   const previous = set.status?.conditions;
   const missing = (set.spec.replicas ?? 1) - active.length;
   const conditions =

@@ -78,7 +78,11 @@ export function fenceposts(deployment: Deployment): { maxSurge: number; maxUnava
 }
 
 /** The size of the newest set when it may take whatever the surge leaves. */
-export function newSetSize(deployment: Deployment, sets: ReplicaSet[], newSet: ReplicaSet | undefined): number {
+export function newSetSize(
+  deployment: Deployment,
+  sets: ReplicaSet[],
+  newSet: ReplicaSet | undefined,
+): number {
   const wanted = wantedOf(deployment);
   if (deployment.spec.strategy?.type === "Recreate") return wanted;
   const present = newSet === undefined ? 0 : sizeOf(newSet);
@@ -160,7 +164,9 @@ function proportion(set: ReplicaSet, deployment: Deployment, toAdd: number, adde
 function fractionOf(set: ReplicaSet, deployment: Deployment): number {
   const wanted = wantedOf(deployment);
   if (wanted === 0) return -sizeOf(set);
-  const before = Number(set.metadata.annotations?.[annotation.maxReplicas] ?? deployment.status?.replicas ?? 0);
+  const before = Number(
+    set.metadata.annotations?.[annotation.maxReplicas] ?? deployment.status?.replicas ?? 0,
+  );
   if (before === 0) return 0;
   const size = (sizeOf(set) * (wanted + fenceposts(deployment).maxSurge)) / before;
   return Math.round(size) - sizeOf(set);

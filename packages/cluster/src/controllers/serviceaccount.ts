@@ -18,7 +18,8 @@ export function serviceAccountController(ctx: ControllerContext): Controller {
     name: "serviceaccount-controller",
     watches: [watch(namespaces), watch(accounts, namespaceOf("default"), () => false)],
     async reconcile({ name: namespace }) {
-      if (!isActiveNamespace(namespaces.get(namespace)) || accounts.get("default", namespace) !== undefined) return;
+      if (!isActiveNamespace(namespaces.get(namespace)) || accounts.get("default", namespace) !== undefined)
+        return;
       const metadata = { name: "default", namespace };
       await unlessThere(accounts.create({ apiVersion: "v1", kind: "ServiceAccount", metadata }));
     },

@@ -62,14 +62,16 @@ function ports(pod: Pod, info: NodeInfo): string[] {
   const wanted = hostPorts(pod);
   if (wanted.length === 0) return [];
   const any = "0.0.0.0";
-  const clash = info.pods.flatMap(hostPorts).some((taken) =>
-    wanted.some(
-      ({ port, protocol, address }) =>
-        port === taken.port &&
-        protocol === taken.protocol &&
-        (address === taken.address || address === any || taken.address === any),
-    ),
-  );
+  const clash = info.pods
+    .flatMap(hostPorts)
+    .some((taken) =>
+      wanted.some(
+        ({ port, protocol, address }) =>
+          port === taken.port &&
+          protocol === taken.protocol &&
+          (address === taken.address || address === any || taken.address === any),
+      ),
+    );
   return clash ? ["node(s) didn't have free ports for the requested pod ports"] : [];
 }
 
@@ -110,7 +112,8 @@ export function domains(pod: Pod, constraint: SpreadConstraint, cluster: Cluster
     const value = node.metadata.labels?.[topologyKey];
     if (value === undefined) continue;
     if (nodeAffinityPolicy === "Honor" && !wantsNode(pod, node)) continue;
-    if (nodeTaintsPolicy === "Honor" && untolerated(pod, node, ["NoSchedule", "NoExecute"]) !== undefined) continue;
+    if (nodeTaintsPolicy === "Honor" && untolerated(pod, node, ["NoSchedule", "NoExecute"]) !== undefined)
+      continue;
     const found = pods.filter((other) => isCounted(pod, other, constraint)).length;
     counts.set(value, (counts.get(value) ?? 0) + found);
   }
@@ -147,7 +150,9 @@ function podAffinity(pod: Pod, { node }: NodeInfo, cluster: Cluster): string[] {
   const sharing = (topologyKey: string): Pod[] => {
     const value = node.metadata.labels?.[topologyKey];
     if (value === undefined) return [];
-    return nodes.filter((other) => other.node.metadata.labels?.[topologyKey] === value).flatMap((other) => other.pods);
+    return nodes
+      .filter((other) => other.node.metadata.labels?.[topologyKey] === value)
+      .flatMap((other) => other.pods);
   };
   for (const other of nodes) {
     for (const neighbour of other.pods) {
@@ -164,10 +169,13 @@ function podAffinity(pod: Pod, { node }: NodeInfo, cluster: Cluster): string[] {
   const matchesAll = (other: Pod): boolean =>
     wanted.every((term) => matchesPodTerm(term, pod, other, labelsOfNamespace));
   for (const term of wanted) {
-    const here = sharing(term.topologyKey).some((other) => matchesPodTerm(term, pod, other, labelsOfNamespace));
+    const here = sharing(term.topologyKey).some((other) =>
+      matchesPodTerm(term, pod, other, labelsOfNamespace),
+    );
     if (here) continue;
     // The first of a group that wants to be together has nobody to be with yet.
-    const first = matchesAll(pod) && !all.some(matchesAll) && node.metadata.labels?.[term.topologyKey] !== undefined;
+    const first =
+      matchesAll(pod) && !all.some(matchesAll) && node.metadata.labels?.[term.topologyKey] !== undefined;
     if (!first) return ["node(s) didn't match pod affinity rules"];
   }
   for (const term of requiredTerms(pod, "podAntiAffinity")) {

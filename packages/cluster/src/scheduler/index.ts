@@ -167,7 +167,8 @@ export async function startScheduler(options: SchedulerOptions): Promise<void> {
   async function schedule(pod: Pod): Promise<void> {
     const cluster = snapshot();
     const blocked = checkVolumes.unready(pod);
-    if (blocked !== undefined) return reject(pod, `0/${cluster.nodes.length} nodes are available: ${blocked}.`);
+    if (blocked !== undefined)
+      return reject(pod, `0/${cluster.nodes.length} nodes are available: ${blocked}.`);
     const verdicts = cluster.nodes.map((info) => ({ info, reasons: reasonsAgainst(pod, info, cluster) }));
     const fitting = verdicts.filter(({ reasons }) => reasons.length === 0).map(({ info }) => info);
     const [best] = rank(pod, fitting, cluster);
@@ -218,7 +219,9 @@ export async function startScheduler(options: SchedulerOptions): Promise<void> {
       if (list === undefined) byNode.set(pod.spec.nodeName, [pod]);
       else list.push(pod);
     }
-    const infos: NodeInfo[] = nodes.list().map((node) => nodeInfo(node, byNode.get(node.metadata.name) ?? []));
+    const infos: NodeInfo[] = nodes
+      .list()
+      .map((node) => nodeInfo(node, byNode.get(node.metadata.name) ?? []));
     return {
       nodes: infos,
       labelsOfNamespace: (namespace) => namespaceInformer.get(namespace)?.metadata.labels,

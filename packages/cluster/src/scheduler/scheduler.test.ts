@@ -10,7 +10,10 @@ import { startScheduler } from "./index.ts";
 import { nodeInfo, podRequests, type Node } from "./node-info.ts";
 import { rank } from "./scores.ts";
 
-function node(name: string, options: { labels?: Record<string, string>; spec?: object; cpu?: string } = {}): Node {
+function node(
+  name: string,
+  options: { labels?: Record<string, string>; spec?: object; cpu?: string } = {},
+): Node {
   const { labels = {}, spec = {}, cpu = "2" } = options;
   return {
     apiVersion: "v1",
@@ -68,7 +71,9 @@ describe("filters", () => {
       [node("a"), [first]],
       [node("b"), []],
     ]);
-    expect(verdict(pod("db-1", { affinity }, { app: "db" }), state).map((reasons) => reasons.length)).toEqual([1, 0]);
+    expect(verdict(pod("db-1", { affinity }, { app: "db" }), state).map((reasons) => reasons.length)).toEqual(
+      [1, 0],
+    );
   });
 
   test("let the first pod of a group that wants to be together start anywhere", () => {
@@ -144,7 +149,9 @@ describe("the scheduler", () => {
     await client.create(pods, pod("web"));
     await vi.waitFor(() => expect(bindings).toEqual([{ pod: "web", node: "a" }]));
     await vi.waitFor(async () => {
-      const messages = (await client.list(events, "default")).items.map((event) => event["message"] as string);
+      const messages = (await client.list(events, "default")).items.map(
+        (event) => event["message"] as string,
+      );
       expect(messages).toContain("Successfully assigned default/web to a");
     });
   });
@@ -154,7 +161,12 @@ describe("the scheduler", () => {
     await vi.waitFor(async () => {
       const { status } = await client.get(pods, "web", "default");
       expect(status.conditions).toMatchObject([
-        { type: "PodScheduled", status: "False", reason: "Unschedulable", message: "no nodes available to schedule pods" },
+        {
+          type: "PodScheduled",
+          status: "False",
+          reason: "Unschedulable",
+          message: "no nodes available to schedule pods",
+        },
       ]);
     });
     await client.create(nodes, node("a"));

@@ -4,7 +4,13 @@
 import type { Pod } from "../controllers/pods.ts";
 import { domains, spreadConstraints, type Cluster } from "./filters.ts";
 import { podRequests, type NodeInfo } from "./node-info.ts";
-import { matchesNodeTerm, matchesPodTerm, preferredTerms, untolerated, type NodeSelectorTerm } from "./terms.ts";
+import {
+  matchesNodeTerm,
+  matchesPodTerm,
+  preferredTerms,
+  untolerated,
+  type NodeSelectorTerm,
+} from "./terms.ts";
 
 interface Score {
   weight: number;
@@ -84,7 +90,8 @@ function fewestTaints(pod: Pod, nodes: NodeInfo[]): number[] {
 }
 
 function preferredNodes(pod: Pod, nodes: NodeInfo[]): number[] {
-  const terms = (pod.spec["affinity"]?.nodeAffinity?.preferredDuringSchedulingIgnoredDuringExecution ?? []) as {
+  const terms = (pod.spec["affinity"]?.nodeAffinity?.preferredDuringSchedulingIgnoredDuringExecution ??
+    []) as {
     weight: number;
     preference: NodeSelectorTerm;
   }[];

@@ -26,7 +26,10 @@ export interface PodAffinityTerm {
 }
 
 /** One term's parts must all hold; a term without any matches nothing. */
-export function matchesNodeTerm({ matchExpressions = [], matchFields = [] }: NodeSelectorTerm, node: Node): boolean {
+export function matchesNodeTerm(
+  { matchExpressions = [], matchFields = [] }: NodeSelectorTerm,
+  node: Node,
+): boolean {
   if (matchExpressions.length === 0 && matchFields.length === 0) return false;
   const requirements = (list: NonNullable<NodeSelectorTerm["matchFields"]>): Requirement[] =>
     list.map(({ key, operator, values = [] }) => ({ key, operator, values }));
@@ -69,7 +72,12 @@ export function untolerated(pod: Pod, node: Node, effects: string[]): Taint | un
 export type NamespaceLabels = (namespace: string) => Record<string, string> | undefined;
 
 /** Whether the term of `owner` speaks of `other`; topology is the caller's business. */
-export function matchesPodTerm(term: PodAffinityTerm, owner: KubeObject, other: Pod, labelsOf: NamespaceLabels): boolean {
+export function matchesPodTerm(
+  term: PodAffinityTerm,
+  owner: KubeObject,
+  other: Pod,
+  labelsOf: NamespaceLabels,
+): boolean {
   const { namespaces = [], namespaceSelector, labelSelector } = term;
   const otherNamespace = other.metadata.namespace ?? "";
   const inNamespace =
@@ -81,7 +89,8 @@ export function matchesPodTerm(term: PodAffinityTerm, owner: KubeObject, other: 
   const same = (key: string): boolean => owner.metadata.labels?.[key] === other.metadata.labels?.[key];
   const has = (key: string): boolean => owner.metadata.labels?.[key] !== undefined;
   return (
-    (term.matchLabelKeys ?? []).filter(has).every(same) && !(term.mismatchLabelKeys ?? []).filter(has).some(same)
+    (term.matchLabelKeys ?? []).filter(has).every(same) &&
+    !(term.mismatchLabelKeys ?? []).filter(has).some(same)
   );
 }
 
@@ -92,7 +101,10 @@ export function requiredTerms(pod: Pod, kind: AffinityKind): PodAffinityTerm[] {
   return (terms ?? []) as PodAffinityTerm[];
 }
 
-export function preferredTerms(pod: Pod, kind: AffinityKind): { weight: number; podAffinityTerm: PodAffinityTerm }[] {
+export function preferredTerms(
+  pod: Pod,
+  kind: AffinityKind,
+): { weight: number; podAffinityTerm: PodAffinityTerm }[] {
   const terms: unknown = pod.spec["affinity"]?.[kind]?.preferredDuringSchedulingIgnoredDuringExecution;
   return (terms ?? []) as { weight: number; podAffinityTerm: PodAffinityTerm }[];
 }

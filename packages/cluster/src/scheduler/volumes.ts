@@ -36,8 +36,10 @@ export function createVolumeCheck(sources: {
     unready(pod) {
       for (const { name, claim } of claimsOf(pod)) {
         if (claim === undefined) return `persistentvolumeclaim "${name}" not found`;
-        if (claim.metadata.deletionTimestamp !== undefined) return `persistentvolumeclaim "${name}" is being deleted`;
-        if (!isBound(claim) && !waitsForConsumer(claim)) return "pod has unbound immediate PersistentVolumeClaims";
+        if (claim.metadata.deletionTimestamp !== undefined)
+          return `persistentvolumeclaim "${name}" is being deleted`;
+        if (!isBound(claim) && !waitsForConsumer(claim))
+          return "pod has unbound immediate PersistentVolumeClaims";
       }
       return undefined;
     },
