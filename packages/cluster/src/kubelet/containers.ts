@@ -1,15 +1,15 @@
 /** The containers of one pod: which one is due, starting it, watching over it, ending it. */
-import { readFile, rm } from "node:fs/promises";
-import { isErrno, messageOf } from "@kws/base/errors";
+import { rm } from "node:fs/promises";
+import { messageOf } from "@kws/base/errors";
 import { services } from "@kws/kube/resources";
 import type { KubeObject } from "@kws/kube/object";
 import type { Image } from "../images/image.ts";
 import { formatDuration } from "./backoff.ts";
 import type { KubeletContext } from "./context.ts";
-import { containerSpec, imageId, isImageReference, logPathOf, terminationPathOf } from "./create.ts";
+import { containerSpec, imageId, logPathOf, terminationPathOf } from "./create.ts";
 import { ContainerConfigError } from "./environment.ts";
 import { runHook } from "./hooks.ts";
-import { readLogEnd } from "./logs.ts";
+import { ImageLookup } from "./imagelookup.ts";
 import { formatPod, isSidecar, type ContainerStatus, type Pod, type PodContainer } from "./pod.ts";
 import { startProbes, type ProbeTarget } from "./probes.ts";
 import {
@@ -21,6 +21,7 @@ import {
 } from "./record.ts";
 import { ContainerStartError, type Container } from "./runtime.ts";
 import { isInitDone } from "./status.ts";
+import { terminationMessage } from "./termination.ts";
 import { timestamp } from "./time.ts";
 import type { VolumeSource } from "./volumes.ts";
 
@@ -38,9 +39,6 @@ export interface PodAccess {
 
 type Kind = "init" | "regular" | "ephemeral";
 
-/** Looking into the local store costs little, and whoever has just built an image waits for it. */
-const imageRetryMs = 1000;
-
 export class ContainerSet {
   readonly records = new Map<string, ContainerRecord>();
   readonly #context: KubeletContext;
@@ -48,8 +46,7 @@ export class ContainerSet {
   readonly #access: PodAccess;
   readonly #probes = new Map<string, AbortController>();
   readonly #exits = new Map<string, PromiseWithResolvers<void>>();
-  /** When an image was last found missing, by container. */
-  readonly #missedAt = new Map<string, number>();
+  readonly #images: ImageLookup;
   readonly #stopping = new Set<string>();
   /** Exits of containers whose start has not been answered yet. */
   readonly #early = new Map<string, Container>();
@@ -58,6 +55,11 @@ export class ContainerSet {
     this.#context = context;
     this.#podDir = podDir;
     this.#access = access;
+    this.#images = new ImageLookup(
+      context.images,
+      (container, type, reason, message) => this.#event(container, type, reason, message),
+      (milliseconds) => access.retryAfter(milliseconds),
+    );
   }
 
   /** Takes over what a kubelet before this one has left running, and what the pod's status remembers. */
@@ -143,7 +145,7 @@ export class ContainerSet {
       return;
     }
     if (run !== undefined && this.#isBackingOff(container, record, run)) return;
-    const image = await this.#findImage(container, record);
+    const image = await this.#images.find(container, record);
     if (image === undefined) return;
     await this.#start(container, record, image, kind);
   }
@@ -179,57 +181,6 @@ export class ContainerSet {
     const message = `Back-off restarting failed container ${container.name} in pod ${formatPod(pod)}`;
     recorder.event(pod, "Warning", "BackOff", message, this.#fieldPath(container));
     return true;
-  }
-
-  /** The stored image, or undefined with the reason noted; looked for again every second. */
-  async #findImage(container: PodContainer, record: ContainerRecord): Promise<Image | undefined> {
-    const { image: reference } = container;
-    const fail = (reason: string, message: string, event: string) => {
-      if (record.waiting?.reason === reason) return undefined;
-      record.waiting = { reason, message };
-      this.#event(
-        container,
-        "Warning",
-        event,
-        event === "BackOff" ? `Back-off pulling image "${reference}"` : message,
-      );
-      if (event !== "BackOff") this.#event(container, "Warning", "Failed", `Error: ${reason}`);
-      return undefined;
-    };
-    if (!isImageReference(reference)) {
-      const why = "couldn't parse image name: invalid reference format";
-      return fail(
-        "InvalidImageName",
-        `Failed to apply default image tag "${reference}": ${why}`,
-        "InspectFailed",
-      );
-    }
-    const missed = this.#missedAt.get(container.name);
-    const wait = missed === undefined ? 0 : missed + imageRetryMs - performance.now();
-    if (wait > 0) {
-      this.#access.retryAfter(wait);
-      return undefined;
-    }
-    const image = await this.#context.images.find(reference);
-    if (image !== undefined) return image;
-    this.#missedAt.set(container.name, performance.now());
-    this.#access.retryAfter(imageRetryMs);
-    if (container.imagePullPolicy === "Never") {
-      const message = `Container image "${reference}" is not present with pull policy of Never`;
-      return fail("ErrImageNeverPull", message, "ErrImageNeverPull");
-    }
-    const message =
-      `Failed to pull image "${reference}": the image is not in the local store; ` +
-      `build it or load it there under this name, and the pod starts by itself`;
-    const reason = record.waiting?.reason;
-    if (reason === "ErrImagePull" || reason === "ImagePullBackOff") {
-      return fail(
-        "ImagePullBackOff",
-        `Back-off pulling image "${reference}": ErrImagePull: ${message}`,
-        "BackOff",
-      );
-    }
-    return fail("ErrImagePull", message, "Failed");
   }
 
   async #start(container: PodContainer, record: ContainerRecord, image: Image, kind: Kind): Promise<void> {
@@ -452,7 +403,7 @@ export class ContainerSet {
     this.#probes.get(container.id)?.abort();
     this.#probes.delete(container.id);
     const exitCode = container.exitCode ?? 137;
-    const message = spec === undefined ? "" : await this.#terminationMessage(spec, run, exitCode);
+    const message = spec === undefined ? "" : await terminationMessage(this.#podDir, spec, run, exitCode);
     run.state = "exited";
     run.ready = false;
     run.started = false;
@@ -463,19 +414,6 @@ export class ContainerSet {
     this.#exits.get(container.id)?.resolve();
     this.#access.publish();
     this.#access.kick();
-  }
-
-  async #terminationMessage(spec: PodContainer, run: ContainerRun, exitCode: number): Promise<string> {
-    try {
-      const path = terminationPathOf(this.#podDir, spec.name, run.attempt);
-      const text = (await readFile(path)).subarray(0, 4096).toString("utf8");
-      const fallsBack = spec.terminationMessagePolicy === "FallbackToLogsOnError";
-      if (text !== "" || !fallsBack || exitCode === 0) return text;
-      return await readLogEnd(logPathOf(this.#podDir, spec.name, run.attempt));
-    } catch (error) {
-      if (isErrno(error, "ENOENT")) return "";
-      return `cannot read the termination message: ${messageOf(error)}`;
-    }
   }
 
   logPath(container: string, attempt: number): string {

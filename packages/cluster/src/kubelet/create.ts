@@ -106,6 +106,9 @@ async function toMount(
 ): Promise<Mount> {
   const volume = volumes.get(name);
   if (volume === undefined) throw new ContainerConfigError(`volume "${name}" is not defined in the pod`);
+  if (volume.tmpfs !== undefined) {
+    return { type: "tmpfs", target: mountPath, ...volume.tmpfs };
+  }
   try {
     const inner = subPathExpr === undefined ? subPath : expandStrictly(subPathExpr, env);
     const source = inner ? await resolveSubPath(volume.path, inner) : volume.path;

@@ -81,6 +81,8 @@ function get(socket: Duplex, host: string, port: number, action: HttpGetAction):
   };
   for (const { name, value } of action.httpHeaders ?? []) headers[name.toLowerCase()] = value;
   const path = action.path ?? "/";
+  // A runtime may hand over its connections paused, which the HTTP client would not notice.
+  socket.resume();
   const request = httpRequest({
     method: "GET",
     path: path.startsWith("/") ? path : `/${path}`,

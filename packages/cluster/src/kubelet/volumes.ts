@@ -8,6 +8,8 @@ import { persistentVolumeClaims, persistentVolumes } from "@kws/kube/resources";
 import { writeAtomically } from "./atomic.ts";
 import type { Allocatable } from "./downward.ts";
 import type { Pod, Volume } from "./pod.ts";
+import { parseQuantity } from "./quantity.ts";
+import { allContainers } from "./record.ts";
 import { projectVolume, type Projection } from "./projection.ts";
 import type { ReferenceKind } from "./references.ts";
 
@@ -67,10 +69,26 @@ async function setUp(volume: Volume, context: VolumeContext): Promise<VolumeSour
     return { path, readOnly: true, managed: true };
   }
   await mkdir(path, { recursive: true });
+  if (volume.emptyDir?.medium === "Memory" && mountsOf(volume.name, context.pod) === 1) {
+    const { sizeLimit } = volume.emptyDir;
+    const sizeBytes = sizeLimit === undefined ? undefined : Math.ceil(parseQuantity(sizeLimit));
+    return { path, readOnly: false, managed: true, tmpfs: { sizeBytes } };
+  }
   // Any user of any container may write to an emptyDir.
   await chmod(path, fsGroup === undefined ? 0o777 : 0o2777);
   if (fsGroup !== undefined) await changeGroup(path, fsGroup);
   return { path, readOnly: false, managed: true };
+}
+
+/**
+ * A runtime's tmpfs belongs to one container. Volumes in memory that several share, or mount in part, are folders on disk
+ * instead: sharing is what programs rely on, memory is what they hope for.
+ */
+function mountsOf(name: string, pod: Pod): number {
+  const mounts = allContainers(pod).flatMap(({ volumeMounts = [] }) =>
+    volumeMounts.filter((mount) => mount.name === name),
+  );
+  return mounts.some(({ subPath, subPathExpr }) => subPath || subPathExpr) ? Number.NaN : mounts.length;
 }
 
 async function setUpClaim(volume: Volume, context: VolumeContext): Promise<VolumeSource> {

@@ -55,7 +55,8 @@ export class PodWorker {
     this.uid = pod.metadata.uid ?? "";
     this.#podDir = join(context.dataDir, "pods", this.uid);
     this.#onGone = onGone;
-    this.#address = adopted.sandbox?.address;
+    this.#address =
+      adopted.sandbox && (pod.spec.hostNetwork ? context.node.address : adopted.sandbox.address);
     this.#tokens = new PodTokens(context.client, context.now);
     this.#status = new StatusWriter(
       context,

@@ -8,7 +8,7 @@ import { messageOf } from "@kws/base/errors";
 import type { Logger } from "@kws/base/logger";
 import type { KubeClient, Resource } from "@kws/kube/client";
 import { createEventRecorder } from "@kws/kube/events";
-import { Informer } from "@kws/kube/informer";
+import { Informer, type SharedInformers } from "@kws/kube/informer";
 import { keyOf, type KubeObject } from "@kws/kube/object";
 import { endpointSlices, ingressClasses, ingresses, pods, secrets, services } from "@kws/kube/resources";
 import { isApiError } from "@kws/kube/status";
@@ -25,6 +25,8 @@ export interface NetworkOptions {
   runtime: Pick<Runtime, "dial">;
   /** The first port to try, and for TLS `tlsPort` (8443 unless given). */
   ingress: { port: number; tlsPort?: number };
+  /** Copies that others in the process watch too; own ones unless given. */
+  informers?: SharedInformers;
   logger: Logger;
   /** Milliseconds since the epoch. */
   now: () => number;
@@ -54,7 +56,7 @@ export async function startNetwork(options: NetworkOptions): Promise<Network> {
   const signal = AbortSignal.any([options.signal, stop.signal]);
   const recorder = createEventRecorder({ client, component: "kws-network", now, logger });
   const watchAll = <T extends KubeObject>(resource: Resource) =>
-    new Informer<T>(client, resource, { logger, signal });
+    options.informers?.of<T>(resource) ?? new Informer<T>(client, resource, { logger, signal });
   const watched = {
     services: watchAll<Service>(services),
     slices: watchAll<EndpointSlice>(endpointSlices),

@@ -249,6 +249,8 @@ function withSocketMethods(connection: Duplex): Duplex {
   for (const method of ["setKeepAlive", "setNoDelay", "setTimeout", "ref", "unref"]) {
     stand[method] ??= () => connection;
   }
+  // One that was handed over paused would stay so: the HTTP client only listens.
+  connection.resume();
   return connection;
 }
 
