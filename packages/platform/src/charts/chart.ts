@@ -35,7 +35,7 @@ export async function loadChart(service: ProjectService, profile: string): Promi
     throw new UserError(`${service.name} has no chart: ${metadataPath} does not exist`, {
       code: "config",
       at,
-      fix: "Run `kws init` in the service's folder, or name the chart's folder with `chart`.",
+      fix: "Put a Helm chart there, or name the chart's folder with `chart`.",
     });
   }
   const files = await listFiles(dir);
