@@ -22,7 +22,11 @@ export async function choose(ctx: Context, names: string[], stack?: string): Pro
   const provider = await ctx.provider();
   const connection = await ctx.connect(provider);
   const all = await listReleases(connection.client, { signal: ctx.signal });
-  return { provider, connection, releases: chooseReleases(all, names, stack ?? (await onlyStackOf(ctx, all, names))) };
+  return {
+    provider,
+    connection,
+    releases: chooseReleases(all, names, stack ?? (await onlyStackOf(ctx, all, names))),
+  };
 }
 
 /** In a workspace with one stack, a name that several stacks have means that one's. */

@@ -29,7 +29,11 @@ export interface ArgumentSpec {
   completes?: Completes;
 }
 
-type ValueOf<O extends OptionSpec> = O["type"] extends "boolean" ? boolean : O["type"] extends "string" ? string : number;
+type ValueOf<O extends OptionSpec> = O["type"] extends "boolean"
+  ? boolean
+  : O["type"] extends "string"
+    ? string
+    : number;
 
 export type OptionValues<O extends Record<string, OptionSpec>> = { [K in keyof O]?: ValueOf<O[K]> };
 
@@ -81,11 +85,32 @@ export function defineCommand<const O extends Record<string, OptionSpec> = Recor
 
 /** The options that every command takes. */
 export const globalOptions = {
-  file: { type: "string", short: "f", value: "path", description: "the workspace's kws.yaml, instead of the nearest one" },
-  context: { type: "string", value: "name", description: "a kubeconfig context, which must be allowed", completes: "contexts" },
+  file: {
+    type: "string",
+    short: "f",
+    value: "path",
+    description: "the workspace's kws.yaml, instead of the nearest one",
+  },
+  context: {
+    type: "string",
+    value: "name",
+    description: "a kubeconfig context, which must be allowed",
+    completes: "contexts",
+  },
   kubeconfig: { type: "string", value: "path", description: "the kubeconfig that has the context" },
-  cluster: { type: "string", value: "name", description: "the embedded cluster to work on", completes: "clusters" },
-  output: { type: "string", short: "o", value: "format", choices: ["table", "json", "yaml"], description: "how results are printed" },
+  cluster: {
+    type: "string",
+    value: "name",
+    description: "the embedded cluster to work on",
+    completes: "clusters",
+  },
+  output: {
+    type: "string",
+    short: "o",
+    value: "format",
+    choices: ["table", "json", "yaml"],
+    description: "how results are printed",
+  },
   yes: { type: "boolean", short: "y", description: "do not ask" },
   quiet: { type: "boolean", short: "q", description: "no progress on standard error" },
   "no-color": { type: "boolean", description: "no colours" },

@@ -38,7 +38,8 @@ async function candidatesFor(before: string[], current: string, world: World): P
   }
   if (current.startsWith("-")) return Object.keys(options).map((name) => `--${name}`);
   const taken = positionals(named.rest, options);
-  const argument = command.args[taken.length] ?? command.args.findLast((candidate) => candidate.variadic === true);
+  const argument =
+    command.args[taken.length] ?? command.args.findLast((candidate) => candidate.variadic === true);
   if (argument?.completes === undefined) return [];
   const names = await liveNames(argument.completes, world);
   return names.filter((name) => !taken.includes(name));
@@ -46,7 +47,9 @@ async function candidatesFor(before: string[], current: string, world: World): P
 
 function optionOf(options: Record<string, OptionSpec>, word: string): OptionSpec | undefined {
   if (word.startsWith("--")) return options[word.slice(2)];
-  return /^-[a-zA-Z]$/.test(word) ? Object.values(options).find((option) => option.short === word[1]) : undefined;
+  return /^-[a-zA-Z]$/.test(word)
+    ? Object.values(options).find((option) => option.short === word[1])
+    : undefined;
 }
 
 function positionals(words: string[], options: Record<string, OptionSpec>): string[] {
@@ -142,6 +145,9 @@ complete -c kws -f -a '(__kws_complete)'
 }
 `;
     default:
-      throw new UserError(`there is no completion for "${shell}"`, { code: "usage", fix: `Use one of: ${shells.join(", ")}.` });
+      throw new UserError(`there is no completion for "${shell}"`, {
+        code: "usage",
+        fix: `Use one of: ${shells.join(", ")}.`,
+      });
   }
 }

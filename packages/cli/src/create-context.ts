@@ -76,7 +76,10 @@ export function createContext(world: World, globals: Globals): { context: Contex
     async confirm(question) {
       if (globals.yes === true) return true;
       if (!interactive) {
-        throw new UserError(`${question} There is no terminal to ask on`, { code: "usage", fix: "Add --yes." });
+        throw new UserError(`${question} There is no terminal to ask on`, {
+          code: "usage",
+          fix: "Add --yes.",
+        });
       }
       const { confirm, isCancel } = await import("@clack/prompts");
       const answer = await confirm({ message: question, initialValue: false });

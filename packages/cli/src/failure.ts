@@ -36,7 +36,12 @@ export function describeFailure(error: unknown): Failure {
   const errno = error instanceof Error && "code" in error ? String(error.code) : "";
   const known = systemFaults[errno];
   if (known !== undefined) {
-    return { code: known.code, message: `${known.message}: ${messageOf(error)}`, fix: known.fix, exitCode: exitCodes[known.code] };
+    return {
+      code: known.code,
+      message: `${known.message}: ${messageOf(error)}`,
+      fix: known.fix,
+      exitCode: exitCodes[known.code],
+    };
   }
   return {
     code: "bug",
@@ -48,21 +53,47 @@ export function describeFailure(error: unknown): Failure {
 }
 
 const systemFaults: Record<string, { code: "failed" | "permission"; message: string; fix: string }> = {
-  ENOSPC: { code: "failed", message: "the disk is full", fix: "Free some space, or set KWS_HOME to a folder on another disk." },
-  EDQUOT: { code: "failed", message: "the disk quota is used up", fix: "Free some space, or set KWS_HOME elsewhere." },
-  EACCES: { code: "permission", message: "permission denied", fix: "Change the owner or the mode of that path." },
-  EPERM: { code: "permission", message: "permission denied", fix: "Change the owner or the mode of that path." },
-  EROFS: { code: "permission", message: "the file system is read-only", fix: "Set KWS_HOME to a folder that can be written." },
+  ENOSPC: {
+    code: "failed",
+    message: "the disk is full",
+    fix: "Free some space, or set KWS_HOME to a folder on another disk.",
+  },
+  EDQUOT: {
+    code: "failed",
+    message: "the disk quota is used up",
+    fix: "Free some space, or set KWS_HOME elsewhere.",
+  },
+  EACCES: {
+    code: "permission",
+    message: "permission denied",
+    fix: "Change the owner or the mode of that path.",
+  },
+  EPERM: {
+    code: "permission",
+    message: "permission denied",
+    fix: "Change the owner or the mode of that path.",
+  },
+  EROFS: {
+    code: "permission",
+    message: "the file system is read-only",
+    fix: "Set KWS_HOME to a folder that can be written.",
+  },
   EMFILE: { code: "failed", message: "too many open files", fix: "Raise the limit with `ulimit -n`." },
 };
 
 function describeApiError(error: ApiError): Failure {
   const message = `the cluster refused: ${error.message}`;
   if (error.code === 401 || error.code === 403) {
-    return { code: "permission", message, fix: "Use a context whose user may do this.", exitCode: exitCodes.permission };
+    return {
+      code: "permission",
+      message,
+      fix: "Use a context whose user may do this.",
+      exitCode: exitCodes.permission,
+    };
   }
   if (error.code === 404) return { code: "not-found", message, exitCode: exitCodes["not-found"] };
-  if (error.code === 409) return { code: "conflict", message, fix: "Try again.", exitCode: exitCodes.conflict };
+  if (error.code === 409)
+    return { code: "conflict", message, fix: "Try again.", exitCode: exitCodes.conflict };
   return { code: "failed", message, exitCode: exitCodes.failed };
 }
 

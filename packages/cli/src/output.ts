@@ -3,7 +3,12 @@ import type { Result } from "./command.ts";
 import type { Output } from "./context.ts";
 import type { Style } from "./style.ts";
 
-export async function printResult(result: Result, format: string, stdout: Output, style: Style): Promise<void> {
+export async function printResult(
+  result: Result,
+  format: string,
+  stdout: Output,
+  style: Style,
+): Promise<void> {
   if (format === "json" || format === "yaml") {
     const data = result.data ?? null;
     if (result.data === undefined && result.table === undefined) return;
@@ -26,7 +31,9 @@ export function renderTable(columns: string[], rows: string[][], style: Style): 
   );
   const line = (cells: string[]) =>
     cells
-      .map((cell, index) => (index === cells.length - 1 ? cell : cell + " ".repeat((widths[index] ?? 0) - width(cell))))
+      .map((cell, index) =>
+        index === cells.length - 1 ? cell : cell + " ".repeat((widths[index] ?? 0) - width(cell)),
+      )
       .join("  ")
       .trimEnd();
   const lines = rows.map((row) => line(columns.map((_, index) => row[index] ?? "")));

@@ -2,13 +2,25 @@
 import { parseDuration } from "@kws/base/duration";
 import { UserError } from "@kws/base/errors";
 import { Command as Parser, CommanderError, Option } from "commander";
-import { type Command, type CommandInput, globalOptions, type Globals, type OptionSpec, variableOf } from "./command.ts";
+import {
+  type Command,
+  type CommandInput,
+  globalOptions,
+  type Globals,
+  type OptionSpec,
+  variableOf,
+} from "./command.ts";
 
 export type Parsed =
   | { kind: "help"; text: string }
   | { kind: "run"; input: CommandInput<Record<string, OptionSpec>>; globals: Globals };
 
-export function parseCommand(path: string, command: Command, words: string[], env: NodeJS.ProcessEnv): Parsed {
+export function parseCommand(
+  path: string,
+  command: Command,
+  words: string[],
+  env: NodeJS.ProcessEnv,
+): Parsed {
   let help = "";
   const parser = new Parser(`kws ${path}`)
     .description(command.description ?? `${capital(command.summary)}.`)
@@ -30,7 +42,8 @@ export function parseCommand(path: string, command: Command, words: string[], en
     parser.parse(words, { from: "user" });
   } catch (error) {
     if (!(error instanceof CommanderError)) throw error;
-    if (error.code === "commander.helpDisplayed" || error.code === "commander.help") return { kind: "help", text: help };
+    if (error.code === "commander.helpDisplayed" || error.code === "commander.help")
+      return { kind: "help", text: help };
     throw new UserError(error.message.replace(/^error: /, ""), {
       code: "usage",
       fix: `See \`kws ${path} --help\`.`,
@@ -41,7 +54,9 @@ export function parseCommand(path: string, command: Command, words: string[], en
   for (const [name, spec] of Object.entries(all)) {
     const key = camel(name);
     const raw = name === "no-color" ? given["color"] === false || undefined : given[key];
-    const value = convert(`--${name}`, spec, raw) ?? convert(variableOf(name), spec, fromEnv(spec, env[variableOf(name)]));
+    const value =
+      convert(`--${name}`, spec, raw) ??
+      convert(variableOf(name), spec, fromEnv(spec, env[variableOf(name)]));
     if (value !== undefined) values[name] = value;
   }
   const input = { args: parser.args, options: values } as CommandInput<Record<string, OptionSpec>>;
@@ -50,7 +65,10 @@ export function parseCommand(path: string, command: Command, words: string[], en
 
 function toOption(name: string, spec: OptionSpec): Option {
   const flag = spec.type === "boolean" ? `--${name}` : `--${name} <${spec.value}>`;
-  const option = new Option(spec.short === undefined ? flag : `-${spec.short}, ${flag}`, `${spec.description} [${variableOf(name)}]`);
+  const option = new Option(
+    spec.short === undefined ? flag : `-${spec.short}, ${flag}`,
+    `${spec.description} [${variableOf(name)}]`,
+  );
   return spec.type === "string" && spec.choices !== undefined ? option.choices([...spec.choices]) : option;
 }
 
@@ -74,13 +92,18 @@ function convert(
     throw new UserError(`${name} must be a number, not "${text}"`, { code: "usage" });
   }
   if (spec.choices !== undefined && !spec.choices.includes(text)) {
-    throw new UserError(`${name} cannot be "${text}"`, { code: "usage", fix: `Use one of: ${spec.choices.join(", ")}.` });
+    throw new UserError(`${name} cannot be "${text}"`, {
+      code: "usage",
+      fix: `Use one of: ${spec.choices.join(", ")}.`,
+    });
   }
   return text;
 }
 
 function helpTail(command: Command): string {
-  return command.examples.length === 0 ? "" : `\nExamples:\n${command.examples.map((line) => `  $ ${line}`).join("\n")}`;
+  return command.examples.length === 0
+    ? ""
+    : `\nExamples:\n${command.examples.map((line) => `  $ ${line}`).join("\n")}`;
 }
 
 function camel(name: string): string {

@@ -39,7 +39,9 @@ function world(cwd: string, env: NodeJS.ProcessEnv = {}): World & { out: () => s
 test("every file under commands is in the map, and every command describes itself", async () => {
   const root = fileURLToPath(new URL("./commands/", import.meta.url));
   const files = (await readdir(root, { recursive: true })).filter((file) => file.endsWith(".ts"));
-  expect(files.map((file) => file.replace(/\.ts$/, "").replaceAll("/", " ")).sort()).toEqual(Object.keys(commands).sort());
+  expect(files.map((file) => file.replace(/\.ts$/, "").replaceAll("/", " ")).sort()).toEqual(
+    Object.keys(commands).sort(),
+  );
   for (const [path, load] of Object.entries(commands)) {
     const { command } = await load();
     expect(command.summary, path).toMatch(/^[a-z]/);
@@ -67,11 +69,13 @@ describe("parsing", () => {
   };
 
   test("a flag beats its variable", () => {
-    expect(options(["x", "--since", "1m"], { KWS_SINCE: "9m", KWS_FOLLOW: "1", KWS_OUTPUT: "json" })).toEqual({
-      since: 60_000,
-      follow: true,
-      output: "json",
-    });
+    expect(options(["x", "--since", "1m"], { KWS_SINCE: "9m", KWS_FOLLOW: "1", KWS_OUTPUT: "json" })).toEqual(
+      {
+        since: 60_000,
+        follow: true,
+        output: "json",
+      },
+    );
     expect(options(["x"], { KWS_FOLLOW: "false", KWS_TAIL: "" })).toEqual({ follow: false });
   });
 
@@ -161,23 +165,33 @@ describe("a run", () => {
     expect(await readFile(join(dir.path, "kws.yaml"), "utf8")).toContain("orders: { path: ./orders }");
     expect(await readFile(join(dir.path, "web/kws.yaml"), "utf8")).toContain("builder: node");
     const { loadProject, loadServices } = await import("@kws/platform/project/workspace");
-    const services = await loadServices(await loadProject(join(dir.path, "kws.yaml")), { cache: dir.path, env: {} });
+    const services = await loadServices(await loadProject(join(dir.path, "kws.yaml")), {
+      cache: dir.path,
+      env: {},
+    });
     expect(services.map((service) => service.name)).toEqual(["orders", "web"]);
     expect(await runProgram(["init"], world(dir.path))).toBe(9);
   });
 });
 
 describe("completion", () => {
-  const shop = "name: shop\nservices:\n  orders: { path: ./o }\n  payments: { path: ./p }\nstacks:\n  shop: {}\n  small: {}\n";
+  const shop =
+    "name: shop\nservices:\n  orders: { path: ./o }\n  payments: { path: ./p }\nstacks:\n  shop: {}\n  small: {}\n";
   test.each([
     [["st"], ["stack"]],
     [["stack", "re"], ["remove"]],
-    [["stack", "start", ""], ["shop", "small"]],
+    [
+      ["stack", "start", ""],
+      ["shop", "small"],
+    ],
     [["stack", "start", "shop", "p"], ["payments"]],
     [["service", "logs", "orders", ""], ["payments"]],
     [["service", "logs", "--stack", "sm"], ["small"]],
     [["service", "logs", "--fo"], ["--follow"]],
-    [["stack", "list", "-o", ""], ["json", "table", "yaml"]],
+    [
+      ["stack", "list", "-o", ""],
+      ["json", "table", "yaml"],
+    ],
     [["completion", "p"], ["powershell"]],
     [["service", "exec", "orders", "--", "l"], []],
     [["nothing", "x"], []],
@@ -202,7 +216,14 @@ describe("completion", () => {
 describe("output", () => {
   test("tables align with colours in them and have no trailing blanks", () => {
     const colored = createStyle(true);
-    const text = renderTable(["A", "B"], [["x", colored.green("ready")], ["long", ""]], plain);
+    const text = renderTable(
+      ["A", "B"],
+      [
+        ["x", colored.green("ready")],
+        ["long", ""],
+      ],
+      plain,
+    );
     expect(text).toBe(`A     B\nx     ${colored.green("ready")}\nlong\n`);
   });
 
@@ -249,7 +270,9 @@ describe("output", () => {
       after: [],
     });
     const path = [step("build a", 0, 900), step("install a", 900, 10), step("ready a", 910, 1090)];
-    expect(renderCriticalPath(path, plain)).toBe("where the time went (2.0 s): build a 900 ms → ready a 1.1 s\n");
+    expect(renderCriticalPath(path, plain)).toBe(
+      "where the time went (2.0 s): build a 900 ms → ready a 1.1 s\n",
+    );
   });
 
   test("errors are told by kind: what a user can mend without a stack, bugs with one", () => {

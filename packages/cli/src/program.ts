@@ -7,7 +7,8 @@ import { createStyle, wantsColor } from "./style.ts";
 
 /** The exit code. */
 export async function runProgram(words: string[], world: World): Promise<number> {
-  let json = words.includes("-o=json") || words.includes("--output=json") || world.env["KWS_OUTPUT"] === "json";
+  let json =
+    words.includes("-o=json") || words.includes("--output=json") || world.env["KWS_OUTPUT"] === "json";
   let closing: (() => void) | undefined;
   try {
     if (words[0] === "__complete") {
@@ -19,7 +20,9 @@ export async function runProgram(words: string[], world: World): Promise<number>
     if (named === undefined) return await showHelp(words, world);
     const { command } = await named.load();
     const { parseCommand } = await import("./parse.ts");
-    json ||= /^(-o|--output)$/.test(named.rest.at(named.rest.indexOf("json") - 1) ?? "") && named.rest.includes("json");
+    json ||=
+      /^(-o|--output)$/.test(named.rest.at(named.rest.indexOf("json") - 1) ?? "") &&
+      named.rest.includes("json");
     const parsed = parseCommand(named.path, command, named.rest, world.env);
     if (parsed.kind === "help") {
       world.stdout.write(parsed.text);
@@ -31,7 +34,9 @@ export async function runProgram(words: string[], world: World): Promise<number>
     return await runCommand(command, parsed.input, context);
   } catch (error) {
     const { describeFailure, failureJson, renderFailure } = await import("./failure.ts");
-    const failure = describeFailure(world.signal.aborted && !(error instanceof UserError) ? world.signal.reason : error);
+    const failure = describeFailure(
+      world.signal.aborted && !(error instanceof UserError) ? world.signal.reason : error,
+    );
     const noColor = words.includes("--no-color");
     const style = createStyle(wantsColor(world.env, world.stderr.isTTY === true, noColor));
     world.stderr.write(json ? failureJson(failure) : renderFailure(failure, style));
@@ -41,7 +46,11 @@ export async function runProgram(words: string[], world: World): Promise<number>
   }
 }
 
-async function runCommand(command: Command, input: Parameters<Command["run"]>[0], context: Context): Promise<number> {
+async function runCommand(
+  command: Command,
+  input: Parameters<Command["run"]>[0],
+  context: Context,
+): Promise<number> {
   const result = (await command.run(input, context)) ?? {};
   const { printResult } = await import("./output.ts");
   const { globals, env, stdout } = context;
@@ -82,7 +91,10 @@ async function showHelp(words: string[], world: World): Promise<number> {
   const known = Object.hasOwn(groups, first)
     ? Object.keys(commands).filter((path) => path.startsWith(`${first} `))
     : [...new Set(Object.keys(commands).map((path) => path.split(" ")[0] ?? ""))];
-  throw new UserError(`there is no command "${typed}"`, { code: "usage", fix: suggest(typed, known, "See `kws --help`.") });
+  throw new UserError(`there is no command "${typed}"`, {
+    code: "usage",
+    fix: suggest(typed, known, "See `kws --help`."),
+  });
 }
 
 /** All commands, or those of a group. */
@@ -94,6 +106,9 @@ export async function helpText(group?: string): Promise<string> {
       return `  ${`kws ${path}`.padEnd(22)}  ${summary}`;
     }),
   );
-  const head = group === undefined ? "kws: microservices from a laptop to production on Kubernetes" : `kws ${group}: ${groups[group] ?? ""}`;
+  const head =
+    group === undefined
+      ? "kws: microservices from a laptop to production on Kubernetes"
+      : `kws ${group}: ${groups[group] ?? ""}`;
   return `${head}\n\n${lines.join("\n")}\n\nMore about one: kws <command> --help\n`;
 }

@@ -40,7 +40,10 @@ export function liveReporter(stderr: Output, style: Style, now: () => number): R
     if (event.kind === "start") running.set(event.id, { title: event.title, detail: "", began: now() });
     const one = running.get(event.id);
     if (event.kind === "detail" && one !== undefined) {
-      one.detail = printable(event.detail ?? "").split("\n").at(-1) ?? "";
+      one.detail =
+        printable(event.detail ?? "")
+          .split("\n")
+          .at(-1) ?? "";
       return;
     }
     if (event.kind !== "start" && event.kind !== "detail") {

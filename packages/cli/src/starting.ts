@@ -44,7 +44,11 @@ export async function start(ctx: Context, request: StartRequest): Promise<Starte
       return before;
     }
     const port = request.ingressPort;
-    return provider.start({ signal, onProgress: (text) => step.detail(text), ...(port === undefined ? {} : { ingressPort: port }) });
+    return provider.start({
+      signal,
+      onProgress: (text) => step.detail(text),
+      ...(port === undefined ? {} : { ingressPort: port }),
+    });
   });
   const connection = await ctx.connect(provider);
   const results = await startStack({
@@ -78,13 +82,21 @@ export async function start(ctx: Context, request: StartRequest): Promise<Starte
 /** The first use unpacks Helm, which takes a moment and is shown. */
 async function prepareTool(ctx: Context, steps: Steps): Promise<string> {
   return steps.run({ id: "helm", title: "helm" }, async (step) => {
-    const tool = await locateTool("helm", { env: ctx.childEnv, cache: ctx.locations.cache, signal: ctx.signal });
+    const tool = await locateTool("helm", {
+      env: ctx.childEnv,
+      cache: ctx.locations.cache,
+      signal: ctx.signal,
+    });
     step.skip(`${tool.version}, ${tool.source}`);
     return tool.path;
   });
 }
 
-async function statusesOf(connection: Connection, stack: string, ingressPort?: number): Promise<ServiceStatus[]> {
+async function statusesOf(
+  connection: Connection,
+  stack: string,
+  ingressPort?: number,
+): Promise<ServiceStatus[]> {
   const releases = await listReleases(connection.client, { stack });
   return serviceStatuses(connection.client, releases, ingressPort === undefined ? {} : { ingressPort });
 }
@@ -97,12 +109,24 @@ export interface RemoveRequest {
   timeoutMs?: number;
 }
 
-export async function remove(ctx: Context, request: RemoveRequest): Promise<Awaited<ReturnType<typeof removeStack>>> {
+export async function remove(
+  ctx: Context,
+  request: RemoveRequest,
+): Promise<Awaited<ReturnType<typeof removeStack>>> {
   const { project } = request;
   const connection = await ctx.connect(request.provider);
-  const tool = await locateTool("helm", { env: ctx.childEnv, cache: ctx.locations.cache, signal: ctx.signal });
+  const tool = await locateTool("helm", {
+    env: ctx.childEnv,
+    cache: ctx.locations.cache,
+    signal: ctx.signal,
+  });
   const graph =
-    project === undefined ? [] : await loadServices(project, { cache: ctx.locations.cache, env: ctx.childEnv }).then((all) => all.map(graphNode), () => []);
+    project === undefined
+      ? []
+      : await loadServices(project, { cache: ctx.locations.cache, env: ctx.childEnv }).then(
+          (all) => all.map(graphNode),
+          () => [],
+        );
   return removeStack({
     stack: request.stack,
     keepData: request.keepData,

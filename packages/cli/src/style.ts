@@ -14,7 +14,8 @@ export interface Style {
 const paletteCodes = [36, 33, 35, 32, 34, 96, 93, 95, 92, 94];
 
 export function createStyle(enabled: boolean): Style {
-  const paint = (code: number, end: number) => (text: string) => (enabled ? `\u001b[${code}m${text}\u001b[${end}m` : text);
+  const paint = (code: number, end: number) => (text: string) =>
+    enabled ? `\u001b[${code}m${text}\u001b[${end}m` : text;
   return {
     enabled,
     bold: paint(1, 22),
@@ -37,5 +38,8 @@ export function wantsColor(env: NodeJS.ProcessEnv, isTTY: boolean, noColor = fal
 /** Text from elsewhere, fit for a terminal: without escape sequences and other control characters. */
 export function printable(text: string): string {
   // oxlint-disable-next-line no-control-regex
-  return text.replaceAll(/\u001b\[[0-9;?]*[ -/]*[@-~]|\u001b\][^\u0007\u001b]*(?:\u0007|\u001b\\)|[\u0000-\u0008\u000b-\u001f\u007f]/g, "");
+  return text.replaceAll(
+    /\u001b\[[0-9;?]*[ -/]*[@-~]|\u001b\][^\u0007\u001b]*(?:\u0007|\u001b\\)|[\u0000-\u0008\u000b-\u001f\u007f]/g,
+    "",
+  );
 }

@@ -9,7 +9,11 @@ export function stateColor(style: Style, state: string): string {
   return state === "failed" || state === "unreachable" ? style.red(state) : style.yellow(state);
 }
 
-export function serviceTable(statuses: ServiceStatus[], style: Style, now: number): { columns: string[]; rows: string[][] } {
+export function serviceTable(
+  statuses: ServiceStatus[],
+  style: Style,
+  now: number,
+): { columns: string[]; rows: string[][] } {
   return {
     columns: ["SERVICE", "STACK", "STATE", "READY", "RESTARTS", "REVISION", "UPDATED", "ADDRESS"],
     rows: statuses.map((status) => [
@@ -25,7 +29,11 @@ export function serviceTable(statuses: ServiceStatus[], style: Style, now: numbe
   };
 }
 
-export function clusterTable(clusters: ProviderStatus[], style: Style, now: number): { columns: string[]; rows: string[][] } {
+export function clusterTable(
+  clusters: ProviderStatus[],
+  style: Style,
+  now: number,
+): { columns: string[]; rows: string[][] } {
   return {
     columns: ["NAME", "STATE", "VERSION", "API", "INGRESS", "UPTIME", "MEMORY"],
     rows: clusters.map((cluster) => [

@@ -15,7 +15,11 @@ export const command = defineCommand({
     "Starts the embedded cluster, builds the images of examples/shop, installs the stack `shop`, and prints where each service answers.",
   options: {
     clean: { type: "boolean", description: "remove all of it, the cluster included" },
-    timeout: { type: "duration", value: "duration", description: "for one service to become ready; 5m unless given" },
+    timeout: {
+      type: "duration",
+      value: "duration",
+      description: "for one service to become ready; 5m unless given",
+    },
   },
   examples: ["kws demo", "kws demo --clean"],
   async run({ options }, ctx) {

@@ -14,7 +14,11 @@ export const command = defineCommand({
     "and one for the workspace. Files that exist are left alone.",
   options: {
     name: { type: "string", value: "name", description: "the workspace's name; the folder's unless given" },
-    services: { type: "string", value: "names", description: "only these of the found services, separated by commas" },
+    services: {
+      type: "string",
+      value: "names",
+      description: "only these of the found services, separated by commas",
+    },
     "dry-run": { type: "boolean", description: "print what would be written" },
   },
   examples: ["kws init", "kws init --name shop --services orders,catalog --yes"],
@@ -30,14 +34,21 @@ export const command = defineCommand({
     const files = planned(ctx.cwd, name, services);
     const fresh = files.filter((file) => !existsSync(file.path));
     if (fresh.length === 0) {
-      throw new UserError(`${join(ctx.cwd, fileName)} exists already`, { code: "conflict", fix: "Edit it, or remove it first." });
+      throw new UserError(`${join(ctx.cwd, fileName)} exists already`, {
+        code: "conflict",
+        fix: "Edit it, or remove it first.",
+      });
     }
     if (options["dry-run"] !== true) {
       for (const { path, text } of fresh) await writeFile(path, text, { flag: "wx" });
     }
     const shown = fresh.map(({ path, text }) => `# ${relative(ctx.cwd, path)}\n${text}`);
     return {
-      data: { name, services: services.map((service) => service.name), files: fresh.map((file) => file.path) },
+      data: {
+        name,
+        services: services.map((service) => service.name),
+        files: fresh.map((file) => file.path),
+      },
       text: options["dry-run"] === true ? shown.join("\n") : told(ctx.cwd, fresh, services),
     };
   },
@@ -84,9 +95,14 @@ function hintOf(service: Discovered): string {
 
 /** A lone service in the folder itself needs no workspace. */
 function planned(root: string, name: string, services: Discovered[]): { path: string; text: string }[] {
-  const own = services.map((service) => ({ path: join(root, service.path, fileName), text: serviceYaml(service) }));
+  const own = services.map((service) => ({
+    path: join(root, service.path, fileName),
+    text: serviceYaml(service),
+  }));
   if (services.some((service) => service.path === ".")) {
-    return services.length === 1 ? own : own.filter((file) => file.path !== join(root, fileName)).concat(workspace());
+    return services.length === 1
+      ? own
+      : own.filter((file) => file.path !== join(root, fileName)).concat(workspace());
   }
   return [...own, ...workspace()];
 
@@ -100,7 +116,9 @@ function told(root: string, files: { path: string }[], services: Discovered[]): 
   const without = services.filter((service) => service.chart === undefined && !service.configured);
   return [
     ...files.map((file) => `wrote ${relative(root, file.path)}`),
-    ...without.map((service) => `${service.name} has no chart yet: put one into ${join(service.path, "chart")}`),
+    ...without.map(
+      (service) => `${service.name} has no chart yet: put one into ${join(service.path, "chart")}`,
+    ),
     "Next: kws stack start",
   ].join("\n");
 }

@@ -5,17 +5,22 @@ import { defineCommand } from "../command.ts";
 
 export const command = defineCommand({
   summary: "open a service in the browser",
-  args: [{ name: "service", description: "the first one with an address unless given", completes: "services" }],
+  args: [
+    { name: "service", description: "the first one with an address unless given", completes: "services" },
+  ],
   options: { stack: stackOption, print: { type: "boolean", description: "print the address only" } },
   examples: ["kws open", "kws open gateway --stack shop", "kws open gateway --print"],
   async run({ args, options }, ctx) {
     const services = await statuses(ctx, await choose(ctx, args.slice(0, 1), options.stack));
     const service = services.find((candidate) => candidate.address.startsWith("http"));
     if (service === undefined) {
-      throw new UserError(`${args[0] ?? "no service"} has ${args[0] === undefined ? "an" : "no"} address outside the cluster`, {
-        code: "not-found",
-        fix: "Add an Ingress to its chart.",
-      });
+      throw new UserError(
+        `${args[0] ?? "no service"} has ${args[0] === undefined ? "an" : "no"} address outside the cluster`,
+        {
+          code: "not-found",
+          fix: "Add an Ingress to its chart.",
+        },
+      );
     }
     const url = await pageOf(service.service, service.address);
     const data = { service: service.service, stack: service.stack, url };
@@ -36,11 +41,14 @@ export const command = defineCommand({
 
     async function openBrowser(address: string): Promise<void> {
       const opener = process.platform === "darwin" ? "open" : "xdg-open";
-      const result = await exec(opener, [address], { env: ctx.childEnv, timeoutMs: 10_000 }).catch((error: unknown) => {
-        if (error instanceof UserError) return undefined;
-        throw error;
-      });
-      if (result?.exitCode !== 0 && ctx.globals.quiet !== true) ctx.stderr.write("No browser could be started; open it yourself:\n");
+      const result = await exec(opener, [address], { env: ctx.childEnv, timeoutMs: 10_000 }).catch(
+        (error: unknown) => {
+          if (error instanceof UserError) return undefined;
+          throw error;
+        },
+      );
+      if (result?.exitCode !== 0 && ctx.globals.quiet !== true)
+        ctx.stderr.write("No browser could be started; open it yourself:\n");
     }
   },
 });

@@ -18,11 +18,19 @@ export const command = defineCommand({
         }
       }),
     );
-    const data = { kws: ctx.version, node: process.version.slice(1), ...Object.fromEntries(tools.map((tool) => [tool.name, tool])) };
+    const data = {
+      kws: ctx.version,
+      node: process.version.slice(1),
+      ...Object.fromEntries(tools.map((tool) => [tool.name, tool])),
+    };
     const rows = [
       ["kws", ctx.version, ""],
       ["node", data.node, ctx.nodePath],
-      ...tools.map(({ name, version, path, source }) => [name, version, path === "" ? source : `${path} (${source})`]),
+      ...tools.map(({ name, version, path, source }) => [
+        name,
+        version,
+        path === "" ? source : `${path} (${source})`,
+      ]),
     ];
     return { data, table: { columns: ["PROGRAM", "VERSION", "FROM"], rows } };
   },

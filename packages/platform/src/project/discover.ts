@@ -23,7 +23,9 @@ const maxDepth = 4;
 /** Folders with a Dockerfile or a chart; a folder with only a package.json counts where nothing else was found. */
 export async function discover(root: string): Promise<Discovered[]> {
   const all = await walk(root, root, 0);
-  const strong = all.filter((one) => one.configured || one.dockerfile !== undefined || one.chart !== undefined);
+  const strong = all.filter(
+    (one) => one.configured || one.dockerfile !== undefined || one.chart !== undefined,
+  );
   const found = strong.length > 0 ? strong : all;
   const names = new Map<string, number>();
   return found
@@ -42,11 +44,18 @@ async function walk(root: string, dir: string, depth: number): Promise<Discovere
     (entry) => entry.isDirectory() && !entry.name.startsWith(".") && !passedOver.has(entry.name),
   );
   if (files.has("Chart.yaml")) return [];
-  const chart = ["chart", "helm", "deploy/chart", "charts"].find((name) => existsSync(join(dir, name, "Chart.yaml")));
+  const chart = ["chart", "helm", "deploy/chart", "charts"].find((name) =>
+    existsSync(join(dir, name, "Chart.yaml")),
+  );
   const dockerfile = [...files].find((name) => name === "Dockerfile" || name === "Containerfile");
   const configured = files.has(fileName);
   const found: Discovered[] = [];
-  if (chart !== undefined || dockerfile !== undefined || files.has("package.json") || (configured && dir !== root)) {
+  if (
+    chart !== undefined ||
+    dockerfile !== undefined ||
+    files.has("package.json") ||
+    (configured && dir !== root)
+  ) {
     found.push({
       name: await nameOf(dir, configured),
       path: relative(root, dir) || ".",
@@ -64,7 +73,8 @@ async function walk(root: string, dir: string, depth: number): Promise<Discovere
 async function nameOf(dir: string, configured: boolean): Promise<string> {
   if (configured) {
     const value: unknown = parse(await readFile(join(dir, fileName), "utf8"), { maxAliasCount: 10 });
-    if (typeof value === "object" && value !== null && "name" in value && typeof value.name === "string") return value.name;
+    if (typeof value === "object" && value !== null && "name" in value && typeof value.name === "string")
+      return value.name;
   }
   return toName(basename(dir));
 }
@@ -82,5 +92,7 @@ export function serviceYaml(service: Discovered): string {
 /** The text of a workspace's kws.yaml with one stack of all services. */
 export function workspaceYaml(name: string, services: Discovered[]): string {
   const entries = services.map((service) => `  ${service.name}: { path: ./${service.path} }`);
-  return [`name: ${name}`, "services:", ...entries, "stacks:", `  ${name}: { profile: local }`, ""].join("\n");
+  return [`name: ${name}`, "services:", ...entries, "stacks:", `  ${name}: { profile: local }`, ""].join(
+    "\n",
+  );
 }

@@ -83,7 +83,8 @@ function faultOfArray(value: unknown, schema: SchemaNode, keys: (string | number
 }
 
 function faultOfObject(value: unknown, schema: SchemaNode, keys: (string | number)[]): Fault | undefined {
-  if (typeof value !== "object" || value === null || Array.isArray(value)) return wrong(keys, value, "a mapping");
+  if (typeof value !== "object" || value === null || Array.isArray(value))
+    return wrong(keys, value, "a mapping");
   const { properties = {}, patternProperties } = schema;
   const values = patternProperties === undefined ? undefined : Object.values(patternProperties)[0];
   for (const [key, item] of Object.entries(value)) {
@@ -115,7 +116,11 @@ function faultOfUnion(value: unknown, branches: SchemaNode[], keys: (string | nu
   const scores = branches.map((branch) => (branch.type === kind ? 1 + sharedKeys(value, branch) : 0));
   const best = Math.max(...scores);
   if (best === 0) {
-    return wrong(keys, value, branches.map((branch) => (branch.type === "array" ? "a list" : "a mapping")).join(" or "));
+    return wrong(
+      keys,
+      value,
+      branches.map((branch) => (branch.type === "array" ? "a list" : "a mapping")).join(" or "),
+    );
   }
   return faults[scores.indexOf(best)];
 }
@@ -143,7 +148,10 @@ function wrong(keys: (string | number)[], value: unknown, expected: string): Fau
 
 function label(keys: (string | number)[]): string {
   if (keys.length === 0) return "the file";
-  return keys.map((key) => (typeof key === "number" ? `[${key}]` : key)).join(".").replaceAll(".[", "[");
+  return keys
+    .map((key) => (typeof key === "number" ? `[${key}]` : key))
+    .join(".")
+    .replaceAll(".[", "[");
 }
 
 function shown(value: unknown): string {

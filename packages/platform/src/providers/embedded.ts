@@ -32,7 +32,9 @@ export function embeddedProvider(options: EmbeddedOptions): Provider {
     },
     async status() {
       const info = await find(options);
-      return info === undefined ? { provider: "embedded", name: options.name, state: "stopped" } : toStatus(info);
+      return info === undefined
+        ? { provider: "embedded", name: options.name, state: "stopped" }
+        : toStatus(info);
     },
     async kubeconfig() {
       const info = await find(options);

@@ -46,7 +46,9 @@ function pod(status: object, options: { set?: string; spec?: object } = {}): Kub
   };
 }
 
-const container = (fields: object) => ({ containerStatuses: [{ name: "main", ready: false, restartCount: 0, ...fields }] });
+const container = (fields: object) => ({
+  containerStatuses: [{ name: "main", ready: false, restartCount: 0, ...fields }],
+});
 const fault = (one: KubeObject) => diagnose(workloadsOf(objects([one]), "api"), now);
 
 test("a second crash is a fault, a first one is not", () => {
@@ -90,7 +92,13 @@ test("a pod that no node takes is a fault after a moment", () => {
   const unschedulable = (lastTransitionTime: string) =>
     pod({
       conditions: [
-        { type: "PodScheduled", status: "False", reason: "Unschedulable", message: "insufficient cpu", lastTransitionTime },
+        {
+          type: "PodScheduled",
+          status: "False",
+          reason: "Unschedulable",
+          message: "insufficient cpu",
+          lastTransitionTime,
+        },
       ],
     });
   expect(fault(unschedulable("2026-01-01T00:09:55Z"))).toBeUndefined();
@@ -126,7 +134,10 @@ test("a hook Job that failed is a fault with its pod's exit code", () => {
     },
     status: { conditions: [{ type: "Failed", status: "True", reason: "BackoffLimitExceeded" }] },
   };
-  const failed = pod({ phase: "Failed", ...container({ state: { terminated: { exitCode: 4 } } }) }, { set: "j" });
+  const failed = pod(
+    { phase: "Failed", ...container({ state: { terminated: { exitCode: 4 } } }) },
+    { set: "j" },
+  );
   const all = objects([failed], { jobs: [job] });
   expect(workloadsOf(all, "api").map((workload) => workload.kind)).toEqual(["Deployment"]);
   expect(hookJobs(all, "other")).toEqual([]);

@@ -13,7 +13,14 @@ import { closure } from "../project/graph.ts";
 import { suggest } from "../project/nearest.ts";
 import { graphNode, type Project, type ProjectService, type ProjectStack } from "../project/workspace.ts";
 import type { Connection, Provider } from "../providers/provider.ts";
-import { fieldManager, fingerprintLabel, managedByLabel, serviceLabel, stackLabel, workspaceLabel } from "../services/labels.ts";
+import {
+  fieldManager,
+  fingerprintLabel,
+  managedByLabel,
+  serviceLabel,
+  stackLabel,
+  workspaceLabel,
+} from "../services/labels.ts";
 import { listReleases, type Release } from "../services/releases.ts";
 import { upgrade } from "./helm.ts";
 import { diagnoseHooks } from "./diagnose.ts";
@@ -69,7 +76,9 @@ export async function startStack(options: StartStackOptions): Promise<StartedSer
   const limit = limiter(parallelBuilds);
   const running = new Map<string, Promise<StartedService>>();
   for (const one of inOrder(plans)) {
-    const dependencies = one.service.dependsOn.map((name) => running.get(name)).filter((promise) => promise !== undefined);
+    const dependencies = one.service.dependsOn
+      .map((name) => running.get(name))
+      .filter((promise) => promise !== undefined);
     const release = before.find((candidate) => candidate.service === one.service.name);
     const work = startService({ ...options, signal }, one, {
       release,
@@ -184,7 +193,11 @@ interface StartContext {
   interrupt: AbortSignal;
 }
 
-async function startService(options: StartStackOptions, one: ServicePlan, context: StartContext): Promise<StartedService> {
+async function startService(
+  options: StartStackOptions,
+  one: ServicePlan,
+  context: StartContext,
+): Promise<StartedService> {
   const { service, chart } = one;
   const { stack, steps, signal } = options;
   const { name } = service;
@@ -217,7 +230,11 @@ async function startService(options: StartStackOptions, one: ServicePlan, contex
   if (!unchanged) {
     const after = hasImages ? [buildId, ...readyOf] : readyOf;
     await steps.run({ id: installId, title: `install ${name}`, after }, async () => {
-      await install({ ...options, signal: context.interrupt }, one, { values, fingerprint, view: context.view });
+      await install({ ...options, signal: context.interrupt }, one, {
+        values,
+        fingerprint,
+        view: context.view,
+      });
     });
   }
   const after = unchanged ? [...(hasImages ? [buildId] : []), ...readyOf] : [installId];
@@ -237,7 +254,11 @@ interface Installation {
 }
 
 /** Runs Helm, and meanwhile looks at its hooks: one that cannot succeed ends the wait. */
-async function install(options: StartStackOptions, one: ServicePlan, installation: Installation): Promise<void> {
+async function install(
+  options: StartStackOptions,
+  one: ServicePlan,
+  installation: Installation,
+): Promise<void> {
   const { stack, project, connection } = options;
   const { name } = one.service;
   // A failure elsewhere lets Helm finish, so that no release is left half written; Ctrl-C and a hopeless hook do not.

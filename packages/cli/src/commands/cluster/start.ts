@@ -5,7 +5,11 @@ export const command = defineCommand({
   summary: "start the cluster of this machine, or say that it runs",
   args: [{ name: "name", description: "the cluster's name; `default` unless given", completes: "clusters" }],
   options: {
-    "ingress-port": { type: "number", value: "port", description: "where Ingress hosts are served; 8080, or the next free one" },
+    "ingress-port": {
+      type: "number",
+      value: "port",
+      description: "where Ingress hosts are served; 8080, or the next free one",
+    },
   },
   examples: ["kws cluster start", "kws cluster start second --ingress-port 9090"],
   async run({ args: [name], options }, ctx) {

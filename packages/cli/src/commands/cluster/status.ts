@@ -10,7 +10,12 @@ export const command = defineCommand({
   async run({ args: [name] }, ctx) {
     const status = await (await ctx.provider(name)).status();
     const exitCode = status.state === "running" ? exitCodes.ok : exitCodes.degraded;
-    return { data: status, table: clusterTable([status], ctx.style, ctx.clock()), ...told(status.kubeconfigPath), exitCode };
+    return {
+      data: status,
+      table: clusterTable([status], ctx.style, ctx.clock()),
+      ...told(status.kubeconfigPath),
+      exitCode,
+    };
   },
 });
 

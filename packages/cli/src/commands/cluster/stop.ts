@@ -8,6 +8,11 @@ export const command = defineCommand({
     const provider = await ctx.provider(name);
     const stopped = await ctx.steps().run({ id: "stop", title: "stop the cluster" }, () => provider.stop());
     const status = await provider.status();
-    return { data: status, text: stopped ? `The cluster ${status.name} is stopped; its data is kept.` : `The cluster ${status.name} did not run.` };
+    return {
+      data: status,
+      text: stopped
+        ? `The cluster ${status.name} is stopped; its data is kept.`
+        : `The cluster ${status.name} did not run.`,
+    };
   },
 });

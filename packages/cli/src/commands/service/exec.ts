@@ -7,14 +7,20 @@ import { defineCommand } from "../../command.ts";
 
 export const command = defineCommand({
   summary: "run a command in a service's container",
-  description: "Runs a command in a service's container and exits with its code. A shell unless a command is given.",
+  description:
+    "Runs a command in a service's container and exits with its code. A shell unless a command is given.",
   args: [
     { name: "service", description: "the service", required: true, completes: "services" },
     { name: "command", description: "the command and its arguments, after --", variadic: true },
   ],
   options: {
     stack: stackOption,
-    container: { type: "string", short: "c", value: "name", description: "the container; the pod's first unless given" },
+    container: {
+      type: "string",
+      short: "c",
+      value: "name",
+      description: "the container; the pod's first unless given",
+    },
   },
   examples: ["kws service exec orders", "kws service exec orders -- node -e 'console.log(1)'"],
   async run({ args: [service, ...given], options }, ctx) {
@@ -22,7 +28,11 @@ export const command = defineCommand({
     const { connection, releases } = await choose(ctx, [service], options.stack);
     const [release] = releases;
     if (release === undefined) throw new UserError(`${service} is not installed`, { code: "not-found" });
-    const kubectl = await locateTool("kubectl", { env: ctx.childEnv, cache: ctx.locations.cache, signal: ctx.signal });
+    const kubectl = await locateTool("kubectl", {
+      env: ctx.childEnv,
+      cache: ctx.locations.cache,
+      signal: ctx.signal,
+    });
     const argv = await execArguments(connection, {
       release,
       command: given.length > 0 ? given : ["sh"],

@@ -7,7 +7,9 @@ export const command = defineCommand({
   summary: "the logs of services, merged by time",
   description:
     "The logs of one or many services, merged by time. With -o json, one object a line: time, service, pod, container, text.",
-  args: [{ name: "services", description: "all of the stack unless given", variadic: true, completes: "services" }],
+  args: [
+    { name: "services", description: "all of the stack unless given", variadic: true, completes: "services" },
+  ],
   options: {
     stack: stackOption,
     follow: { type: "boolean", short: "F", description: "go on with what comes" },
@@ -16,7 +18,11 @@ export const command = defineCommand({
     previous: { type: "boolean", description: "of the containers before the last restart" },
     container: { type: "string", short: "c", value: "name", description: "only this container" },
   },
-  examples: ["kws service logs orders", "kws service logs orders payments --follow --since 10m", "kws service logs orders --previous"],
+  examples: [
+    "kws service logs orders",
+    "kws service logs orders payments --follow --since 10m",
+    "kws service logs orders --previous",
+  ],
   async run({ args, options }, ctx) {
     const { connection, releases } = await choose(ctx, args, options.stack);
     const json = ctx.globals.output === "json";
@@ -34,7 +40,10 @@ export const command = defineCommand({
     for await (const line of lines) {
       if (json) ctx.stdout.write(`${JSON.stringify(line)}\n`);
       else {
-        const prefix = names.length > 1 ? `${style.palette(names.indexOf(line.service), line.service.padEnd(width))} ` : "";
+        const prefix =
+          names.length > 1
+            ? `${style.palette(names.indexOf(line.service), line.service.padEnd(width))} `
+            : "";
         ctx.stdout.write(`${prefix}${style.enabled ? line.text : printable(line.text)}\n`);
       }
     }

@@ -16,6 +16,9 @@ export const command = defineCommand({
       `${one.ready}/${one.services}`,
       age(one.updatedAt, ctx.clock()),
     ]);
-    return { data: stacks, table: { columns: ["STACK", "NAMESPACE", "WORKSPACE", "STATE", "READY", "UPDATED"], rows } };
+    return {
+      data: stacks,
+      table: { columns: ["STACK", "NAMESPACE", "WORKSPACE", "STATE", "READY", "UPDATED"], rows },
+    };
   },
 });

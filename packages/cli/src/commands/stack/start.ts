@@ -10,10 +10,19 @@ export const command = defineCommand({
     "Starts the embedded cluster where it does not run.",
   args: [
     { name: "stack", description: "the stack; the workspace's only one unless given", completes: "stacks" },
-    { name: "services", description: "only these, with what they depend on", variadic: true, completes: "services" },
+    {
+      name: "services",
+      description: "only these, with what they depend on",
+      variadic: true,
+      completes: "services",
+    },
   ],
   options: {
-    timeout: { type: "duration", value: "duration", description: "for one service to become ready; 5m unless given" },
+    timeout: {
+      type: "duration",
+      value: "duration",
+      description: "for one service to become ready; 5m unless given",
+    },
     pull: { type: "boolean", description: "fetch services that live in git again" },
   },
   examples: ["kws stack start", "kws stack start shop", "kws stack start shop orders --timeout 2m"],
@@ -28,6 +37,9 @@ export const command = defineCommand({
       ...(options.timeout === undefined ? {} : { timeoutMs: options.timeout }),
       ...(options.pull === undefined ? {} : { refresh: options.pull }),
     });
-    return { data: { stack: stack.name, ...started }, table: serviceTable(started.services, ctx.style, ctx.clock()) };
+    return {
+      data: { stack: stack.name, ...started },
+      table: serviceTable(started.services, ctx.style, ctx.clock()),
+    };
   },
 });

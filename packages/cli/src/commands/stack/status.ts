@@ -7,7 +7,9 @@ import { serviceTable } from "../../tables.ts";
 export const command = defineCommand({
   summary: "how a stack's services are",
   description: "How a stack's services are. Exits with 3 where one is not ready.",
-  args: [{ name: "stack", description: "the stack; the workspace's only one unless given", completes: "stacks" }],
+  args: [
+    { name: "stack", description: "the stack; the workspace's only one unless given", completes: "stacks" },
+  ],
   examples: ["kws stack status shop", "kws stack status shop -o json"],
   async run({ args: [name] }, ctx) {
     const project = name === undefined ? await ctx.findProject() : undefined;
