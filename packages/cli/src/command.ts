@@ -72,7 +72,7 @@ export interface Command {
   run(input: CommandInput<Record<string, OptionSpec>>, ctx: Context): Promise<Result | void>;
 }
 
-export function defineCommand<const O extends Record<string, OptionSpec> = Record<never, OptionSpec>>(
+export function defineCommand<const O extends Record<string, OptionSpec>>(
   definition: CommandDefinition<O>,
 ): Command {
   return {

@@ -83,7 +83,7 @@ async function liveNames(kind: Completes, world: World): Promise<string[]> {
         : Array.isArray(services)
           ? []
           : Object.keys(services);
-    return [...written, ...(await installedNames(kind, context.connect))];
+    return [...written, ...(await installedNames(kind, () => context.connect()))];
   } catch (error) {
     if (error instanceof UserError) return [];
     throw error;

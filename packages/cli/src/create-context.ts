@@ -15,7 +15,7 @@ export function createContext(world: World, globals: Globals): { context: Contex
   const places = locations(env, home);
   const style = createStyle(wantsColor(env, stderr.isTTY === true, globals["no-color"]));
   const open: Connection[] = [];
-  const interactive = world.stdin.isTTY === true && stderr.isTTY === true && env["CI"] === undefined;
+  const interactive = world.stdin.isTTY && stderr.isTTY === true && env["CI"] === undefined;
   let loaded: Promise<Project> | undefined;
 
   const project = () => (loaded ??= load());

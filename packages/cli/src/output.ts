@@ -42,5 +42,5 @@ export function renderTable(columns: string[], rows: string[][], style: Style): 
 
 function width(text: string): number {
   // oxlint-disable-next-line no-control-regex
-  return [...text.replaceAll(/\u001b\[[0-9;]*m/g, "")].length;
+  return Array.from(text.replaceAll(/\u001b\[[0-9;]*m/g, "")).length;
 }

@@ -35,7 +35,7 @@ export function parseCommand(
   }
   const all: Record<string, OptionSpec> = { ...command.options, ...globalOptions };
   for (const [name, spec] of Object.entries(command.options)) parser.addOption(toOption(name, spec));
-  for (const [name, spec] of Object.entries<OptionSpec>(globalOptions)) {
+  for (const [name, spec] of Object.entries(globalOptions)) {
     parser.addOption(toOption(name, spec).helpGroup("Options of every command:"));
   }
   try {

@@ -72,10 +72,11 @@ export async function start(ctx: Context, request: StartRequest): Promise<Starte
     cluster,
     steps: steps.records(),
     criticalPath: path.map((step) => step.id),
-    services: statuses.map((status) => ({
-      ...status,
-      changed: results.find((result) => result.service === status.service)?.changed ?? false,
-    })),
+    services: statuses.map((status) =>
+      Object.assign(status, {
+        changed: results.find((result) => result.service === status.service)?.changed ?? false,
+      }),
+    ),
   };
 }
 

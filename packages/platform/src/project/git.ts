@@ -104,7 +104,11 @@ export function refuseHostile(url: string, ref: string, at?: string): void {
 }
 
 function hasControl(text: string): boolean {
-  return [...text].some((char) => char < " " || char === "\u007f");
+  for (let index = 0; index < text.length; index++) {
+    const code = text.charCodeAt(index);
+    if (code < 32 || code === 127) return true;
+  }
+  return false;
 }
 
 function gitEnv(env: NodeJS.ProcessEnv): NodeJS.ProcessEnv {

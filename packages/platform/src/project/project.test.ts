@@ -215,7 +215,7 @@ describe("a workspace", () => {
       { "kws.yaml": "services: [./nowhere/*]\n" },
       /no folder that matches/,
       "kws.yaml:1:12",
-      undefined,
+      "Correct the pattern, or run `kws init` in the service's folder.",
     ],
     [
       "a folder without a service",
@@ -230,7 +230,7 @@ describe("a workspace", () => {
     const error = await failure(async () => loadServices(await loadProject(join(dir.path, "kws.yaml")), git));
     expect(error.message).toMatch(message);
     expect(error.at).toBe(join(dir.path, at));
-    if (fix !== undefined) expect(error.fix).toBe(fix);
+    expect(error.fix).toBe(fix);
   });
 
   test("that is nowhere says how to make one", async () => {

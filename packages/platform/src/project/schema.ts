@@ -2,7 +2,7 @@
  * kws.yaml: the one definition that gives the types, the validation and the JSON Schema for editors. A file with
  * `services` or `stacks` is a workspace's, any other a service's.
  */
-import Type, { type Static } from "typebox";
+import { type Static, Type } from "typebox";
 
 /** DNS-1123 label: it becomes part of object names, namespaces and host names. */
 const Name = (description: string) =>

@@ -1,7 +1,7 @@
 /** Checks a YAML file against a schema and says what is wrong, where, and what was probably meant. */
 import { UserError } from "@kws/base/errors";
 import type { Static, TSchema } from "typebox";
-import Value from "typebox/value";
+import { Value } from "typebox/value";
 import { nearest } from "./nearest.ts";
 import type { YamlFile } from "./yaml-file.ts";
 
@@ -22,7 +22,7 @@ interface SchemaNode {
 /** The file's value, typed. Throws a `config` `UserError` for the first fault. */
 export function validate<T extends TSchema>(file: YamlFile, schema: T, what: string): Static<T> {
   if (!Value.Check(schema, file.value)) {
-    const fault = findFault(file.value, schema as SchemaNode, []);
+    const fault = findFault(file.value, schema, []);
     if (fault === undefined) {
       throw new UserError(`${what} is not valid`, { code: "config", at: file.at([]) });
     }
@@ -32,7 +32,7 @@ export function validate<T extends TSchema>(file: YamlFile, schema: T, what: str
       ...(fault.fix === undefined ? {} : { fix: fault.fix }),
     });
   }
-  return file.value as Static<T>;
+  return file.value;
 }
 
 interface Fault {

@@ -36,7 +36,7 @@ export const command = defineCommand({
     const argv = await execArguments(connection, {
       release,
       command: given.length > 0 ? given : ["sh"],
-      tty: ctx.stdin.isTTY === true && ctx.stdout.isTTY === true,
+      tty: ctx.stdin.isTTY && ctx.stdout.isTTY === true,
       ...(options.container === undefined ? {} : { container: options.container }),
     });
     const exitCode = await new Promise<number>((resolve, reject) => {
