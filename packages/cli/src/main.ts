@@ -1,4 +1,39 @@
-/** The only place that reads the process: arguments, environment, streams, exit code. */
+/** The only place that reads the process: arguments, environment, streams, exit code. It has the one catch. */
 import packageJson from "../package.json" with { type: "json" };
 
-if (process.argv[2] === "--version") process.stdout.write(`${packageJson.version}\n`);
+if (process.argv.length === 3 && process.argv[2] === "--version") {
+  process.stdout.write(`${packageJson.version}\n`);
+} else {
+  await main();
+}
+
+async function main(): Promise<void> {
+  const [{ runProgram }, { homedir }] = await Promise.all([import("./program.ts"), import("node:os")]);
+  const controller = new AbortController();
+  let interrupts = 0;
+  const onSignal = (signal: NodeJS.Signals) => {
+    // The second Ctrl-C means it.
+    if (++interrupts > 1) process.exit(130);
+    controller.abort(Object.assign(new Error(`interrupted by ${signal}`), { name: "InterruptError" }));
+  };
+  process.on("SIGINT", onSignal);
+  process.on("SIGTERM", onSignal);
+  // A reader that went away, such as `head`, ends the command without a word.
+  process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+    if (error.code === "EPIPE") process.exit(0);
+    throw error;
+  });
+  process.exitCode = await runProgram(process.argv.slice(2), {
+    stdin: process.stdin,
+    stdout: process.stdout,
+    stderr: process.stderr,
+    env: process.env,
+    cwd: process.cwd(),
+    home: process.env["HOME"] ?? homedir(),
+    version: packageJson.version,
+    nodePath: process.execPath,
+    signal: controller.signal,
+    now: () => performance.now(),
+    clock: () => Date.now(),
+  });
+}

@@ -47,11 +47,7 @@ export interface ClusterAccess {
 }
 
 /** The files that kubectl would read: `--kubeconfig`, else `$KUBECONFIG`, else `~/.kube/config`. */
-export function kubeconfigPaths(
-  given: string | undefined,
-  env: NodeJS.ProcessEnv,
-  home: string,
-): string[] {
+export function kubeconfigPaths(given: string | undefined, env: NodeJS.ProcessEnv, home: string): string[] {
   if (given !== undefined) return [given];
   const listed = (env["KUBECONFIG"] ?? "").split(delimiter).filter((path) => path !== "");
   return listed.length > 0 ? listed : [join(home, ".kube", "config")];
@@ -84,7 +80,11 @@ function parseKubeconfig(path: string, text: string): Record<string, unknown> {
     const value: unknown = parse(text, { maxAliasCount: 50 });
     return isRecord(value) ? value : {};
   } catch (error) {
-    throw new UserError(`the kubeconfig ${path} is not valid YAML`, { code: "config", at: path, cause: error });
+    throw new UserError(`the kubeconfig ${path} is not valid YAML`, {
+      code: "config",
+      at: path,
+      cause: error,
+    });
   }
 }
 
@@ -144,10 +144,13 @@ export async function accessOf(config: Kubeconfig, contextName?: string): Promis
   const cluster = config.clusters.get(context.cluster);
   const server = cluster?.fields["server"];
   if (cluster === undefined || typeof server !== "string") {
-    throw new UserError(`the context "${context.name}" names the cluster "${context.cluster}", which has no server`, {
-      code: "config",
-      at: context.path,
-    });
+    throw new UserError(
+      `the context "${context.name}" names the cluster "${context.cluster}", which has no server`,
+      {
+        code: "config",
+        at: context.path,
+      },
+    );
   }
   const user = config.users.get(context.user) ?? { dir: "", fields: {} };
   if ("exec" in user.fields || "auth-provider" in user.fields || "proxy-url" in cluster.fields) {
@@ -199,7 +202,11 @@ async function authorization(user: NamedFields): Promise<Record<string, string>>
 }
 
 /** Credential plugins (`exec`), login providers and proxies: @kubernetes/client-node knows how. */
-async function pluginAccess(config: Kubeconfig, context: KubeContext, server: string): Promise<ClusterAccess> {
+async function pluginAccess(
+  config: Kubeconfig,
+  context: KubeContext,
+  server: string,
+): Promise<ClusterAccess> {
   const { KubeConfig } = await import("@kubernetes/client-node");
   const loaded = new KubeConfig();
   for (const [index, path] of config.paths.entries()) {
@@ -232,7 +239,6 @@ async function pluginAccess(config: Kubeconfig, context: KubeContext, server: st
     },
   };
 }
-
 
 function text(value: unknown): string | undefined {
   if (typeof value === "string") return value;

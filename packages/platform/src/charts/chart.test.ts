@@ -5,7 +5,11 @@ import { expect, test } from "vitest";
 import { loadProject, loadServices, type ProjectService } from "../project/workspace.ts";
 import { loadChart, mergeValues } from "./chart.ts";
 
-async function service(root: string, extra: Record<string, string> = {}, chart = "./chart"): Promise<ProjectService> {
+async function service(
+  root: string,
+  extra: Record<string, string> = {},
+  chart = "./chart",
+): Promise<ProjectService> {
   const files = {
     "kws.yaml": `name: api\nchart: ${chart}\n`,
     "chart/Chart.yaml": "apiVersion: v2\nname: api\nversion: 1.2.3\n",
@@ -38,7 +42,10 @@ test.each([
   await using dir = await tempDir("kws-chart");
   const owner = await service(dir.path);
   await symlink(target, join(dir.path, "chart/link.yaml"));
-  await expect(loadChart(owner, "local")).rejects.toMatchObject({ code: "config", at: join(dir.path, "chart/link.yaml") });
+  await expect(loadChart(owner, "local")).rejects.toMatchObject({
+    code: "config",
+    at: join(dir.path, "chart/link.yaml"),
+  });
 });
 
 test.each(["../chart", "/etc", "chart/../.."])("a chart at %s is refused", async (path) => {

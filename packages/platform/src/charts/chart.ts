@@ -35,14 +35,17 @@ export async function loadChart(service: ProjectService, profile: string): Promi
     throw new UserError(`${service.name} has no chart: ${metadataPath} does not exist`, {
       code: "config",
       at,
-      fix: "Run `kws init` in the service's folder, or name the chart's folder with `chart`.",
+      fix: "Put a Helm chart there, or name the chart's folder with `chart`.",
     });
   }
   const files = await listFiles(dir);
   const metadata = await readYamlFile(metadataPath);
   const { name, version } = toRecord(metadata.value, metadataPath);
   if (typeof name !== "string" || typeof version !== "string") {
-    throw new UserError(`${metadataPath} needs a name and a version`, { code: "config", at: metadata.at([]) });
+    throw new UserError(`${metadataPath} needs a name and a version`, {
+      code: "config",
+      at: metadata.at([]),
+    });
   }
   await toValues(join(dir, "values.yaml"));
   const values = await toValues(join(dir, "profiles", profile, "values.yaml"));
@@ -56,7 +59,8 @@ async function toValues(path: string): Promise<Record<string, unknown>> {
 }
 
 function toRecord(value: unknown, path: string): Record<string, unknown> {
-  if (typeof value === "object" && value !== null && !Array.isArray(value)) return value as Record<string, unknown>;
+  if (typeof value === "object" && value !== null && !Array.isArray(value))
+    return value as Record<string, unknown>;
   throw new UserError(`${path} must hold a mapping`, { code: "config", at: `${path}:1:1` });
 }
 
@@ -104,7 +108,10 @@ async function digestOf(root: string, files: string[]): Promise<string> {
 }
 
 /** Later values win; mappings are merged, everything else is replaced, as Helm does. */
-export function mergeValues(base: Record<string, unknown>, over: Record<string, unknown>): Record<string, unknown> {
+export function mergeValues(
+  base: Record<string, unknown>,
+  over: Record<string, unknown>,
+): Record<string, unknown> {
   const merged = new Map(Object.entries(base));
   for (const [key, value] of Object.entries(over)) {
     const before = merged.get(key);

@@ -85,7 +85,10 @@ test("one image is told as image, several under their keys", async () => {
   expect(one.values).toEqual({ image: { repository: "r/shop/api", tag: "t", digest: "sha256:1" } });
   expect(builds[0]).toMatchObject({ builder: "node", name: "shop/api" });
   const yaml = "name: api\nimages: { web: {}, worker: {} }\n";
-  const two = await buildImages(await service(dir.path, yaml), provider, "shop", { cache: dir.path, env: {} });
+  const two = await buildImages(await service(dir.path, yaml), provider, "shop", {
+    cache: dir.path,
+    env: {},
+  });
   expect(Object.keys(two.values)).toEqual(["web", "worker"]);
 });
 
@@ -95,6 +98,9 @@ test.each(["dockerfile: ../Dockerfile", "context: /etc", "dockerfile: Dockerfile
     await using dir = await tempDir("kws-images");
     await writeFile(join(dir.path, "Dockerfile"), "FROM scratch\n");
     const owner = await service(dir.path, `name: api\nbuild:\n  ${line}\n`);
-    await expect(checkBuilds(owner)).rejects.toMatchObject({ code: "config", at: expect.stringContaining("kws.yaml:3:") });
+    await expect(checkBuilds(owner)).rejects.toMatchObject({
+      code: "config",
+      at: expect.stringContaining("kws.yaml:3:"),
+    });
   },
 );

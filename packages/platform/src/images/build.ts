@@ -23,7 +23,14 @@ export async function buildImages(
 ): Promise<ServiceImages> {
   const { build, images = {} } = service.config;
   if (build !== undefined) {
-    const { image, cached } = await buildOne(service, build, ["build"], `${workspace}/${service.name}`, provider, options);
+    const { image, cached } = await buildOne(
+      service,
+      build,
+      ["build"],
+      `${workspace}/${service.name}`,
+      provider,
+      options,
+    );
     return { images: [image], values: { image: toValues(image) }, cached };
   }
   const result: ServiceImages = { images: [], values: {}, cached: true };

@@ -19,7 +19,16 @@ export interface PrepareOptions {
 }
 
 /** Folders that are made by tools, not by people: present or absent is all that is looked at. */
-const produced = new Set(["node_modules", ".git", "dist", "build", "target", ".venv", "__pycache__", ".cache"]);
+const produced = new Set([
+  "node_modules",
+  ".git",
+  "dist",
+  "build",
+  "target",
+  ".venv",
+  "__pycache__",
+  ".cache",
+]);
 /** What decides an npm install. */
 const npmInputs = ["package.json", "package-lock.json", "npm-shrinkwrap.json", ".npmrc"];
 
@@ -31,7 +40,10 @@ export async function prepare(
 ): Promise<boolean> {
   const argv = Array.isArray(command) ? command : command.run;
   const inputs = Array.isArray(command) ? defaultInputs(argv) : command.inputs;
-  const id = createHash("sha256").update(JSON.stringify([service.dir, argv])).digest("hex").slice(0, 32);
+  const id = createHash("sha256")
+    .update(JSON.stringify([service.dir, argv]))
+    .digest("hex")
+    .slice(0, 32);
   const record = join(options.cache, "prepare", id);
   const before = await fingerprint(service, argv, inputs);
   if (existsSync(record) && (await readFile(record, "utf8")) === before) return false;
@@ -62,7 +74,11 @@ function defaultInputs(argv: string[]): string[] | undefined {
   return isInstall ? npmInputs : undefined;
 }
 
-async function fingerprint(service: ProjectService, argv: string[], inputs: string[] | undefined): Promise<string> {
+async function fingerprint(
+  service: ProjectService,
+  argv: string[],
+  inputs: string[] | undefined,
+): Promise<string> {
   const hash = createHash("sha256").update(JSON.stringify(argv));
   const add = async (path: string) => {
     const content = await readFile(path);

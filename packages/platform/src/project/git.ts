@@ -25,16 +25,26 @@ export async function checkout(url: string, ref: string, options: GitOptions): P
   refuseHostile(url, ref, options.at);
   const target = join(options.cache, "git", `${hash(url)}-${hash(ref)}`);
   if (existsSync(target) && options.refresh !== true) return target;
-  const settings = { env: gitEnv(options.env), ...(options.signal === undefined ? {} : { signal: options.signal }) };
+  const settings = {
+    env: gitEnv(options.env),
+    ...(options.signal === undefined ? {} : { signal: options.signal }),
+  };
   await mkdir(dirname(target), { recursive: true });
   await using work = await tempDir("clone", dirname(target));
   const clone = join(work.path, "repository");
-  const cloned = await exec("git", [...safe, "clone", "--quiet", "--no-checkout", "--", url, clone], settings);
+  const cloned = await exec(
+    "git",
+    [...safe, "clone", "--quiet", "--no-checkout", "--", url, clone],
+    settings,
+  );
   if (cloned.exitCode !== 0) {
-    throw new UserError(`git cannot clone ${withoutPassword(url)}: ${lastLines(withoutPassword(cloned.stderr), 3)}`, {
-      fix: "Check the address, and that `git clone` with it works in this shell.",
-      ...(options.at === undefined ? {} : { at: options.at }),
-    });
+    throw new UserError(
+      `git cannot clone ${withoutPassword(url)}: ${lastLines(withoutPassword(cloned.stderr), 3)}`,
+      {
+        fix: "Check the address, and that `git clone` with it works in this shell.",
+        ...(options.at === undefined ? {} : { at: options.at }),
+      },
+    );
   }
   const commit = await resolveRef(clone, ref, settings);
   if (commit === undefined) {
@@ -51,7 +61,14 @@ export async function checkout(url: string, ref: string, options: GitOptions): P
 }
 
 // `ext::` runs any command; hooks of a template and of fsmonitor are the user's, but a clone needs none of them.
-const safe = ["-c", "protocol.ext.allow=never", "-c", "core.hooksPath=/dev/null", "-c", "core.fsmonitor=false"];
+const safe = [
+  "-c",
+  "protocol.ext.allow=never",
+  "-c",
+  "core.hooksPath=/dev/null",
+  "-c",
+  "core.fsmonitor=false",
+];
 
 async function resolveRef(
   clone: string,
@@ -78,16 +95,26 @@ export function refuseHostile(url: string, ref: string, at?: string): void {
     });
   }
   if (ref.startsWith("-") || hasControl(ref) || /[\s~^:?*[\\]|\.\.|@\{/.test(ref)) {
-    throw new UserError(`"${ref}" is not a ref`, { code: "config", fix: "Pin a commit, a tag or a branch.", ...place });
+    throw new UserError(`"${ref}" is not a ref`, {
+      code: "config",
+      fix: "Pin a commit, a tag or a branch.",
+      ...place,
+    });
   }
 }
 
 function hasControl(text: string): boolean {
-  return [...text].some((char) => char < " " || char === "\u007f");
+  for (let index = 0; index < text.length; index++) {
+    const code = text.charCodeAt(index);
+    if (code < 32 || code === 127) return true;
+  }
+  return false;
 }
 
 function gitEnv(env: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
-  const kept = Object.entries(env).filter(([key]) => !/^GIT_(DIR|WORK_TREE|INDEX_FILE|OBJECT_DIRECTORY)$/.test(key));
+  const kept = Object.entries(env).filter(
+    ([key]) => !/^GIT_(DIR|WORK_TREE|INDEX_FILE|OBJECT_DIRECTORY)$/.test(key),
+  );
   return { ...Object.fromEntries(kept), GIT_TERMINAL_PROMPT: "0", LC_ALL: "C" };
 }
 

@@ -35,14 +35,50 @@ const git = { cache: "/nonexistent", env: { PATH: process.env["PATH"] } };
 describe("a kws.yaml with a fault", () => {
   test.each([
     ["an unknown key", "name: a\nchrat: ./chart\n", 'unknown key "chrat"', "f:2:1", 'Did you mean "chart"?'],
-    ["an unknown nested key", "name: a\nbuild:\n  bulder: node\n", 'unknown key "bulder" in build', "f:3:3", 'Did you mean "builder"?'],
-    ["a wrong type", "name: a\ndependsOn: postgres\n", 'dependsOn must be a list, not "postgres"', "f:2:12", undefined],
-    ["a wrong item", "name: a\ndependsOn:\n  - 5\n", "dependsOn[0] must be a string, not 5", "f:3:5", undefined],
-    ["a wrong choice", "name: a\nbuild: { builder: nod }\n", 'build.builder cannot be "nod"', "f:2:19", 'Did you mean "node"?'],
-    ["a bad name", "name: My_Service\n", 'name cannot be "My_Service"', "f:1:7", expect.stringContaining("lower-case")],
+    [
+      "an unknown nested key",
+      "name: a\nbuild:\n  bulder: node\n",
+      'unknown key "bulder" in build',
+      "f:3:3",
+      'Did you mean "builder"?',
+    ],
+    [
+      "a wrong type",
+      "name: a\ndependsOn: postgres\n",
+      'dependsOn must be a list, not "postgres"',
+      "f:2:12",
+      undefined,
+    ],
+    [
+      "a wrong item",
+      "name: a\ndependsOn:\n  - 5\n",
+      "dependsOn[0] must be a string, not 5",
+      "f:3:5",
+      undefined,
+    ],
+    [
+      "a wrong choice",
+      "name: a\nbuild: { builder: nod }\n",
+      'build.builder cannot be "nod"',
+      "f:2:19",
+      'Did you mean "node"?',
+    ],
+    [
+      "a bad name",
+      "name: My_Service\n",
+      'name cannot be "My_Service"',
+      "f:1:7",
+      expect.stringContaining("lower-case"),
+    ],
     ["no name", "chart: ./chart\n", "name is missing", "f:1:1", 'Add "name".'],
     ["no mapping", "- a\n", "the file must be a mapping, not a list", "f:1:1", undefined],
-    ["a union's fault", "name: a\nbuild:\n  prepare: {}\n", "build.prepare.run is missing", "f:3:12", 'Add "run".'],
+    [
+      "a union's fault",
+      "name: a\nbuild:\n  prepare: {}\n",
+      "build.prepare.run is missing",
+      "f:3:12",
+      'Add "run".',
+    ],
     ["an empty command", "name: a\nbuild: { prepare: [] }\n", "build.prepare is empty", "f:2:19", undefined],
   ])("%s is named with its place", async (_case, text, message, at, fix) => {
     const error = await failure(() => validate(parseYaml("f", text), Service, "it"));
@@ -73,7 +109,8 @@ describe("a kws.yaml with a fault", () => {
   });
 
   test("a bomb of aliases is refused quickly", async () => {
-    const level = (n: number) => `a${n}: &a${n} [${Array.from({ length: 9 }, () => `*a${n - 1}`).join(", ")}]\n`;
+    const level = (n: number) =>
+      `a${n}: &a${n} [${Array.from({ length: 9 }, () => `*a${n - 1}`).join(", ")}]\n`;
     const text = `a0: &a0 [x]\n${Array.from({ length: 12 }, (_, n) => level(n + 1)).join("")}`;
     const error = await failure(() => parseYaml("f", text));
     expect(error).toMatchObject({ code: "config", message: expect.stringContaining("aliases") });
@@ -88,7 +125,9 @@ describe("a kws.yaml with a fault", () => {
   });
 
   test("a key called __proto__ is an unknown key like any other", async () => {
-    const error = await failure(() => validate(parseYaml("f", "name: a\n__proto__: { x: 1 }\n"), Service, "it"));
+    const error = await failure(() =>
+      validate(parseYaml("f", "name: a\n__proto__: { x: 1 }\n"), Service, "it"),
+    );
     expect(error.message).toContain("__proto__");
   });
 
@@ -96,7 +135,10 @@ describe("a kws.yaml with a fault", () => {
     await using dir = await tempDir("kws-project");
     const path = join(dir.path, "kws.yaml");
     execFileSync("truncate", ["-s", "100M", path]);
-    expect(await failure(() => readYamlFile(path))).toMatchObject({ code: "config", message: /too big: 100 MB/ });
+    expect(await failure(() => readYamlFile(path))).toMatchObject({
+      code: "config",
+      message: /too big: 100 MB/,
+    });
   });
 
   test("a folder in the file's place is said so", async () => {
@@ -107,7 +149,8 @@ describe("a kws.yaml with a fault", () => {
 
 describe("a workspace", () => {
   const shop = {
-    "kws.yaml": "name: shop\nservices: [./services/*]\nstacks:\n  shop: {}\n  small: { services: [web], profile: tiny }\n",
+    "kws.yaml":
+      "name: shop\nservices: [./services/*]\nstacks:\n  shop: {}\n  small: { services: [web], profile: tiny }\n",
     "services/web/kws.yaml": "name: web\ndependsOn: [api]\n",
     "services/api/kws.yaml": "name: api\n",
   };
@@ -139,19 +182,55 @@ describe("a workspace", () => {
   });
 
   test.each([
-    ["an unknown dependency", { "services/web/kws.yaml": "name: web\ndependsOn: [apo]\n" }, /web depends on "apo"/, "services/web/kws.yaml:2:13", 'Did you mean "api"?'],
-    ["a cycle", { "services/api/kws.yaml": "name: api\ndependsOn:\n  - web\n" }, /api → web → api/, "services/api/kws.yaml:3:5", "Remove one of these dependencies."],
-    ["a name used twice", { "services/api/kws.yaml": "name: web\n" }, /two services are called "web"/, "services/web/kws.yaml:1:7", "Rename one of them."],
-    ["an unknown service of a stack", { "kws.yaml": shop["kws.yaml"].replace("[web]", "[wep]") }, /"wep", which is not a service/, "kws.yaml:5:23", 'Did you mean "web"?'],
-    ["a pattern without a match", { "kws.yaml": "services: [./nowhere/*]\n" }, /no folder that matches/, "kws.yaml:1:12", undefined],
-    ["a folder without a service", { "kws.yaml": "services: { x: { path: ./none } }\n" }, /holds no kws.yaml/, "kws.yaml:1:24", "Correct the path."],
+    [
+      "an unknown dependency",
+      { "services/web/kws.yaml": "name: web\ndependsOn: [apo]\n" },
+      /web depends on "apo"/,
+      "services/web/kws.yaml:2:13",
+      'Did you mean "api"?',
+    ],
+    [
+      "a cycle",
+      { "services/api/kws.yaml": "name: api\ndependsOn:\n  - web\n" },
+      /api → web → api/,
+      "services/api/kws.yaml:3:5",
+      "Remove one of these dependencies.",
+    ],
+    [
+      "a name used twice",
+      { "services/api/kws.yaml": "name: web\n" },
+      /two services are called "web"/,
+      "services/web/kws.yaml:1:7",
+      "Rename one of them.",
+    ],
+    [
+      "an unknown service of a stack",
+      { "kws.yaml": shop["kws.yaml"].replace("[web]", "[wep]") },
+      /"wep", which is not a service/,
+      "kws.yaml:5:23",
+      'Did you mean "web"?',
+    ],
+    [
+      "a pattern without a match",
+      { "kws.yaml": "services: [./nowhere/*]\n" },
+      /no folder that matches/,
+      "kws.yaml:1:12",
+      "Correct the pattern, or run `kws init` in the service's folder.",
+    ],
+    [
+      "a folder without a service",
+      { "kws.yaml": "services: { x: { path: ./none } }\n" },
+      /holds no kws.yaml/,
+      "kws.yaml:1:24",
+      "Correct the path.",
+    ],
   ])("with %s is refused at its place", async (_case, changed, message, at, fix) => {
     await using dir = await tempDir("kws-project");
     await files(dir.path, { ...shop, ...changed });
     const error = await failure(async () => loadServices(await loadProject(join(dir.path, "kws.yaml")), git));
     expect(error.message).toMatch(message);
     expect(error.at).toBe(join(dir.path, at));
-    if (fix !== undefined) expect(error.fix).toBe(fix);
+    expect(error.fix).toBe(fix);
   });
 
   test("that is nowhere says how to make one", async () => {
@@ -199,7 +278,9 @@ describe("services in git", () => {
     const again = await checkout(origin, "v1", { ...options, env: { PATH: "/nonexistent" } });
     expect(first?.dir).toBe(join(again, "sub"));
     expect(await checkout(origin, "main", options)).not.toBe(again);
-    expect(await failure(() => checkout(origin, "v9", options))).toMatchObject({ message: /no commit, tag or branch/ });
+    expect(await failure(() => checkout(origin, "v9", options))).toMatchObject({
+      message: /no commit, tag or branch/,
+    });
   });
 
   test.each([
@@ -209,13 +290,17 @@ describe("services in git", () => {
     ["https://example.org/x.git", "a..b"],
     ["https://example.org/x\n.git", "v1"],
   ])("%j at %j is refused before git runs", async (url, ref) => {
-    expect(await failure(() => checkout(url, ref, { cache: "/nonexistent", env: {} }))).toMatchObject({ code: "config" });
+    expect(await failure(() => checkout(url, ref, { cache: "/nonexistent", env: {} }))).toMatchObject({
+      code: "config",
+    });
   });
 
   test("that cannot be cloned say what git said, without the password", async () => {
     await using dir = await tempDir("kws-git");
     const url = "http://user:hunter2@127.0.0.1:1/x.git";
-    const error = await failure(() => checkout(url, "v1", { cache: dir.path, env: { PATH: process.env["PATH"] } }));
+    const error = await failure(() =>
+      checkout(url, "v1", { cache: dir.path, env: { PATH: process.env["PATH"] } }),
+    );
     expect(error.message).toContain("git cannot clone http://127.0.0.1:1/x.git");
     expect(error.message).not.toContain("hunter2");
   });

@@ -2,7 +2,7 @@
  * kws.yaml: the one definition that gives the types, the validation and the JSON Schema for editors. A file with
  * `services` or `stacks` is a workspace's, any other a service's.
  */
-import Type, { type Static } from "typebox";
+import { type Static, Type } from "typebox";
 
 /** DNS-1123 label: it becomes part of object names, namespaces and host names. */
 const Name = (description: string) =>
@@ -27,7 +27,9 @@ export const GitSource = Type.Object(
 export const Stack = Type.Object(
   {
     services: Type.Optional(
-      Type.Array(Type.String(), { description: "The services of the stack; all of the workspace unless given." }),
+      Type.Array(Type.String(), {
+        description: "The services of the stack; all of the workspace unless given.",
+      }),
     ),
     namespace: Type.Optional(Name("The namespace to install into; the stack's name unless given.")),
     profile: Type.Optional(Name("The chart profile to install with; `local` unless given.")),
@@ -39,10 +41,14 @@ export type Stack = Static<typeof Stack>;
 export const ClusterSettings = Type.Object(
   {
     provider: Type.Optional(
-      Type.Union([Type.Literal("embedded"), Type.Literal("kubeconfig")], { description: "What gives the cluster." }),
+      Type.Union([Type.Literal("embedded"), Type.Literal("kubeconfig")], {
+        description: "What gives the cluster.",
+      }),
     ),
     name: Type.Optional(Name("The embedded cluster's name; `default` unless given.")),
-    context: Type.Optional(Type.String({ description: "The kubeconfig context; implies the provider kubeconfig." })),
+    context: Type.Optional(
+      Type.String({ description: "The kubeconfig context; implies the provider kubeconfig." }),
+    ),
     allowContexts: Type.Optional(
       Type.Array(Type.String(), { description: "The kubeconfig contexts that kws may change." }),
     ),
@@ -85,8 +91,12 @@ export const Build = Type.Object(
         description: "`dockerfile` where there is a Dockerfile, else `node`.",
       }),
     ),
-    context: Type.Optional(Type.String({ description: "The folder that COPY reads from; the service's unless given." })),
-    dockerfile: Type.Optional(Type.String({ description: "Relative to the service's folder; `Dockerfile` unless given." })),
+    context: Type.Optional(
+      Type.String({ description: "The folder that COPY reads from; the service's unless given." }),
+    ),
+    dockerfile: Type.Optional(
+      Type.String({ description: "Relative to the service's folder; `Dockerfile` unless given." }),
+    ),
     target: Type.Optional(Type.String({ description: "The stage to build." })),
     args: Type.Optional(Type.Record(Type.String(), Type.String(), { description: "Values of ARG." })),
     prepare: Type.Optional(Prepare),
@@ -101,14 +111,20 @@ export const Service = Type.Object(
     name: Name("The service's name: its release, its images and its address."),
     build: Type.Optional(Build),
     images: Type.Optional(
-      Type.Record(Type.String(), Build, { description: "Several images, by the key of their values: `<key>.image`." }),
+      Type.Record(Type.String(), Build, {
+        description: "Several images, by the key of their values: `<key>.image`.",
+      }),
     ),
     chart: Type.Optional(Type.String({ description: "The Helm chart's folder; `./chart` unless given." })),
-    dependsOn: Type.Optional(Type.Array(Type.String(), { description: "Services that must be ready first." })),
+    dependsOn: Type.Optional(
+      Type.Array(Type.String(), { description: "Services that must be ready first." }),
+    ),
     open: Type.Optional(
       Type.Object(
         {
-          host: Type.Optional(Type.String({ description: "The Ingress host; `<service>.<stack>.localhost` unless given." })),
+          host: Type.Optional(
+            Type.String({ description: "The Ingress host; `<service>.<stack>.localhost` unless given." }),
+          ),
           path: Type.Optional(Type.String({ pattern: "^/", description: "The page that `kws open` shows." })),
         },
         strict,

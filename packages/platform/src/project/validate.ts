@@ -1,7 +1,7 @@
 /** Checks a YAML file against a schema and says what is wrong, where, and what was probably meant. */
 import { UserError } from "@kws/base/errors";
 import type { Static, TSchema } from "typebox";
-import Value from "typebox/value";
+import { Value } from "typebox/value";
 import { nearest } from "./nearest.ts";
 import type { YamlFile } from "./yaml-file.ts";
 
@@ -22,7 +22,7 @@ interface SchemaNode {
 /** The file's value, typed. Throws a `config` `UserError` for the first fault. */
 export function validate<T extends TSchema>(file: YamlFile, schema: T, what: string): Static<T> {
   if (!Value.Check(schema, file.value)) {
-    const fault = findFault(file.value, schema as SchemaNode, []);
+    const fault = findFault(file.value, schema, []);
     if (fault === undefined) {
       throw new UserError(`${what} is not valid`, { code: "config", at: file.at([]) });
     }
@@ -32,7 +32,7 @@ export function validate<T extends TSchema>(file: YamlFile, schema: T, what: str
       ...(fault.fix === undefined ? {} : { fix: fault.fix }),
     });
   }
-  return file.value as Static<T>;
+  return file.value;
 }
 
 interface Fault {
@@ -83,7 +83,8 @@ function faultOfArray(value: unknown, schema: SchemaNode, keys: (string | number
 }
 
 function faultOfObject(value: unknown, schema: SchemaNode, keys: (string | number)[]): Fault | undefined {
-  if (typeof value !== "object" || value === null || Array.isArray(value)) return wrong(keys, value, "a mapping");
+  if (typeof value !== "object" || value === null || Array.isArray(value))
+    return wrong(keys, value, "a mapping");
   const { properties = {}, patternProperties } = schema;
   const values = patternProperties === undefined ? undefined : Object.values(patternProperties)[0];
   for (const [key, item] of Object.entries(value)) {
@@ -115,7 +116,11 @@ function faultOfUnion(value: unknown, branches: SchemaNode[], keys: (string | nu
   const scores = branches.map((branch) => (branch.type === kind ? 1 + sharedKeys(value, branch) : 0));
   const best = Math.max(...scores);
   if (best === 0) {
-    return wrong(keys, value, branches.map((branch) => (branch.type === "array" ? "a list" : "a mapping")).join(" or "));
+    return wrong(
+      keys,
+      value,
+      branches.map((branch) => (branch.type === "array" ? "a list" : "a mapping")).join(" or "),
+    );
   }
   return faults[scores.indexOf(best)];
 }
@@ -143,7 +148,10 @@ function wrong(keys: (string | number)[], value: unknown, expected: string): Fau
 
 function label(keys: (string | number)[]): string {
   if (keys.length === 0) return "the file";
-  return keys.map((key) => (typeof key === "number" ? `[${key}]` : key)).join(".").replaceAll(".[", "[");
+  return keys
+    .map((key) => (typeof key === "number" ? `[${key}]` : key))
+    .join(".")
+    .replaceAll(".[", "[");
 }
 
 function shown(value: unknown): string {

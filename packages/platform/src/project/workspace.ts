@@ -107,7 +107,10 @@ function base(name: string, root: string, file: YamlFile, workspace: Workspace):
 
 /** A folder's name made into a valid name. */
 export function toName(text: string): string {
-  const name = text.toLowerCase().replaceAll(/[^a-z0-9-]+/g, "-").replaceAll(/^-+|-+$/g, "");
+  const name = text
+    .toLowerCase()
+    .replaceAll(/[^a-z0-9-]+/g, "-")
+    .replaceAll(/^-+|-+$/g, "");
   return name.slice(0, 53).replace(/-+$/, "") || "workspace";
 }
 
@@ -128,7 +131,10 @@ function checkKeys(file: YamlFile, workspace: Workspace): void {
 }
 
 /** Reads every service's kws.yaml, cloning what lives in git, and checks names and dependencies. */
-export async function loadServices(project: Project, options: Omit<GitOptions, "at">): Promise<ProjectService[]> {
+export async function loadServices(
+  project: Project,
+  options: Omit<GitOptions, "at">,
+): Promise<ProjectService[]> {
   const sources = await findSources(project, options);
   const services = await Promise.all(sources.map((source) => loadService(project, source)));
   const seen = new Map<string, ProjectService>();
@@ -166,16 +172,25 @@ interface Source {
 
 async function findSources(project: Project, options: Omit<GitOptions, "at">): Promise<Source[]> {
   const { services = {} } = project.workspace;
-  if (Array.isArray(services)) return (await Promise.all(services.map((pattern, i) => expand(project, pattern, i)))).flat();
+  if (Array.isArray(services))
+    return (await Promise.all(services.map((pattern, i) => expand(project, pattern, i)))).flat();
   return Promise.all(
     Object.entries(services).map(async ([key, source]): Promise<Source> => {
       const at = project.file.at(["services", key], true);
       if ("path" in source && !("git" in source)) {
-        return { key, dir: resolve(project.root, source.path), at: project.file.at(["services", key, "path"]) };
+        return {
+          key,
+          dir: resolve(project.root, source.path),
+          at: project.file.at(["services", key, "path"]),
+        };
       }
       if (!("git" in source)) throw new Error("a source is a path or a repository");
       const clone = await checkout(source.git, source.ref, { ...options, at });
-      return { key, dir: await inside(clone, source.path ?? ".", project.file.at(["services", key, "path"])), at };
+      return {
+        key,
+        dir: await inside(clone, source.path ?? ".", project.file.at(["services", key, "path"])),
+        at,
+      };
     }),
   );
 }
@@ -204,7 +219,11 @@ export async function inside(root: string, path: string, at: string): Promise<st
   const target = await realpath(resolve(home, path)).catch(() => resolve(home, path));
   const way = relative(home, target);
   if (way === ".." || way.startsWith(`..${sep}`) || resolve(target) !== join(home, way)) {
-    throw new UserError(`${path} leads out of ${root}`, { code: "config", at, fix: "Use a path inside that folder." });
+    throw new UserError(`${path} leads out of ${root}`, {
+      code: "config",
+      at,
+      fix: "Use a path inside that folder.",
+    });
   }
   return target;
 }
@@ -221,11 +240,14 @@ async function loadService(project: Project, source: Source): Promise<ProjectSer
   const file = path === project.file.path ? project.file : await readYamlFile(path);
   const config = validate(file, Service, "the service");
   if (source.key !== undefined && source.key !== config.name) {
-    throw new UserError(`the service calls itself "${config.name}", and the workspace calls it "${source.key}"`, {
-      code: "config",
-      at: file.at(["name"]),
-      fix: "Use one name.",
-    });
+    throw new UserError(
+      `the service calls itself "${config.name}", and the workspace calls it "${source.key}"`,
+      {
+        code: "config",
+        at: file.at(["name"]),
+        fix: "Use one name.",
+      },
+    );
   }
   if (config.build !== undefined && config.images !== undefined) {
     throw new UserError("a service has either `build` (one image) or `images` (several)", {
@@ -256,7 +278,10 @@ export function findStack(project: Project, name?: string): ProjectStack {
   const [only, ...more] = project.stacks;
   if (name === undefined && only !== undefined && more.length === 0) return only;
   if (name === undefined) {
-    throw new UserError("the workspace has several stacks", { code: "usage", fix: `Name one of: ${names.join(", ")}.` });
+    throw new UserError("the workspace has several stacks", {
+      code: "usage",
+      fix: `Name one of: ${names.join(", ")}.`,
+    });
   }
   const stack = project.stacks.find((candidate) => candidate.name === name);
   if (stack !== undefined) return stack;

@@ -4,7 +4,17 @@
  */
 import { open } from "node:fs/promises";
 import { isErrno, messageOf, UserError } from "@kws/base/errors";
-import { type Document, isAlias, isCollection, isMap, isNode, isPair, LineCounter, parseDocument, visit } from "yaml";
+import {
+  type Document,
+  isAlias,
+  isCollection,
+  isMap,
+  isNode,
+  isPair,
+  LineCounter,
+  parseDocument,
+  visit,
+} from "yaml";
 
 export interface YamlFile {
   path: string;
@@ -58,13 +68,20 @@ export function parseYaml(path: string, text: string): YamlFile {
   };
   const deep = deepIndent(text);
   if (deep !== undefined) {
-    throw new UserError(`${path} is nested more than ${maxDepth} levels deep`, { code: "config", at: `${path}:${deep}:1` });
+    throw new UserError(`${path} is nested more than ${maxDepth} levels deep`, {
+      code: "config",
+      at: `${path}:${deep}:1`,
+    });
   }
   let document: Document;
   try {
     document = parseDocument(text, { lineCounter: lines, prettyErrors: false, uniqueKeys: true });
   } catch (error) {
-    throw new UserError(`${path} cannot be parsed: ${messageOf(error)}`, { code: "config", at: path, cause: error });
+    throw new UserError(`${path} cannot be parsed: ${messageOf(error)}`, {
+      code: "config",
+      at: path,
+      cause: error,
+    });
   }
   const fault = document.errors[0];
   if (fault !== undefined) {
@@ -128,7 +145,9 @@ function offsetOf(document: Document, keys: readonly (string | number)[], key: b
   for (const [index, name] of keys.entries()) {
     if (!isCollection(node)) break;
     if (isMap(node)) {
-      const pair = node.items.find((item) => isPair(item) && isNode(item.key) && String(item.key) === String(name));
+      const pair = node.items.find(
+        (item) => isPair(item) && isNode(item.key) && String(item.key) === String(name),
+      );
       if (pair === undefined) break;
       const last = index === keys.length - 1;
       const target: unknown = (last && key) || !isNode(pair.value) ? pair.key : pair.value;

@@ -19,7 +19,11 @@ export interface ProviderChoice {
 export async function chooseProvider(choice: ProviderChoice): Promise<Provider> {
   const { workspace, user } = choice;
   const given = choice.context !== undefined || choice.kubeconfig !== undefined;
-  const wanted = given ? "kubeconfig" : choice.cluster !== undefined ? "embedded" : (kindOf(workspace) ?? kindOf(user));
+  const wanted = given
+    ? "kubeconfig"
+    : choice.cluster !== undefined
+      ? "embedded"
+      : (kindOf(workspace) ?? kindOf(user));
   if (wanted === "kubeconfig") {
     const { kubeconfigProvider } = await import("./kubeconfig.ts");
     const context = choice.context ?? (given ? undefined : (workspace.context ?? user.context));

@@ -1,4 +1,5 @@
 /** The cluster that kws brings along. The only file of the platform that knows that it exists. */
+import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { UserError } from "@kws/base/errors";
 import type { ClusterInfo } from "@kws/cluster/lifecycle";
@@ -31,7 +32,9 @@ export function embeddedProvider(options: EmbeddedOptions): Provider {
     },
     async status() {
       const info = await find(options);
-      return info === undefined ? { provider: "embedded", name: options.name, state: "stopped" } : toStatus(info);
+      return info === undefined
+        ? { provider: "embedded", name: options.name, state: "stopped" }
+        : toStatus(info);
     },
     async kubeconfig() {
       const info = await find(options);
@@ -51,6 +54,14 @@ export function embeddedProvider(options: EmbeddedOptions): Provider {
 export async function resetEmbedded(options: EmbeddedOptions): Promise<boolean> {
   const { resetCluster } = await import("@kws/cluster/lifecycle");
   return resetCluster(options);
+}
+
+/** Removes the images, which all clusters share, once there is no cluster left; true when they are gone. */
+export async function removeUnusedImages(home: string): Promise<boolean> {
+  const { listClusters } = await import("@kws/cluster/lifecycle");
+  if ((await listClusters(home)).length > 0) return false;
+  await rm(join(home, "images"), { recursive: true, force: true });
+  return true;
 }
 
 /** All of the user's embedded clusters. */

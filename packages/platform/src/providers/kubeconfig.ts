@@ -33,7 +33,12 @@ export function kubeconfigProvider(options: KubeconfigOptions): Provider {
   const status = async (): Promise<ProviderStatus> => {
     const { config, context } = await allowed();
     const access = await accessOf(config, context.name);
-    const known = { provider: "kubeconfig", name: context.name, context: context.name, kubeconfigPath: context.path };
+    const known = {
+      provider: "kubeconfig",
+      name: context.name,
+      context: context.name,
+      kubeconfigPath: context.path,
+    };
     const version = await serverVersion(access);
     if (version === undefined) return { ...known, apiUrl: access.server, state: "unreachable" };
     return { ...known, apiUrl: access.server, state: "running", version };
@@ -65,12 +70,21 @@ export function kubeconfigProvider(options: KubeconfigOptions): Provider {
   };
 }
 
-async function serverVersion(access: Parameters<typeof import("@kws/kube/https").httpsTransport>[0]): Promise<string | undefined> {
-  const [{ httpsTransport }, { KubeClient }] = await Promise.all([import("@kws/kube/https"), import("@kws/kube/client")]);
+async function serverVersion(
+  access: Parameters<typeof import("@kws/kube/https").httpsTransport>[0],
+): Promise<string | undefined> {
+  const [{ httpsTransport }, { KubeClient }] = await Promise.all([
+    import("@kws/kube/https"),
+    import("@kws/kube/client"),
+  ]);
   const transport = httpsTransport(access);
   try {
     const client = new KubeClient(transport);
-    const answer = await client.request({ method: "GET", path: "/version", signal: AbortSignal.timeout(10_000) });
+    const answer = await client.request({
+      method: "GET",
+      path: "/version",
+      signal: AbortSignal.timeout(10_000),
+    });
     return typeof answer["gitVersion"] === "string" ? answer["gitVersion"] : "unknown";
   } catch (error) {
     if (error instanceof UserError && error.code === "tool-missing") return undefined;

@@ -28,12 +28,10 @@ export async function execArguments(connection: Connection, request: ExecRequest
     });
   }
   const { path, context } = connection.kubeconfig;
-  return [
-    ...["--kubeconfig", path],
-    ...(context === undefined ? [] : ["--context", context]),
-    ...["--namespace", release.namespace, "exec", "--stdin"],
-    ...(request.tty ? ["--tty"] : []),
-    ...(container === undefined ? [] : ["--container", container]),
-    ...["--quiet", pod.metadata.name, "--", ...request.command],
-  ];
+  const args = ["--kubeconfig", path, "--namespace", release.namespace];
+  if (context !== undefined) args.push("--context", context);
+  args.push("exec", "--quiet", "--stdin");
+  if (request.tty) args.push("--tty");
+  if (container !== undefined) args.push("--container", container);
+  return [...args, pod.metadata.name, "--", ...request.command];
 }

@@ -64,13 +64,18 @@ export function byTime(a: LogLine, b: LogLine): number {
   return first < second ? -1 : first > second ? 1 : 0;
 }
 
-async function findSources(connection: Connection, releases: Release[], options: LogOptions): Promise<Source[]> {
+async function findSources(
+  connection: Connection,
+  releases: Release[],
+  options: LogOptions,
+): Promise<Source[]> {
   const namespaces = [...new Set(releases.map((release) => release.namespace))];
   const found: Source[] = [];
   for (const namespace of namespaces) {
     const objects = await readNamespace(connection.client, namespace, options.signal);
     for (const { service } of releases.filter((release) => release.namespace === namespace)) {
-      for (const pod of allPods(objects, service)) found.push(...containersOf(pod, service, namespace, options));
+      for (const pod of allPods(objects, service))
+        found.push(...containersOf(pod, service, namespace, options));
     }
   }
   return found;
@@ -84,23 +89,32 @@ function containersOf(pod: KubeObject, service: string, namespace: string, optio
     state?: { waiting?: object };
     lastState?: { terminated?: object };
   }[];
-  const names = [...(spec?.initContainers ?? []), ...(spec?.containers ?? [])].map(({ name }: { name: string }) => name);
+  const names = [...(spec?.initContainers ?? []), ...(spec?.containers ?? [])].map(
+    ({ name }: { name: string }) => name,
+  );
   return names
     .filter((name) => options.container === undefined || name === options.container)
     .filter((name) => {
       const one = statuses.find((candidate) => candidate.name === name);
       const ranBefore = one?.lastState?.terminated !== undefined;
-      return options.previous === true ? ranBefore : one !== undefined && (one.state?.waiting === undefined || ranBefore);
+      return options.previous === true
+        ? ranBefore
+        : one !== undefined && (one.state?.waiting === undefined || ranBefore);
     })
     .map((container) => ({ service, namespace, pod: pod.metadata.name, container }));
 }
 
-async function* streamOf(connection: Connection, source: Source, options: LogOptions): AsyncGenerator<LogLine> {
+async function* streamOf(
+  connection: Connection,
+  source: Source,
+  options: LogOptions,
+): AsyncGenerator<LogLine> {
   const query = new URLSearchParams({ container: source.container, timestamps: "true" });
   if (options.follow === true) query.set("follow", "true");
   if (options.previous === true) query.set("previous", "true");
   if (options.tail !== undefined) query.set("tailLines", String(options.tail));
-  if (options.sinceMs !== undefined) query.set("sinceSeconds", String(Math.max(1, Math.ceil(options.sinceMs / 1000))));
+  if (options.sinceMs !== undefined)
+    query.set("sinceSeconds", String(Math.max(1, Math.ceil(options.sinceMs / 1000))));
   const response = await connection.transport.request({
     method: "GET",
     path: `${pathOf(podsResource, source.namespace, source.pod, "log")}?${query.toString()}`,
@@ -117,7 +131,13 @@ async function* streamOf(connection: Connection, source: Source, options: LogOpt
   for await (const text of splitLines(response.body)) {
     const space = text.indexOf(" ");
     const time = space < 0 ? text : text.slice(0, space);
-    yield { time, service: source.service, pod: source.pod, container: source.container, text: space < 0 ? "" : text.slice(space + 1) };
+    yield {
+      time,
+      service: source.service,
+      pod: source.pod,
+      container: source.container,
+      text: space < 0 ? "" : text.slice(space + 1),
+    };
   }
 }
 
@@ -212,7 +232,8 @@ export async function lastLogLines(
     const options = { tail: count, previous: pod.previous === true, signal: AbortSignal.timeout(5000) };
     for await (const line of streamOf(connection, source, options)) lines.push(line.text);
   } catch (error) {
-    if (!(error instanceof ApiError || error instanceof UserError || error instanceof DOMException)) throw error;
+    if (!(error instanceof ApiError || error instanceof UserError || error instanceof DOMException))
+      throw error;
   }
   return lines.slice(-count);
 }

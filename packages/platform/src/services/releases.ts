@@ -26,7 +26,10 @@ export interface Release {
 }
 
 /** The newest revision of every release, by stack and name. */
-export async function listReleases(client: KubeClient, filter: { stack?: string; signal?: AbortSignal } = {}): Promise<Release[]> {
+export async function listReleases(
+  client: KubeClient,
+  filter: { stack?: string; signal?: AbortSignal } = {},
+): Promise<Release[]> {
   const list = await client.list(secrets, undefined, {
     labelSelector: `owner=helm,${stackLabel}${filter.stack === undefined ? "" : `=${filter.stack}`}`,
     ...(filter.signal === undefined ? {} : { signal: filter.signal }),
@@ -51,26 +54,38 @@ export async function listReleases(client: KubeClient, filter: { stack?: string;
     const key = `${namespace}/${service}`;
     if (release.revision > (newest.get(key)?.revision ?? -1)) newest.set(key, release);
   }
-  return [...newest.values()].sort((a, b) => a.stack.localeCompare(b.stack) || a.service.localeCompare(b.service));
+  return [...newest.values()].sort(
+    (a, b) => a.stack.localeCompare(b.stack) || a.service.localeCompare(b.service),
+  );
 }
 
 /** The releases of the named services, in one stack or, where the name is unambiguous, in any. */
 export function chooseReleases(releases: Release[], names: string[], stack?: string): Release[] {
   const inStack = releases.filter((release) => stack === undefined || release.stack === stack);
   if (inStack.length === 0) {
-    throw new UserError(stack === undefined ? "no stack is installed" : `the stack ${stack} is not installed`, {
-      code: "not-found",
-      fix: `Install it with \`kws stack start${stack === undefined ? "" : ` ${stack}`}\`.`,
-    });
+    throw new UserError(
+      stack === undefined ? "no stack is installed" : `the stack ${stack} is not installed`,
+      {
+        code: "not-found",
+        fix: `Install it with \`kws stack start${stack === undefined ? "" : ` ${stack}`}\`.`,
+      },
+    );
   }
   if (names.length === 0) return inStack;
   return names.map((name) => {
     const [found, ...more] = inStack.filter((release) => release.service === name);
     if (found === undefined) {
-      throw new UserError(`the service "${name}" is not installed${stack === undefined ? "" : ` in the stack ${stack}`}`, {
-        code: "not-found",
-        fix: suggest(name, inStack.map((release) => release.service), "Install its stack with `kws stack start`."),
-      });
+      throw new UserError(
+        `the service "${name}" is not installed${stack === undefined ? "" : ` in the stack ${stack}`}`,
+        {
+          code: "not-found",
+          fix: suggest(
+            name,
+            inStack.map((release) => release.service),
+            "Install its stack with `kws stack start`.",
+          ),
+        },
+      );
     }
     if (more.length > 0) {
       throw new UserError(`the service "${name}" is in several stacks`, {

@@ -6,7 +6,11 @@ import { fieldManager } from "./labels.ts";
 import type { Release } from "./releases.ts";
 import { readNamespace, workloadsOf } from "./workloads.ts";
 
-const restartable: Record<string, Resource> = { Deployment: deployments, StatefulSet: statefulSets, DaemonSet: daemonSets };
+const restartable: Record<string, Resource> = {
+  Deployment: deployments,
+  StatefulSet: statefulSets,
+  DaemonSet: daemonSets,
+};
 
 /** Answers the names of the workloads that begin to roll. `now` is RFC 3339. */
 export async function restartService(client: KubeClient, release: Release, now: string): Promise<string[]> {
@@ -18,10 +22,13 @@ export async function restartService(client: KubeClient, release: Release, now: 
       fix: "A Job runs once; start the stack again to run it anew.",
     });
   }
-  const patch = { spec: { template: { metadata: { annotations: { "kubectl.kubernetes.io/restartedAt": now } } } } };
+  const patch = {
+    spec: { template: { metadata: { annotations: { "kubectl.kubernetes.io/restartedAt": now } } } },
+  };
   for (const { kind, name } of rolling) {
     const resource = restartable[kind];
-    if (resource !== undefined) await client.patch(resource, name, release.namespace, "strategic", patch, { fieldManager });
+    if (resource !== undefined)
+      await client.patch(resource, name, release.namespace, "strategic", patch, { fieldManager });
   }
   return rolling.map(({ kind, name }) => `${kind}/${name}`);
 }

@@ -101,13 +101,22 @@ function podStatus(pod: KubeObject): PodStatus {
   };
 }
 
-function addressOf(release: Release, ingressItems: KubeObject[], serviceItems: KubeObject[], port?: number): string {
+function addressOf(
+  release: Release,
+  ingressItems: KubeObject[],
+  serviceItems: KubeObject[],
+  port?: number,
+): string {
   const own = (object: KubeObject) => object.metadata.annotations?.[releaseAnnotation] === release.service;
   for (const ingress of ingressItems.filter(own)) {
-    const rule = ((ingress["spec"]?.rules ?? []) as { host?: string }[]).find(({ host }) => host !== undefined);
+    const rule = ((ingress["spec"]?.rules ?? []) as { host?: string }[]).find(
+      ({ host }) => host !== undefined,
+    );
     const host = rule?.host;
     if (host === undefined) continue;
-    const secure = ((ingress["spec"]?.tls ?? []) as { hosts?: string[] }[]).some(({ hosts }) => hosts?.includes(host));
+    const secure = ((ingress["spec"]?.tls ?? []) as { hosts?: string[] }[]).some(({ hosts }) =>
+      hosts?.includes(host),
+    );
     if (secure && port === undefined) return `https://${host}`;
     return port === undefined || port === 80 ? `http://${host}` : `http://${host}:${port}`;
   }

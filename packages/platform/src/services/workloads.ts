@@ -75,12 +75,15 @@ function deployment(object: KubeObject, objects: NamespaceObjects): Workload {
   const wanted = Number(spec?.replicas ?? 1);
   const updated = Number(status.updatedReplicas ?? 0);
   const ready = Number(status.availableReplicas ?? 0);
-  const done = observed(object) && updated >= wanted && Number(status.replicas ?? 0) <= updated && ready >= updated;
-  const revision = (set: KubeObject) => Number(set.metadata.annotations?.["deployment.kubernetes.io/revision"] ?? 0);
+  const done =
+    observed(object) && updated >= wanted && Number(status.replicas ?? 0) <= updated && ready >= updated;
+  const revision = (set: KubeObject) =>
+    Number(set.metadata.annotations?.["deployment.kubernetes.io/revision"] ?? 0);
   const current = objects.replicaSets
     .filter((set) => isOwned(set, object))
     .toSorted((a, b) => revision(b) - revision(a))[0];
-  const pods = current === undefined || !observed(object) ? [] : objects.pods.filter((pod) => isOwned(pod, current));
+  const pods =
+    current === undefined || !observed(object) ? [] : objects.pods.filter((pod) => isOwned(pod, current));
   return { kind: "Deployment", name: object.metadata.name, object, ready, wanted, done, pods };
 }
 
@@ -91,7 +94,8 @@ function statefulSet(object: KubeObject, objects: NamespaceObjects): Workload {
   const rolled =
     spec?.updateStrategy?.type === "OnDelete" ||
     status.updateRevision === status.currentRevision ||
-    Number(status.updatedReplicas ?? 0) >= wanted - Number(spec?.updateStrategy?.rollingUpdate?.partition ?? 0);
+    Number(status.updatedReplicas ?? 0) >=
+      wanted - Number(spec?.updateStrategy?.rollingUpdate?.partition ?? 0);
   const pods = objects.pods.filter(
     (pod) =>
       isOwned(pod, object) &&
@@ -139,11 +143,17 @@ export function isOwned(object: KubeObject, owner: KubeObject): boolean {
 
 /** Every pod of a release, of old templates and of hooks too. */
 export function allPods(objects: NamespaceObjects, release: string): KubeObject[] {
-  const owners = [...workloadsOf(objects, release).map((workload) => workload.object), ...hookJobs(objects, release)];
+  const owners = [
+    ...workloadsOf(objects, release).map((workload) => workload.object),
+    ...hookJobs(objects, release),
+  ];
   return objects.pods.filter(
     (pod) =>
       owners.some((owner) => isOwned(pod, owner)) ||
-      owners.some((owner) => owner["spec"]?.template !== undefined && selects(owner["spec"].selector, pod.metadata.labels)),
+      owners.some(
+        (owner) =>
+          owner["spec"]?.template !== undefined && selects(owner["spec"].selector, pod.metadata.labels),
+      ),
   );
 }
 

@@ -3,7 +3,14 @@
  * crash or a first failed pull does not.
  */
 import type { KubeObject } from "@kws/kube/object";
-import { condition, hasFailed, type NamespaceObjects, hookJobs, isOwned, type Workload } from "../services/workloads.ts";
+import {
+  condition,
+  hasFailed,
+  type NamespaceObjects,
+  hookJobs,
+  isOwned,
+  type Workload,
+} from "../services/workloads.ts";
 
 export interface Diagnosis {
   /** Kubernetes' own word: `CrashLoopBackOff`, `ErrImagePull`, `Unhealthy`, … */
@@ -61,7 +68,10 @@ export function diagnose(workloads: Workload[], now: number): Diagnosis | undefi
     if (workload.kind === "Job" && hasFailed(object)) return failedJob(object, workload.pods);
     const refused = condition(object, "ReplicaFailure");
     if (refused?.status === "True" && workload.pods.length < workload.wanted) {
-      return { reason: refused.reason ?? "ReplicaFailure", message: `${workload.name}: ${refused.message ?? ""}` };
+      return {
+        reason: refused.reason ?? "ReplicaFailure",
+        message: `${workload.name}: ${refused.message ?? ""}`,
+      };
     }
     const progress = condition(object, "Progressing");
     if (progress?.status === "False" && progress.reason === "ProgressDeadlineExceeded") {
@@ -72,7 +82,11 @@ export function diagnose(workloads: Workload[], now: number): Diagnosis | undefi
 }
 
 /** The same for the hook Jobs of a release, while Helm waits for them. */
-export function diagnoseHooks(objects: NamespaceObjects, release: string, now: number): Diagnosis | undefined {
+export function diagnoseHooks(
+  objects: NamespaceObjects,
+  release: string,
+  now: number,
+): Diagnosis | undefined {
   for (const job of hookJobs(objects, release)) {
     const pods = objects.pods.filter((pod) => isOwned(pod, job));
     if (hasFailed(job)) return failedJob(job, pods);
@@ -88,7 +102,9 @@ function failedJob(job: KubeObject, pods: KubeObject[]): Diagnosis {
   const failed = condition(job, "Failed");
   const pod = pods
     .filter((candidate) => candidate["status"]?.phase === "Failed")
-    .toSorted((a, b) => (b.metadata.creationTimestamp ?? "").localeCompare(a.metadata.creationTimestamp ?? ""))[0];
+    .toSorted((a, b) =>
+      (b.metadata.creationTimestamp ?? "").localeCompare(a.metadata.creationTimestamp ?? ""),
+    )[0];
   const container = statusesOf(pod).find((status) => (status.state?.terminated?.exitCode ?? 0) !== 0);
   const exit = container?.state?.terminated?.exitCode;
   return {
@@ -101,7 +117,10 @@ function failedJob(job: KubeObject, pods: KubeObject[]): Diagnosis {
 
 function statusesOf(pod: KubeObject | undefined): ContainerStatus[] {
   const status = pod?.["status"];
-  return [...(status?.initContainerStatuses ?? []), ...(status?.containerStatuses ?? [])] as ContainerStatus[];
+  return [
+    ...(status?.initContainerStatuses ?? []),
+    ...(status?.containerStatuses ?? []),
+  ] as ContainerStatus[];
 }
 
 function diagnosePod(pod: KubeObject, now: number): Diagnosis | undefined {
@@ -109,7 +128,11 @@ function diagnosePod(pod: KubeObject, now: number): Diagnosis | undefined {
   const at = { pod: pod.metadata.name };
   const scheduled = condition(pod, "PodScheduled");
   if (scheduled?.status === "False" && since(scheduled.lastTransitionTime, now) > unschedulableMs) {
-    return { ...at, reason: scheduled.reason ?? "Unschedulable", message: scheduled.message ?? "no node takes the pod" };
+    return {
+      ...at,
+      reason: scheduled.reason ?? "Unschedulable",
+      message: scheduled.message ?? "no node takes the pod",
+    };
   }
   for (const status of statusesOf(pod)) {
     const fault = diagnoseContainer(pod, status, now);
@@ -128,7 +151,10 @@ function diagnoseContainer(pod: KubeObject, status: ContainerStatus, now: number
   }
   if (reason === "CrashLoopBackOff" && restarts >= 1) {
     const ended = status.lastState?.terminated;
-    const why = ended?.reason === "OOMKilled" ? "ran out of memory (OOMKilled)" : `ended with exit code ${ended?.exitCode}`;
+    const why =
+      ended?.reason === "OOMKilled"
+        ? "ran out of memory (OOMKilled)"
+        : `ended with exit code ${ended?.exitCode}`;
     return { reason, message: `${status.name} ${why}, ${restarts + 1} times`, previous: true };
   }
   if (running !== undefined && status.ready === false) {
@@ -150,12 +176,17 @@ function imageOf(pod: KubeObject, status: ContainerStatus): string {
 
 /** The probe that holds a container back, and for how long that is nothing unusual. */
 function readinessOf(pod: KubeObject, name: string): { kind: string; patienceMs: number } | undefined {
-  const containers = (pod["spec"]?.containers ?? []) as { name: string; readinessProbe?: Probe; startupProbe?: Probe }[];
+  const containers = (pod["spec"]?.containers ?? []) as {
+    name: string;
+    readinessProbe?: Probe;
+    startupProbe?: Probe;
+  }[];
   const container = containers.find((candidate) => candidate.name === name);
   const budget = (probe: Probe | undefined) =>
     probe === undefined
       ? 0
-      : ((probe.initialDelaySeconds ?? 0) + (probe.periodSeconds ?? 10) * (probe.failureThreshold ?? 3)) * 1000;
+      : ((probe.initialDelaySeconds ?? 0) + (probe.periodSeconds ?? 10) * (probe.failureThreshold ?? 3)) *
+        1000;
   const { readinessProbe, startupProbe } = container ?? {};
   if (readinessProbe === undefined) return undefined;
   return { kind: "readiness", patienceMs: unreadyMs + budget(startupProbe) + budget(readinessProbe) };

@@ -29,10 +29,12 @@ export async function upgrade(options: UpgradeOptions): Promise<void> {
   const args = [
     "upgrade",
     "--install",
-    ...["--wait=hookOnly", "--hide-notes", "--history-max", "10"],
-    ...["--timeout", `${Math.ceil(options.timeoutMs / 1000)}s`],
-    ...["--labels", labels.join(",")],
-    ...["--values", "-"],
+    "--wait=hookOnly",
+    "--hide-notes",
+    "--history-max=10",
+    `--timeout=${Math.ceil(options.timeoutMs / 1000)}s`,
+    `--labels=${labels.join(",")}`,
+    "--values=-",
     "--",
     options.release,
     options.chart,
@@ -40,13 +42,20 @@ export async function upgrade(options: UpgradeOptions): Promise<void> {
   await helm(options, args, JSON.stringify(options.values), options.release);
 }
 
-export async function uninstall(options: HelmOptions & { release: string; timeoutMs: number }): Promise<void> {
+export async function uninstall(
+  options: HelmOptions & { release: string; timeoutMs: number },
+): Promise<void> {
   const timeout = `${Math.ceil(options.timeoutMs / 1000)}s`;
   const args = ["uninstall", "--ignore-not-found", "--wait", "--timeout", timeout, "--", options.release];
   await helm(options, args, undefined, options.release);
 }
 
-async function helm(options: HelmOptions, args: string[], input: string | undefined, release: string): Promise<void> {
+async function helm(
+  options: HelmOptions,
+  args: string[],
+  input: string | undefined,
+  release: string,
+): Promise<void> {
   const { kubeconfig } = options;
   const target = ["--namespace", options.namespace, "--kubeconfig", kubeconfig.path];
   if (kubeconfig.context !== undefined) target.push("--kube-context", kubeconfig.context);
@@ -60,7 +69,11 @@ async function helm(options: HelmOptions, args: string[], input: string | undefi
   if (result.exitCode === 0) return;
   const said = lastLines(result.stderr || result.stdout, 6).replace(/^Error: /gm, "");
   throw new UserError(`helm ${args[0]} ${release} failed: ${said}`, {
-    code: /forbidden|unauthorized/i.test(said) ? "permission" : /conflict/i.test(said) ? "conflict" : "failed",
+    code: /forbidden|unauthorized/i.test(said)
+      ? "permission"
+      : /conflict/i.test(said)
+        ? "conflict"
+        : "failed",
     fix: /cannot patch|conflict/i.test(said)
       ? "Undo the change that was made by hand, or remove the stack and start it again."
       : "Correct the chart or its values and start the stack again.",

@@ -30,7 +30,11 @@ export async function listStacks(client: KubeClient, signal?: AbortSignal): Prom
       state: failed ? "failed" : ready === own.length ? "ready" : "starting",
       ready,
       services: own.length,
-      updatedAt: own.map((status) => status.updatedAt).sort().at(-1) ?? "",
+      updatedAt:
+        own
+          .map((status) => status.updatedAt)
+          .sort()
+          .at(-1) ?? "",
     };
   });
 }

@@ -41,10 +41,13 @@ export async function untilReady(options: ReadyOptions): Promise<void> {
   if (outcome === "ready") return;
   if (outcome !== "late") throw await failureOf(connection, stack, service, outcome);
   const workloads = workloadsOf(view.objects(), service);
-  throw new UserError(`${service} did not become ready in ${options.timeoutMs / 1000} s: ${progressOf(workloads)}`, {
-    code: "timeout",
-    fix: `See \`kws service status ${service} --stack ${stack.name}\`, or wait longer with --timeout.`,
-  });
+  throw new UserError(
+    `${service} did not become ready in ${options.timeoutMs / 1000} s: ${progressOf(workloads)}`,
+    {
+      code: "timeout",
+      fix: `See \`kws service status ${service} --stack ${stack.name}\`, or wait longer with --timeout.`,
+    },
+  );
 }
 
 function progressOf(workloads: Workload[]): string {
@@ -58,7 +61,9 @@ function progressOf(workloads: Workload[]): string {
 }
 
 function waitingReason(pod: KubeObject): string | undefined {
-  const statuses = (pod["status"]?.containerStatuses ?? []) as { state?: { waiting?: { reason?: string } } }[];
+  const statuses = (pod["status"]?.containerStatuses ?? []) as {
+    state?: { waiting?: { reason?: string } };
+  }[];
   return statuses.map((status) => status.state?.waiting?.reason).find((reason) => reason !== undefined);
 }
 
@@ -69,7 +74,8 @@ export async function failureOf(
   service: string,
   fault: Diagnosis,
 ): Promise<UserError> {
-  const warnings = fault.pod === undefined ? [] : await warningsOf(connection.client, stack.namespace, fault.pod);
+  const warnings =
+    fault.pod === undefined ? [] : await warningsOf(connection.client, stack.namespace, fault.pod);
   const lines =
     fault.pod === undefined || fault.container === undefined
       ? []
@@ -87,7 +93,9 @@ export async function failureOf(
   const parts = [
     `${service} does not become ready: ${fault.reason}: ${fault.message}`,
     ...(warning === undefined || fault.message.includes(warning) ? [] : [warning]),
-    ...(lines.length === 0 ? [] : [`last lines of ${fault.pod}/${fault.container}:`, ...lines.map((line) => `  ${line}`)]),
+    ...(lines.length === 0
+      ? []
+      : [`last lines of ${fault.pod}/${fault.container}:`, ...lines.map((line) => `  ${line}`)]),
   ];
   return new UserError(parts.join("\n"), {
     fix: `Mend it and run \`kws stack start ${stack.name}\` again. More: \`kws service logs ${service} --stack ${stack.name}${fault.previous === true ? " --previous" : ""}\`.`,
@@ -98,7 +106,8 @@ export async function failureOf(
 async function warningsOf(client: KubeClient, namespace: string, pod: string): Promise<string[]> {
   try {
     const list = await client.list(events, namespace, { fieldSelector: `involvedObject.name=${pod}` });
-    const time = (event: KubeObject) => String(event["lastTimestamp"] ?? event["eventTime"] ?? event.metadata.creationTimestamp);
+    const time = (event: KubeObject) =>
+      String(event["lastTimestamp"] ?? event["eventTime"] ?? event.metadata.creationTimestamp);
     return list.items
       .filter((event) => event["type"] === "Warning" && event["involvedObject"]?.name === pod)
       .toSorted((a, b) => time(a).localeCompare(time(b)))
@@ -129,7 +138,14 @@ export async function labelWorkloads(
   );
   await Promise.all(
     missing.map(({ kind, name }) =>
-      client.patch(resources[kind], name, stack.namespace, "merge", { metadata: { labels } }, { fieldManager }),
+      client.patch(
+        resources[kind],
+        name,
+        stack.namespace,
+        "merge",
+        { metadata: { labels } },
+        { fieldManager },
+      ),
     ),
   );
 }

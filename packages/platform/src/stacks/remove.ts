@@ -38,10 +38,23 @@ export async function removeStack(options: RemoveStackOptions): Promise<RemovedS
   const { connection, stack, signal, steps } = options;
   const { client } = connection;
   const releases = await listReleases(client, { stack, signal });
-  const owned = (await client.list(namespaces, undefined, { labelSelector: `${stackLabel}=${stack},${managedByLabel}=${fieldManager}`, signal })).items;
-  const spaces = [...new Set([...releases.map((release) => release.namespace), ...owned.map(({ metadata }) => metadata.name)])];
+  const owned = (
+    await client.list(namespaces, undefined, {
+      labelSelector: `${stackLabel}=${stack},${managedByLabel}=${fieldManager}`,
+      signal,
+    })
+  ).items;
+  const spaces = [
+    ...new Set([
+      ...releases.map((release) => release.namespace),
+      ...owned.map(({ metadata }) => metadata.name),
+    ]),
+  ];
   if (releases.length === 0 && (owned.length === 0 || options.keepData)) {
-    throw new UserError(`the stack ${stack} is not installed`, { code: "not-found", fix: "See `kws stack list`." });
+    throw new UserError(`the stack ${stack} is not installed`, {
+      code: "not-found",
+      fix: "See `kws stack list`.",
+    });
   }
   const objects = new Map<string, NamespaceObjects>();
   for (const space of spaces) objects.set(space, await readNamespace(client, space, signal));
@@ -66,20 +79,31 @@ export async function removeStack(options: RemoveStackOptions): Promise<RemovedS
   const ownNames = owned.map(({ metadata }) => metadata.name);
   for (const space of spaces) {
     const seen = objects.get(space);
-    const services = releases.filter((release) => release.namespace === space).map((release) => release.service);
+    const services = releases
+      .filter((release) => release.namespace === space)
+      .map((release) => release.service);
     if (!options.keepData && ownNames.includes(space)) {
-      await steps.run({ id: `namespace ${space}`, title: `remove the namespace ${space}` }, () => removeNamespace(options, space));
+      await steps.run({ id: `namespace ${space}`, title: `remove the namespace ${space}` }, () =>
+        removeNamespace(options, space),
+      );
     } else if (seen !== undefined) {
       await removeLeftovers(options, space, services, seen);
     }
   }
   const removed = options.keepData ? [] : ownNames;
-  return { stack, services: releases.map((release) => release.service), namespaces: removed, keptData: options.keepData };
+  return {
+    stack,
+    services: releases.map((release) => release.service),
+    namespaces: removed,
+    keptData: options.keepData,
+  };
 }
 
 /** What depends on others goes first. */
 function reverseOrder(releases: Release[], graph: GraphNode[]): Release[][] {
-  const nodes = releases.map(({ service }) => graph.find((node) => node.name === service) ?? { name: service, dependsOn: [] });
+  const nodes = releases.map(
+    ({ service }) => graph.find((node) => node.name === service) ?? { name: service, dependsOn: [] },
+  );
   return waves(nodes)
     .toReversed()
     .map((names) => releases.filter((release) => names.includes(release.service)));
@@ -88,14 +112,22 @@ function reverseOrder(releases: Release[], graph: GraphNode[]): Release[][] {
 async function removeNamespace(options: RemoveStackOptions, name: string): Promise<void> {
   const { client } = options.connection;
   await ignoreMissing(client.delete(namespaces, name, undefined, { signal: options.signal }));
-  const pause = { delayMs: 50, maxDelayMs: 500, attempts: Math.ceil(options.timeoutMs / 500), signal: options.signal };
-  await retry(async () => {
-    if ((await client.find(namespaces, name)) === undefined) return;
-    throw new UserError(`the namespace ${name} is still being removed`, {
-      code: "timeout",
-      fix: "See what holds it with `kubectl describe namespace`.",
-    });
-  }, { ...pause, retryable: (error) => error instanceof UserError && error.code === "timeout" });
+  const pause = {
+    delayMs: 50,
+    maxDelayMs: 500,
+    attempts: Math.ceil(options.timeoutMs / 500),
+    signal: options.signal,
+  };
+  await retry(
+    async () => {
+      if ((await client.find(namespaces, name)) === undefined) return;
+      throw new UserError(`the namespace ${name} is still being removed`, {
+        code: "timeout",
+        fix: "See what holds it with `kubectl describe namespace`.",
+      });
+    },
+    { ...pause, retryable: (error) => error instanceof UserError && error.code === "timeout" },
+  );
 }
 
 /** In a namespace that stays: hook Jobs, which Helm leaves, and unless the data is kept, the claims of StatefulSets. */
@@ -107,7 +139,9 @@ async function removeLeftovers(
 ): Promise<void> {
   const { client } = options.connection;
   for (const job of services.flatMap((service) => hookJobs(seen, service))) {
-    await ignoreMissing(client.delete(jobs, job.metadata.name, namespace, { propagationPolicy: "Background" }));
+    await ignoreMissing(
+      client.delete(jobs, job.metadata.name, namespace, { propagationPolicy: "Background" }),
+    );
   }
   if (options.keepData) return;
   const sets = seen.statefulSets.filter((set) => set.metadata.labels?.[stackLabel] === options.stack);
@@ -119,7 +153,8 @@ async function removeLeftovers(
         selects(set["spec"]?.selector, claim.metadata.labels) &&
         new RegExp(`-${set.metadata.name.replaceAll(".", "\\.")}-\\d+$`).test(claim.metadata.name),
     );
-    if (owner !== undefined) await ignoreMissing(client.delete(persistentVolumeClaims, claim.metadata.name, namespace));
+    if (owner !== undefined)
+      await ignoreMissing(client.delete(persistentVolumeClaims, claim.metadata.name, namespace));
   }
 }
 

@@ -13,7 +13,14 @@ import { closure } from "../project/graph.ts";
 import { suggest } from "../project/nearest.ts";
 import { graphNode, type Project, type ProjectService, type ProjectStack } from "../project/workspace.ts";
 import type { Connection, Provider } from "../providers/provider.ts";
-import { fieldManager, fingerprintLabel, managedByLabel, serviceLabel, stackLabel, workspaceLabel } from "../services/labels.ts";
+import {
+  fieldManager,
+  fingerprintLabel,
+  managedByLabel,
+  serviceLabel,
+  stackLabel,
+  workspaceLabel,
+} from "../services/labels.ts";
 import { listReleases, type Release } from "../services/releases.ts";
 import { upgrade } from "./helm.ts";
 import { diagnoseHooks } from "./diagnose.ts";
@@ -23,10 +30,8 @@ import { NamespaceView } from "./view.ts";
 export interface StartStackOptions {
   project: Project;
   stack: ProjectStack;
-  /** Every service of the workspace. */
-  services: ProjectService[];
-  /** Only these, with what they depend on. */
-  only?: string[];
+  /** From `planStack`. */
+  plans: ServicePlan[];
   provider: Provider;
   connection: Connection;
   /** The path of the program. */
@@ -49,18 +54,17 @@ export interface StartedService {
   changed: boolean;
 }
 
-interface Plan {
+/** A service that was looked at and can be started. */
+export interface ServicePlan {
   service: ProjectService;
   chart: Chart;
-  dependsOn: string[];
 }
 
 /** Builds at once; more of them only take each other's processor. */
 const parallelBuilds = 2;
 
 export async function startStack(options: StartStackOptions): Promise<StartedService[]> {
-  const { stack, connection, project } = options;
-  const plans = await plan(options);
+  const { stack, connection, project, plans } = options;
   await ensureNamespace(options);
   const before = await listReleases(connection.client, { stack: stack.name, signal: options.signal });
   await dropUnfinished(options, before);
@@ -72,9 +76,17 @@ export async function startStack(options: StartStackOptions): Promise<StartedSer
   const limit = limiter(parallelBuilds);
   const running = new Map<string, Promise<StartedService>>();
   for (const one of inOrder(plans)) {
-    const dependencies = one.dependsOn.map((name) => running.get(name)).filter((promise) => promise !== undefined);
+    const dependencies = one.service.dependsOn
+      .map((name) => running.get(name))
+      .filter((promise) => promise !== undefined);
     const release = before.find((candidate) => candidate.service === one.service.name);
-    const work = startService({ ...options, signal }, one, { release, dependencies, limit, view });
+    const work = startService({ ...options, signal }, one, {
+      release,
+      dependencies,
+      limit,
+      view,
+      interrupt: options.signal,
+    });
     work.catch((error: unknown) => failed.abort(error));
     running.set(one.service.name, work);
   }
@@ -93,36 +105,41 @@ function interrupted(stack: string): UserError {
   });
 }
 
-/** Reads and checks all that the start will need; throws before anything is changed. */
-async function plan(options: StartStackOptions): Promise<Plan[]> {
-  const { services, stack } = options;
+/**
+ * Reads and checks all that a start will need; throws before anything is changed. `only` names some of the stack's services;
+ * what they depend on comes with them.
+ */
+export async function planStack(
+  services: ProjectService[],
+  stack: ProjectStack,
+  only: string[] = [],
+): Promise<ServicePlan[]> {
   const names = stack.services ?? services.map((service) => service.name);
-  const unknown = options.only?.find((name) => !names.includes(name));
+  const unknown = only.find((name) => !names.includes(name));
   if (unknown !== undefined) {
     throw new UserError(`the stack ${stack.name} has no service "${unknown}"`, {
       code: "not-found",
       fix: suggest(unknown, names, "Add it to the stack's services."),
     });
   }
-  // What a service depends on is part of the stack, named or not.
-  const chosen = new Set(closure(services.map(graphNode), options.only ?? names));
+  const chosen = new Set(closure(services.map(graphNode), only.length > 0 ? only : names));
   return Promise.all(
     services
       .filter((service) => chosen.has(service.name))
       .map(async (service) => {
         const chart = await loadChart(service, stack.profile);
         await checkBuilds(service);
-        return { service, chart, dependsOn: service.dependsOn };
+        return { service, chart };
       }),
   );
 }
 
-function inOrder(plans: Plan[]): Plan[] {
+function inOrder(plans: ServicePlan[]): ServicePlan[] {
   const placed = new Set<string>();
-  const ordered: Plan[] = [];
+  const ordered: ServicePlan[] = [];
   let rest = plans;
   while (rest.length > 0) {
-    const ready = rest.filter((one) => one.dependsOn.every((name) => placed.has(name)));
+    const ready = rest.filter((one) => one.service.dependsOn.every((name) => placed.has(name)));
     if (ready.length === 0) throw new Error("the dependencies were not checked");
     for (const one of ready) placed.add(one.service.name);
     ordered.push(...ready);
@@ -172,14 +189,20 @@ interface StartContext {
   dependencies: Promise<StartedService>[];
   limit: <T>(work: () => Promise<T>) => Promise<T>;
   view: NamespaceView;
+  /** Aborts on Ctrl-C alone. */
+  interrupt: AbortSignal;
 }
 
-async function startService(options: StartStackOptions, one: Plan, context: StartContext): Promise<StartedService> {
+async function startService(
+  options: StartStackOptions,
+  one: ServicePlan,
+  context: StartContext,
+): Promise<StartedService> {
   const { service, chart } = one;
   const { stack, steps, signal } = options;
   const { name } = service;
   const buildId = `build ${name}`;
-  const readyOf = one.dependsOn.map((dependency) => `ready ${dependency}`);
+  const readyOf = one.service.dependsOn.map((dependency) => `ready ${dependency}`);
   const hasImages = service.config.build !== undefined || service.config.images !== undefined;
   const built = !hasImages
     ? { values: {} }
@@ -207,7 +230,11 @@ async function startService(options: StartStackOptions, one: Plan, context: Star
   if (!unchanged) {
     const after = hasImages ? [buildId, ...readyOf] : readyOf;
     await steps.run({ id: installId, title: `install ${name}`, after }, async () => {
-      await install(options, one, { values, fingerprint, view: context.view });
+      await install({ ...options, signal: context.interrupt }, one, {
+        values,
+        fingerprint,
+        view: context.view,
+      });
     });
   }
   const after = unchanged ? [...(hasImages ? [buildId] : []), ...readyOf] : [installId];
@@ -227,7 +254,11 @@ interface Installation {
 }
 
 /** Runs Helm, and meanwhile looks at its hooks: one that cannot succeed ends the wait. */
-async function install(options: StartStackOptions, one: Plan, installation: Installation): Promise<void> {
+async function install(
+  options: StartStackOptions,
+  one: ServicePlan,
+  installation: Installation,
+): Promise<void> {
   const { stack, project, connection } = options;
   const { name } = one.service;
   // A failure elsewhere lets Helm finish, so that no release is left half written; Ctrl-C and a hopeless hook do not.

@@ -75,7 +75,10 @@ export class NamespaceView implements AsyncDisposable {
   async #read(key: Key): Promise<string> {
     const resource: Resource = watchedResources[key];
     const list = await this.#client.list(resource, this.#namespace, { signal: this.#closed.signal });
-    this.#stores.set(key, new Map(list.items.map((object) => [object.metadata.uid ?? object.metadata.name, object])));
+    this.#stores.set(
+      key,
+      new Map(list.items.map((object) => [object.metadata.uid ?? object.metadata.name, object])),
+    );
     return list.metadata.resourceVersion;
   }
 
@@ -86,7 +89,10 @@ export class NamespaceView implements AsyncDisposable {
     let failures = 0;
     while (!signal.aborted) {
       try {
-        const events = this.#client.watch(watchedResources[key], this.#namespace, { resourceVersion: version, signal });
+        const events = this.#client.watch(watchedResources[key], this.#namespace, {
+          resourceVersion: version,
+          signal,
+        });
         for await (const { type, object } of events) {
           if (type === "BOOKMARK") continue;
           const id = object.metadata.uid ?? object.metadata.name;
@@ -99,7 +105,8 @@ export class NamespaceView implements AsyncDisposable {
         this.#notify();
       } catch (error) {
         if (signal.aborted) return;
-        if (++failures > 20) throw new UserError(`the cluster stopped answering: ${messageOf(error)}`, { cause: error });
+        if (++failures > 20)
+          throw new UserError(`the cluster stopped answering: ${messageOf(error)}`, { cause: error });
         await sleep(Math.min(100 * failures, 1000), signal).catch(() => undefined);
         version = await this.#read(key).catch(() => version);
       }

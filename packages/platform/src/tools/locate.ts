@@ -83,13 +83,16 @@ async function versionOf(name: ToolName, path: string, options: ToolOptions): Pr
   const memo = join(options.cache, "tools", "versions.json");
   const known = await readMemo(memo);
   if (known[key] !== undefined) return known[key];
-  const args = name === "helm" ? ["version", "--template", "{{.Version}}"] : ["version", "--client", "-o", "json"];
+  const args =
+    name === "helm" ? ["version", "--template", "{{.Version}}"] : ["version", "--client", "-o", "json"];
   const result = await exec(path, args, {
     env: options.env,
     timeoutMs: 20_000,
     ...(options.signal === undefined ? {} : { signal: options.signal }),
   });
-  const version = /v?(\d+\.\d+\.\d+[^\s"]*)/.exec(name === "helm" ? result.stdout : clientVersion(result.stdout))?.[1];
+  const version = /v?(\d+\.\d+\.\d+[^\s"]*)/.exec(
+    name === "helm" ? result.stdout : clientVersion(result.stdout),
+  )?.[1];
   if (result.exitCode !== 0 || version === undefined) return undefined;
   await mkdir(dirname(memo), { recursive: true });
   const partial = `${memo}.${process.pid}`;

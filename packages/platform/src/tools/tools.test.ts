@@ -54,7 +54,11 @@ test("a recent helm on the PATH is taken, and asked for its version once", async
 test("an old one is passed over, and named where there is nothing else", async () => {
   await using dir = await tempDir("kws-tools");
   await program(join(dir.path, "bin/helm"), "v3.14.0");
-  const options = { env: { PATH: `${dir.path}/bin:/bin` }, cache: join(dir.path, "cache"), platform: "darwin-arm64" };
+  const options = {
+    env: { PATH: `${dir.path}/bin:/bin` },
+    cache: join(dir.path, "cache"),
+    platform: "darwin-arm64",
+  };
   await expect(locateTool("helm", options)).rejects.toMatchObject({
     code: "tool-missing",
     message: expect.stringContaining("bin/helm (3.14.0)"),

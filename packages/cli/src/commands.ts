@@ -1,0 +1,33 @@
+/** Every command by the words typed; its file is loaded only when it runs. */
+import type { Command } from "./command.ts";
+
+type Load = () => Promise<{ command: Command }>;
+
+export const commands: Record<string, Load> = {
+  init: () => import("./commands/init.ts"),
+  demo: () => import("./commands/demo.ts"),
+  open: () => import("./commands/open.ts"),
+  completion: () => import("./commands/completion.ts"),
+  version: () => import("./commands/version.ts"),
+  "cluster start": () => import("./commands/cluster/start.ts"),
+  "cluster stop": () => import("./commands/cluster/stop.ts"),
+  "cluster status": () => import("./commands/cluster/status.ts"),
+  "cluster reset": () => import("./commands/cluster/reset.ts"),
+  "cluster list": () => import("./commands/cluster/list.ts"),
+  "stack start": () => import("./commands/stack/start.ts"),
+  "stack remove": () => import("./commands/stack/remove.ts"),
+  "stack list": () => import("./commands/stack/list.ts"),
+  "stack status": () => import("./commands/stack/status.ts"),
+  "service list": () => import("./commands/service/list.ts"),
+  "service status": () => import("./commands/service/status.ts"),
+  "service logs": () => import("./commands/service/logs.ts"),
+  "service exec": () => import("./commands/service/exec.ts"),
+  "service restart": () => import("./commands/service/restart.ts"),
+};
+
+/** What the first words stand for, in help. */
+export const groups: Record<string, string> = {
+  cluster: "the embedded cluster of this machine",
+  stack: "services installed together",
+  service: "single services of an installed stack",
+};

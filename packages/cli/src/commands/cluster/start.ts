@@ -1,0 +1,30 @@
+import { clusterTable } from "../../tables.ts";
+import { defineCommand } from "../../command.ts";
+
+export const command = defineCommand({
+  summary: "start the cluster of this machine, or say that it runs",
+  args: [{ name: "name", description: "the cluster's name; `default` unless given", completes: "clusters" }],
+  options: {
+    "ingress-port": {
+      type: "number",
+      value: "port",
+      description: "where Ingress hosts are served; 8080, or the next free one",
+    },
+  },
+  examples: ["kws cluster start", "kws cluster start second --ingress-port 9090"],
+  async run({ args: [name], options }, ctx) {
+    const provider = await ctx.provider(name);
+    const port = options["ingress-port"];
+    const status = await ctx.steps().run({ id: "cluster", title: `cluster ${name ?? ""}`.trim() }, (step) =>
+      provider.start({
+        signal: ctx.signal,
+        onProgress: (text) => step.detail(text),
+        ...(port === undefined ? {} : { ingressPort: port }),
+      }),
+    );
+    if (status.ingressPortMoved === true && ctx.globals.quiet !== true) {
+      ctx.stderr.write(`port ${port ?? 8080} is taken: Ingress hosts are served on ${status.ingressPort}\n`);
+    }
+    return { data: status, table: clusterTable([status], ctx.style, ctx.clock()) };
+  },
+});

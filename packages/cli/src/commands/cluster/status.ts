@@ -1,0 +1,24 @@
+import { exitCodes } from "@kws/base/errors";
+import { clusterTable } from "../../tables.ts";
+import { defineCommand } from "../../command.ts";
+
+export const command = defineCommand({
+  summary: "whether the cluster runs, where, and since when",
+  description: "Whether the cluster runs, where, and since when. Exits with 3 where it does not run.",
+  args: [{ name: "name", description: "the cluster's name; `default` unless given", completes: "clusters" }],
+  examples: ["kws cluster status", "kws cluster status -o json"],
+  async run({ args: [name] }, ctx) {
+    const status = await (await ctx.provider(name)).status();
+    const exitCode = status.state === "running" ? exitCodes.ok : exitCodes.degraded;
+    return {
+      data: status,
+      table: clusterTable([status], ctx.style, ctx.clock()),
+      ...told(status.kubeconfigPath),
+      exitCode,
+    };
+  },
+});
+
+function told(path: string | undefined): { text?: string } {
+  return path === undefined ? {} : { text: `\nkubeconfig: ${path}` };
+}

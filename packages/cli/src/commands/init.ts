@@ -1,0 +1,124 @@
+import { existsSync } from "node:fs";
+import { writeFile } from "node:fs/promises";
+import { basename, join, relative } from "node:path";
+import { UserError } from "@kws/base/errors";
+import { discover, type Discovered, serviceYaml, workspaceYaml } from "@kws/platform/project/discover";
+import { fileName, toName } from "@kws/platform/project/workspace";
+import { defineCommand } from "../command.ts";
+import type { Context } from "../context.ts";
+
+export const command = defineCommand({
+  summary: "make a kws.yaml from what the folder holds",
+  description:
+    "Looks for Dockerfiles, charts and package.json files, asks which of them are services, and writes a kws.yaml for each " +
+    "and one for the workspace. Files that exist are left alone.",
+  options: {
+    name: { type: "string", value: "name", description: "the workspace's name; the folder's unless given" },
+    services: {
+      type: "string",
+      value: "names",
+      description: "only these of the found services, separated by commas",
+    },
+    "dry-run": { type: "boolean", description: "print what would be written" },
+  },
+  examples: ["kws init", "kws init --name shop --services orders,catalog --yes"],
+  async run({ options }, ctx) {
+    const found = await discover(ctx.cwd);
+    if (found.length === 0) {
+      throw new UserError(`${ctx.cwd} holds no Dockerfile, chart or package.json`, {
+        code: "not-found",
+        fix: "Run `kws init` in a folder with a service, or above several.",
+      });
+    }
+    const { name, services } = await settle(ctx, found, options.name, options.services?.split(","));
+    const files = planned(ctx.cwd, name, services);
+    const fresh = files.filter((file) => !existsSync(file.path));
+    if (fresh.length === 0) {
+      throw new UserError(`${join(ctx.cwd, fileName)} exists already`, {
+        code: "conflict",
+        fix: "Edit it, or remove it first.",
+      });
+    }
+    if (options["dry-run"] !== true) {
+      for (const { path, text } of fresh) await writeFile(path, text, { flag: "wx" });
+    }
+    const shown = fresh.map(({ path, text }) => `# ${relative(ctx.cwd, path)}\n${text}`);
+    return {
+      data: {
+        name,
+        services: services.map((service) => service.name),
+        files: fresh.map((file) => file.path),
+      },
+      text: options["dry-run"] === true ? shown.join("\n") : told(ctx.cwd, fresh, services),
+    };
+  },
+});
+
+async function settle(
+  ctx: Context,
+  found: Discovered[],
+  name: string | undefined,
+  wanted: string[] | undefined,
+): Promise<{ name: string; services: Discovered[] }> {
+  const unknown = wanted?.find((one) => !found.some((service) => service.name === one));
+  if (unknown !== undefined) {
+    throw new UserError(`no service "${unknown}" was found`, {
+      code: "not-found",
+      fix: `Found: ${found.map((service) => service.name).join(", ")}.`,
+    });
+  }
+  const fallback = toName(name ?? basename(ctx.cwd));
+  const chosen = wanted === undefined ? found : found.filter((service) => wanted.includes(service.name));
+  if (!ctx.interactive || ctx.globals.yes === true) return { name: fallback, services: chosen };
+  const { isCancel, multiselect, text } = await import("@clack/prompts");
+  const answer = name ?? (await text({ message: "Name of the workspace", initialValue: fallback }));
+  if (isCancel(answer)) throw cancelled();
+  if (wanted !== undefined) return { name: toName(answer), services: chosen };
+  const picked = await multiselect({
+    message: "Which of these are services?",
+    options: found.map((service) => ({ value: service.name, label: service.name, hint: hintOf(service) })),
+    initialValues: found.map((service) => service.name),
+    required: true,
+  });
+  if (isCancel(picked)) throw cancelled();
+  return { name: toName(answer), services: found.filter((service) => picked.includes(service.name)) };
+}
+
+function cancelled(): UserError {
+  return new UserError("nothing was written", { code: "interrupted" });
+}
+
+function hintOf(service: Discovered): string {
+  const parts = [service.dockerfile, service.chart === undefined ? undefined : `chart ${service.chart}`];
+  return [service.path, ...parts.filter((part) => part !== undefined)].join(", ");
+}
+
+/** A lone service in the folder itself needs no workspace. */
+function planned(root: string, name: string, services: Discovered[]): { path: string; text: string }[] {
+  const own = services.map((service) => ({
+    path: join(root, service.path, fileName),
+    text: serviceYaml(service),
+  }));
+  if (services.some((service) => service.path === ".")) {
+    return services.length === 1
+      ? own
+      : own.filter((file) => file.path !== join(root, fileName)).concat(workspace());
+  }
+  return [...own, ...workspace()];
+
+  function workspace(): { path: string; text: string }[] {
+    const below = services.filter((service) => service.path !== ".");
+    return [{ path: join(root, fileName), text: workspaceYaml(name, below) }];
+  }
+}
+
+function told(root: string, files: { path: string }[], services: Discovered[]): string {
+  const without = services.filter((service) => service.chart === undefined && !service.configured);
+  return [
+    ...files.map((file) => `wrote ${relative(root, file.path)}`),
+    ...without.map(
+      (service) => `${service.name} has no chart yet: put one into ${join(service.path, "chart")}`,
+    ),
+    "Next: kws stack start",
+  ].join("\n");
+}

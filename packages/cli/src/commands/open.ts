@@ -1,0 +1,54 @@
+import { UserError } from "@kws/base/errors";
+import { exec } from "@kws/base/exec";
+import { choose, stackOption, statuses } from "../choosing.ts";
+import { defineCommand } from "../command.ts";
+
+export const command = defineCommand({
+  summary: "open a service in the browser",
+  args: [
+    { name: "service", description: "the first one with an address unless given", completes: "services" },
+  ],
+  options: { stack: stackOption, print: { type: "boolean", description: "print the address only" } },
+  examples: ["kws open", "kws open gateway --stack shop", "kws open gateway --print"],
+  async run({ args, options }, ctx) {
+    const services = await statuses(ctx, await choose(ctx, args.slice(0, 1), options.stack));
+    const service = services.find((candidate) => candidate.address.startsWith("http"));
+    if (service === undefined) {
+      throw new UserError(
+        `${args[0] ?? "no service"} has ${args[0] === undefined ? "an" : "no"} address outside the cluster`,
+        {
+          code: "not-found",
+          fix: "Add an Ingress to its chart.",
+        },
+      );
+    }
+    const url = await pageOf(service.service, service.address);
+    const data = { service: service.service, stack: service.stack, url };
+    if (options.print !== true) await openBrowser(url);
+    return { data, text: url };
+
+    async function pageOf(name: string, address: string): Promise<string> {
+      const { loadServices } = await import("@kws/platform/project/workspace");
+      const project = await ctx.findProject();
+      if (project === undefined) return address;
+      const all = await loadServices(project, { cache: ctx.locations.cache, env: ctx.childEnv });
+      const open = all.find((candidate) => candidate.name === name)?.config.open;
+      if (open === undefined) return address;
+      const page = new URL(open.path ?? "/", address);
+      if (open.host !== undefined) page.hostname = open.host;
+      return page.href;
+    }
+
+    async function openBrowser(address: string): Promise<void> {
+      const opener = process.platform === "darwin" ? "open" : "xdg-open";
+      const result = await exec(opener, [address], { env: ctx.childEnv, timeoutMs: 10_000 }).catch(
+        (error: unknown) => {
+          if (error instanceof UserError) return undefined;
+          throw error;
+        },
+      );
+      if (result?.exitCode !== 0 && ctx.globals.quiet !== true)
+        ctx.stderr.write("No browser could be started; open it yourself:\n");
+    }
+  },
+});

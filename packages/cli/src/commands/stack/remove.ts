@@ -1,0 +1,34 @@
+import { UserError } from "@kws/base/errors";
+import { findStack } from "@kws/platform/project/workspace";
+import { defineCommand } from "../../command.ts";
+import { remove } from "../../starting.ts";
+
+export const command = defineCommand({
+  summary: "remove a stack with its data",
+  args: [
+    { name: "stack", description: "the stack; the workspace's only one unless given", completes: "stacks" },
+  ],
+  options: {
+    "keep-data": { type: "boolean", description: "keep the volumes" },
+    timeout: { type: "duration", value: "duration", description: "for one service to end; 5m unless given" },
+  },
+  examples: ["kws stack remove shop", "kws stack remove shop --keep-data --yes"],
+  async run({ args: [name], options }, ctx) {
+    const project = await ctx.findProject();
+    const stack = name ?? (project === undefined ? undefined : findStack(project).name);
+    if (stack === undefined)
+      throw new UserError("no stack was named", { code: "usage", fix: "See `kws stack list`." });
+    const keepData = options["keep-data"] ?? false;
+    const what = keepData ? "and keep its volumes" : "with all its data";
+    if (!(await ctx.confirm(`Remove the stack ${stack} ${what}?`))) return { text: "Nothing was changed." };
+    const provider = await ctx.provider();
+    const removed = await remove(ctx, {
+      stack,
+      keepData,
+      provider,
+      ...(project === undefined ? {} : { project }),
+      ...(options.timeout === undefined ? {} : { timeoutMs: options.timeout }),
+    });
+    return { data: removed, text: `The stack ${stack} is gone${keepData ? "; its volumes are kept" : ""}.` };
+  },
+});

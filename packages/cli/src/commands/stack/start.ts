@@ -1,0 +1,45 @@
+import { findStack } from "@kws/platform/project/workspace";
+import { defineCommand } from "../../command.ts";
+import { start } from "../../starting.ts";
+import { serviceTable } from "../../tables.ts";
+
+export const command = defineCommand({
+  summary: "build what changed and install a stack's services",
+  description:
+    "Builds what changed, installs each service's chart as soon as what it depends on is ready, and waits until all are. " +
+    "Starts the embedded cluster where it does not run.",
+  args: [
+    { name: "stack", description: "the stack; the workspace's only one unless given", completes: "stacks" },
+    {
+      name: "services",
+      description: "only these, with what they depend on",
+      variadic: true,
+      completes: "services",
+    },
+  ],
+  options: {
+    timeout: {
+      type: "duration",
+      value: "duration",
+      description: "for one service to become ready; 5m unless given",
+    },
+    pull: { type: "boolean", description: "fetch services that live in git again" },
+  },
+  examples: ["kws stack start", "kws stack start shop", "kws stack start shop orders --timeout 2m"],
+  async run({ args: [name, ...only], options }, ctx) {
+    const project = await ctx.project();
+    const stack = findStack(project, name);
+    const started = await start(ctx, {
+      project,
+      stack,
+      only,
+      provider: await ctx.provider(),
+      ...(options.timeout === undefined ? {} : { timeoutMs: options.timeout }),
+      ...(options.pull === undefined ? {} : { refresh: options.pull }),
+    });
+    return {
+      data: { stack: stack.name, ...started },
+      table: serviceTable(started.services, ctx.style, ctx.clock()),
+    };
+  },
+});

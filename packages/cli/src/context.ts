@@ -1,0 +1,52 @@
+/** The world as a command sees it: small, lazy, and handed in, so that tests can hand in another. */
+import type { Steps } from "@kws/base/steps";
+import type { Project } from "@kws/platform/project/workspace";
+import type { Locations } from "@kws/platform/project/locations";
+import type { Connection, Provider } from "@kws/platform/providers/provider";
+import type { Globals } from "./command.ts";
+import type { Style } from "./style.ts";
+
+export interface Output {
+  write(text: string): unknown;
+  isTTY?: boolean;
+  columns?: number;
+}
+
+export interface World {
+  stdin: NodeJS.ReadStream;
+  stdout: Output;
+  stderr: Output;
+  env: NodeJS.ProcessEnv;
+  cwd: string;
+  home: string;
+  version: string;
+  /** The Node that runs kws; commands that it starts find it first. */
+  nodePath: string;
+  signal: AbortSignal;
+  /** A monotonic clock in milliseconds. */
+  now: () => number;
+  /** Milliseconds since the epoch. */
+  clock: () => number;
+}
+
+export interface Context extends World {
+  globals: Globals;
+  locations: Locations;
+  style: Style;
+  /** What child processes get: the caller's own, with the Node that runs kws first on the PATH. */
+  childEnv: NodeJS.ProcessEnv;
+  /** May the person be asked? */
+  interactive: boolean;
+  /** The nearest workspace; throws where there is none. */
+  project(): Promise<Project>;
+  /** Like `project`, but undefined where there is none. */
+  findProject(): Promise<Project | undefined>;
+  /** The provider by flags, workspace and user; `cluster` names an embedded one. */
+  provider(cluster?: string): Promise<Provider>;
+  /** Open to the provider's cluster, which must run. Closed when the command ends. */
+  connect(provider?: Provider): Promise<Connection>;
+  /** Steps that show themselves on standard error. */
+  steps(): Steps;
+  /** Asks for a yes; true with `--yes`, an error without a terminal. */
+  confirm(question: string): Promise<boolean>;
+}

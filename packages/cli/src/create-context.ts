@@ -1,0 +1,95 @@
+/** Makes the context of a command out of the process's world and the options that every command takes. */
+import { delimiter, dirname } from "node:path";
+import { UserError } from "@kws/base/errors";
+import { Steps } from "@kws/base/steps";
+import { locations } from "@kws/platform/project/locations";
+import type { Project } from "@kws/platform/project/workspace";
+import type { Connection, Provider } from "@kws/platform/providers/provider";
+import type { Globals } from "./command.ts";
+import type { Context, World } from "./context.ts";
+import { liveReporter, plainReporter, type Reporter } from "./progress.ts";
+import { createStyle, wantsColor } from "./style.ts";
+
+export function createContext(world: World, globals: Globals): { context: Context; close: () => void } {
+  const { env, home, stderr } = world;
+  const places = locations(env, home);
+  const style = createStyle(wantsColor(env, stderr.isTTY === true, globals["no-color"]));
+  const open: Connection[] = [];
+  const interactive = world.stdin.isTTY && stderr.isTTY === true && env["CI"] === undefined;
+  let loaded: Promise<Project> | undefined;
+
+  const project = () => (loaded ??= load());
+  const load = async () => {
+    const { findProjectFile, loadProject } = await import("@kws/platform/project/workspace");
+    return loadProject(await findProjectFile(world.cwd, globals.file));
+  };
+  const findProject = async () => {
+    const { findProjectFile } = await import("@kws/platform/project/workspace");
+    if (globals.file === undefined) {
+      const path = await findProjectFile(world.cwd).catch((error: unknown) => {
+        if (error instanceof UserError && error.at === undefined) return undefined;
+        throw error;
+      });
+      if (path === undefined) return undefined;
+    }
+    return project();
+  };
+  const provider = async (cluster?: string): Promise<Provider> => {
+    const [{ chooseProvider }, { loadUserConfig }] = await Promise.all([
+      import("@kws/platform/providers/choose"),
+      import("@kws/platform/project/workspace"),
+    ]);
+    const [workspace, user] = await Promise.all([findProject(), loadUserConfig(places.config)]);
+    const name = cluster ?? globals.cluster;
+    return chooseProvider({
+      ...(globals.context === undefined ? {} : { context: globals.context }),
+      ...(globals.kubeconfig === undefined ? {} : { kubeconfig: globals.kubeconfig }),
+      ...(name === undefined ? {} : { cluster: name }),
+      workspace: workspace?.cluster ?? {},
+      user: user.cluster ?? {},
+      data: places.data,
+      userConfig: `${places.config}/config.yaml`,
+      env,
+      home,
+    });
+  };
+  const context: Context = {
+    ...world,
+    globals,
+    locations: places,
+    style,
+    childEnv: { ...env, PATH: [dirname(world.nodePath), env["PATH"] ?? ""].join(delimiter) },
+    interactive,
+    project,
+    findProject,
+    provider,
+    async connect(given) {
+      const { connect } = await import("@kws/platform/providers/provider");
+      const connection = await connect(given ?? (await provider()));
+      open.push(connection);
+      return connection;
+    },
+    steps() {
+      const onEvent: Reporter | undefined = globals.quiet === true ? undefined : reporter(context);
+      return new Steps({ now: world.now, ...(onEvent === undefined ? {} : { onEvent }) });
+    },
+    async confirm(question) {
+      if (globals.yes === true) return true;
+      if (!interactive) {
+        throw new UserError(`${question} There is no terminal to ask on`, {
+          code: "usage",
+          fix: "Add --yes.",
+        });
+      }
+      const { confirm, isCancel } = await import("@clack/prompts");
+      const answer = await confirm({ message: question, initialValue: false });
+      return !isCancel(answer) && answer;
+    },
+  };
+  return { context, close: () => open.forEach((connection) => connection.close()) };
+}
+
+function reporter({ stderr, style, env, now }: Context): Reporter {
+  const live = stderr.isTTY === true && env["TERM"] !== "dumb" && env["CI"] === undefined;
+  return live ? liveReporter(stderr, style, now) : plainReporter(stderr, style);
+}

@@ -1,0 +1,115 @@
+/** From words to a command's arguments and options; touches no disk and no network. Variables stand in for absent flags. */
+import { parseDuration } from "@kws/base/duration";
+import { UserError } from "@kws/base/errors";
+import { Command as Parser, CommanderError, Option } from "commander";
+import {
+  type Command,
+  type CommandInput,
+  globalOptions,
+  type Globals,
+  type OptionSpec,
+  variableOf,
+} from "./command.ts";
+
+export type Parsed =
+  | { kind: "help"; text: string }
+  | { kind: "run"; input: CommandInput<Record<string, OptionSpec>>; globals: Globals };
+
+export function parseCommand(
+  path: string,
+  command: Command,
+  words: string[],
+  env: NodeJS.ProcessEnv,
+): Parsed {
+  let help = "";
+  const parser = new Parser(`kws ${path}`)
+    .description(command.description ?? `${capital(command.summary)}.`)
+    .exitOverride()
+    .configureOutput({ writeOut: (text) => (help += text), writeErr: () => {} })
+    .helpOption("-h, --help", "show this")
+    .showSuggestionAfterError(true)
+    .addHelpText("after", helpTail(command));
+  for (const argument of command.args) {
+    const name = argument.variadic === true ? `${argument.name}...` : argument.name;
+    parser.argument(argument.required === true ? `<${name}>` : `[${name}]`, argument.description);
+  }
+  const all: Record<string, OptionSpec> = { ...command.options, ...globalOptions };
+  for (const [name, spec] of Object.entries(command.options)) parser.addOption(toOption(name, spec));
+  for (const [name, spec] of Object.entries(globalOptions)) {
+    parser.addOption(toOption(name, spec).helpGroup("Options of every command:"));
+  }
+  try {
+    parser.parse(words, { from: "user" });
+  } catch (error) {
+    if (!(error instanceof CommanderError)) throw error;
+    if (error.code === "commander.helpDisplayed" || error.code === "commander.help")
+      return { kind: "help", text: help };
+    throw new UserError(error.message.replace(/^error: /, ""), {
+      code: "usage",
+      fix: `See \`kws ${path} --help\`.`,
+    });
+  }
+  const given = parser.opts<Record<string, string | boolean | undefined>>();
+  const values: Record<string, string | number | boolean> = {};
+  for (const [name, spec] of Object.entries(all)) {
+    const key = camel(name);
+    const raw = name === "no-color" ? given["color"] === false || undefined : given[key];
+    const value =
+      convert(`--${name}`, spec, raw) ??
+      convert(variableOf(name), spec, fromEnv(spec, env[variableOf(name)]));
+    if (value !== undefined) values[name] = value;
+  }
+  const input = { args: parser.args, options: values } as CommandInput<Record<string, OptionSpec>>;
+  return { kind: "run", input, globals: values as Globals };
+}
+
+function toOption(name: string, spec: OptionSpec): Option {
+  const flag = spec.type === "boolean" ? `--${name}` : `--${name} <${spec.value}>`;
+  const option = new Option(
+    spec.short === undefined ? flag : `-${spec.short}, ${flag}`,
+    `${spec.description} [${variableOf(name)}]`,
+  );
+  return spec.type === "string" && spec.choices !== undefined ? option.choices([...spec.choices]) : option;
+}
+
+function fromEnv(spec: OptionSpec, value: string | undefined): string | boolean | undefined {
+  if (value === undefined || value === "") return undefined;
+  if (spec.type !== "boolean") return value;
+  return !["0", "false", "no"].includes(value.toLowerCase());
+}
+
+function convert(
+  name: string,
+  spec: OptionSpec,
+  raw: string | boolean | undefined,
+): string | number | boolean | undefined {
+  if (raw === undefined) return undefined;
+  if (spec.type === "boolean") return raw === true;
+  const text = String(raw);
+  if (spec.type === "duration") return parseDuration(text);
+  if (spec.type === "number") {
+    if (/^\d{1,9}$/.test(text)) return Number(text);
+    throw new UserError(`${name} must be a number, not "${text}"`, { code: "usage" });
+  }
+  if (spec.choices !== undefined && !spec.choices.includes(text)) {
+    throw new UserError(`${name} cannot be "${text}"`, {
+      code: "usage",
+      fix: `Use one of: ${spec.choices.join(", ")}.`,
+    });
+  }
+  return text;
+}
+
+function helpTail(command: Command): string {
+  return command.examples.length === 0
+    ? ""
+    : `\nExamples:\n${command.examples.map((line) => `  $ ${line}`).join("\n")}`;
+}
+
+function camel(name: string): string {
+  return name.replaceAll(/-([a-z])/g, (_, letter: string) => letter.toUpperCase());
+}
+
+function capital(text: string): string {
+  return text.charAt(0).toUpperCase() + text.slice(1);
+}

@@ -1,0 +1,114 @@
+/** Finds the command that the words name, runs it, prints what it answers, and turns failures into exit codes. */
+import { UserError } from "@kws/base/errors";
+import type { Command } from "./command.ts";
+import { commands, groups } from "./commands.ts";
+import type { Context, World } from "./context.ts";
+import { createStyle, wantsColor } from "./style.ts";
+
+/** The exit code. */
+export async function runProgram(words: string[], world: World): Promise<number> {
+  let json =
+    words.includes("-o=json") || words.includes("--output=json") || world.env["KWS_OUTPUT"] === "json";
+  let closing: (() => void) | undefined;
+  try {
+    if (words[0] === "__complete") {
+      const { complete } = await import("./completion.ts");
+      world.stdout.write(await complete(words.slice(2), world));
+      return 0;
+    }
+    const named = findCommand(words);
+    if (named === undefined) return await showHelp(words, world);
+    const { command } = await named.load();
+    const { parseCommand } = await import("./parse.ts");
+    json ||=
+      /^(-o|--output)$/.test(named.rest.at(named.rest.indexOf("json") - 1) ?? "") &&
+      named.rest.includes("json");
+    const parsed = parseCommand(named.path, command, named.rest, world.env);
+    if (parsed.kind === "help") {
+      world.stdout.write(parsed.text);
+      return 0;
+    }
+    const { createContext } = await import("./create-context.ts");
+    const { context, close } = createContext(world, parsed.globals);
+    closing = close;
+    return await runCommand(command, parsed.input, context);
+  } catch (error) {
+    const { describeFailure, failureJson, renderFailure } = await import("./failure.ts");
+    const failure = describeFailure(
+      world.signal.aborted && !(error instanceof UserError) ? world.signal.reason : error,
+    );
+    const noColor = words.includes("--no-color");
+    const style = createStyle(wantsColor(world.env, world.stderr.isTTY === true, noColor));
+    world.stderr.write(json ? failureJson(failure) : renderFailure(failure, style));
+    return failure.exitCode;
+  } finally {
+    closing?.();
+  }
+}
+
+async function runCommand(
+  command: Command,
+  input: Parameters<Command["run"]>[0],
+  context: Context,
+): Promise<number> {
+  const result = (await command.run(input, context)) ?? {};
+  const { printResult } = await import("./output.ts");
+  const { globals, env, stdout } = context;
+  const style = createStyle(wantsColor(env, stdout.isTTY === true, globals["no-color"]));
+  await printResult(result, globals.output ?? "table", stdout, style);
+  return result.exitCode ?? 0;
+}
+
+interface Named {
+  path: string;
+  load: () => Promise<{ command: Command }>;
+  rest: string[];
+}
+
+/** The longest run of leading words that is a command. */
+export function findCommand(words: string[]): Named | undefined {
+  for (const length of [2, 1]) {
+    const path = words.slice(0, length).join(" ");
+    const load = words.length >= length && Object.hasOwn(commands, path) ? commands[path] : undefined;
+    if (load !== undefined) return { path, load, rest: words.slice(length) };
+  }
+  return undefined;
+}
+
+async function showHelp(words: string[], world: World): Promise<number> {
+  const [first, second] = words.filter((word) => !word.startsWith("-"));
+  if (words.includes("--version")) {
+    world.stdout.write(`${world.version}\n`);
+    return 0;
+  }
+  if (first === undefined || first === "help" || (Object.hasOwn(groups, first) && second === undefined)) {
+    world.stdout.write(await helpText(first === "help" ? second : first));
+    const asked = first === "help" || words.includes("--help") || words.includes("-h") || words.length === 0;
+    return asked ? 0 : 2;
+  }
+  const { suggest } = await import("@kws/platform/project/nearest");
+  const typed = Object.hasOwn(groups, first) ? `${first} ${second ?? ""}` : first;
+  const known = Object.hasOwn(groups, first)
+    ? Object.keys(commands).filter((path) => path.startsWith(`${first} `))
+    : [...new Set(Object.keys(commands).map((path) => path.split(" ")[0] ?? ""))];
+  throw new UserError(`there is no command "${typed}"`, {
+    code: "usage",
+    fix: suggest(typed, known, "See `kws --help`."),
+  });
+}
+
+/** All commands, or those of a group. */
+export async function helpText(group?: string): Promise<string> {
+  const paths = Object.keys(commands).filter((path) => group === undefined || path.split(" ")[0] === group);
+  const lines = await Promise.all(
+    paths.map(async (path) => {
+      const summary = (await commands[path]?.())?.command.summary ?? "";
+      return `  ${`kws ${path}`.padEnd(22)}  ${summary}`;
+    }),
+  );
+  const head =
+    group === undefined
+      ? "kws: microservices from a laptop to production on Kubernetes"
+      : `kws ${group}: ${groups[group] ?? ""}`;
+  return `${head}\n\n${lines.join("\n")}\n\nMore about one: kws <command> --help\n`;
+}

@@ -1,0 +1,142 @@
+/** What `kws stack start` and `kws demo` have in common: check, start the cluster, start the stack, tell the addresses. */
+import type { StepRecord, Steps } from "@kws/base/steps";
+import { graphNode, loadServices, type Project, type ProjectStack } from "@kws/platform/project/workspace";
+import type { Connection, Provider, ProviderStatus } from "@kws/platform/providers/provider";
+import { listReleases } from "@kws/platform/services/releases";
+import { serviceStatuses, type ServiceStatus } from "@kws/platform/services/status";
+import { removeStack } from "@kws/platform/stacks/remove";
+import { planStack, startStack } from "@kws/platform/stacks/start";
+import { locateTool } from "@kws/platform/tools/locate";
+import type { Context } from "./context.ts";
+import { renderCriticalPath } from "./progress.ts";
+
+export const defaultTimeoutMs = 300_000;
+
+export interface StartRequest {
+  project: Project;
+  stack: ProjectStack;
+  only?: string[];
+  provider: Provider;
+  timeoutMs?: number;
+  refresh?: boolean;
+  ingressPort?: number;
+}
+
+export interface Started {
+  cluster: ProviderStatus;
+  services: (ServiceStatus & { changed: boolean })[];
+  steps: StepRecord[];
+  criticalPath: string[];
+}
+
+export async function start(ctx: Context, request: StartRequest): Promise<Started> {
+  const { project, stack, provider } = request;
+  const { signal, locations, childEnv } = ctx;
+  const clone = { cache: locations.cache, env: childEnv, signal, refresh: request.refresh === true };
+  const services = await loadServices(project, clone);
+  const plans = await planStack(services, stack, request.only);
+  const steps = ctx.steps();
+  const helm = await prepareTool(ctx, steps);
+  const cluster = await steps.run({ id: "cluster", title: `cluster (${provider.name})` }, async (step) => {
+    const before = await provider.status();
+    if (before.state === "running") {
+      step.skip("running");
+      return before;
+    }
+    const port = request.ingressPort;
+    return provider.start({
+      signal,
+      onProgress: (text) => step.detail(text),
+      ...(port === undefined ? {} : { ingressPort: port }),
+    });
+  });
+  const connection = await ctx.connect(provider);
+  const results = await startStack({
+    project,
+    stack,
+    plans,
+    provider,
+    connection,
+    helm,
+    cache: locations.cache,
+    env: childEnv,
+    steps,
+    signal,
+    timeoutMs: request.timeoutMs ?? defaultTimeoutMs,
+    clock: ctx.clock,
+  });
+  const path = steps.criticalPath();
+  if (ctx.globals.quiet !== true) ctx.stderr.write(renderCriticalPath(path, ctx.style));
+  const statuses = await statusesOf(connection, stack.name, cluster.ingressPort);
+  return {
+    cluster,
+    steps: steps.records(),
+    criticalPath: path.map((step) => step.id),
+    services: statuses.map((status) =>
+      Object.assign(status, {
+        changed: results.find((result) => result.service === status.service)?.changed ?? false,
+      }),
+    ),
+  };
+}
+
+/** The first use unpacks Helm, which takes a moment and is shown. */
+async function prepareTool(ctx: Context, steps: Steps): Promise<string> {
+  return steps.run({ id: "helm", title: "helm" }, async (step) => {
+    const tool = await locateTool("helm", {
+      env: ctx.childEnv,
+      cache: ctx.locations.cache,
+      signal: ctx.signal,
+    });
+    step.skip(`${tool.version}, ${tool.source}`);
+    return tool.path;
+  });
+}
+
+async function statusesOf(
+  connection: Connection,
+  stack: string,
+  ingressPort?: number,
+): Promise<ServiceStatus[]> {
+  const releases = await listReleases(connection.client, { stack });
+  return serviceStatuses(connection.client, releases, ingressPort === undefined ? {} : { ingressPort });
+}
+
+export interface RemoveRequest {
+  stack: string;
+  keepData: boolean;
+  provider: Provider;
+  project?: Project;
+  timeoutMs?: number;
+}
+
+export async function remove(
+  ctx: Context,
+  request: RemoveRequest,
+): Promise<Awaited<ReturnType<typeof removeStack>>> {
+  const { project } = request;
+  const connection = await ctx.connect(request.provider);
+  const tool = await locateTool("helm", {
+    env: ctx.childEnv,
+    cache: ctx.locations.cache,
+    signal: ctx.signal,
+  });
+  const graph =
+    project === undefined
+      ? []
+      : await loadServices(project, { cache: ctx.locations.cache, env: ctx.childEnv }).then(
+          (all) => all.map(graphNode),
+          () => [],
+        );
+  return removeStack({
+    stack: request.stack,
+    keepData: request.keepData,
+    graph,
+    connection,
+    helm: tool.path,
+    env: ctx.childEnv,
+    steps: ctx.steps(),
+    signal: ctx.signal,
+    timeoutMs: request.timeoutMs ?? defaultTimeoutMs,
+  });
+}

@@ -1,0 +1,53 @@
+/** How statuses look as tables. */
+import { formatAge } from "@kws/base/duration";
+import type { ProviderStatus } from "@kws/platform/providers/provider";
+import type { ServiceStatus } from "@kws/platform/services/status";
+import type { Style } from "./style.ts";
+
+export function stateColor(style: Style, state: string): string {
+  if (state === "ready" || state === "running") return style.green(state);
+  return state === "failed" || state === "unreachable" ? style.red(state) : style.yellow(state);
+}
+
+export function serviceTable(
+  statuses: ServiceStatus[],
+  style: Style,
+  now: number,
+): { columns: string[]; rows: string[][] } {
+  return {
+    columns: ["SERVICE", "STACK", "STATE", "READY", "RESTARTS", "REVISION", "UPDATED", "ADDRESS"],
+    rows: statuses.map((status) => [
+      status.service,
+      status.stack,
+      stateColor(style, status.state),
+      `${status.ready}/${status.wanted}`,
+      String(status.restarts),
+      String(status.revision),
+      age(status.updatedAt, now),
+      status.address,
+    ]),
+  };
+}
+
+export function clusterTable(
+  clusters: ProviderStatus[],
+  style: Style,
+  now: number,
+): { columns: string[]; rows: string[][] } {
+  return {
+    columns: ["NAME", "STATE", "VERSION", "API", "INGRESS", "UPTIME", "MEMORY"],
+    rows: clusters.map((cluster) => [
+      cluster.name,
+      stateColor(style, cluster.state),
+      cluster.version ?? "",
+      cluster.apiUrl ?? "",
+      cluster.ingressPort === undefined ? "" : `http://*.localhost:${cluster.ingressPort}`,
+      cluster.startedAt === undefined ? "" : formatAge(now - Date.parse(cluster.startedAt)),
+      cluster.memoryBytes === undefined ? "" : `${Math.round(cluster.memoryBytes / 1024 / 1024)} MB`,
+    ]),
+  };
+}
+
+export function age(time: string, now: number): string {
+  return time === "" ? "" : formatAge(now - Date.parse(time));
+}

@@ -1,0 +1,98 @@
+/** What a folder holds that could be services: Dockerfiles, charts, package.json files. For `kws init`. */
+import { existsSync } from "node:fs";
+import { readdir, readFile } from "node:fs/promises";
+import { basename, join, relative } from "node:path";
+import { parse } from "yaml";
+import { fileName, toName } from "./workspace.ts";
+
+export interface Discovered {
+  name: string;
+  /** Relative to the root, `.` for the root itself. */
+  path: string;
+  dockerfile?: string;
+  /** The chart's folder, relative to the service's. */
+  chart?: string;
+  node: boolean;
+  /** It has a kws.yaml already. */
+  configured: boolean;
+}
+
+const passedOver = new Set(["node_modules", "dist", "build", "target", "vendor", "testdata", "templates"]);
+const maxDepth = 4;
+
+/** Folders with a Dockerfile or a chart; a folder with only a package.json counts where nothing else was found. */
+export async function discover(root: string): Promise<Discovered[]> {
+  const all = await walk(root, root, 0);
+  const strong = all.filter(
+    (one) => one.configured || one.dockerfile !== undefined || one.chart !== undefined,
+  );
+  const found = strong.length > 0 ? strong : all;
+  const names = new Map<string, number>();
+  return found
+    .sort((a, b) => a.path.localeCompare(b.path))
+    .map((one) => {
+      const count = (names.get(one.name) ?? 0) + 1;
+      names.set(one.name, count);
+      return count === 1 ? one : Object.assign(one, { name: toName(one.path.replaceAll("/", "-")) });
+    });
+}
+
+async function walk(root: string, dir: string, depth: number): Promise<Discovered[]> {
+  const entries = await readdir(dir, { withFileTypes: true });
+  const files = new Set(entries.filter((entry) => entry.isFile()).map((entry) => entry.name));
+  const folders = entries.filter(
+    (entry) => entry.isDirectory() && !entry.name.startsWith(".") && !passedOver.has(entry.name),
+  );
+  if (files.has("Chart.yaml")) return [];
+  const chart = ["chart", "helm", "deploy/chart", "charts"].find((name) =>
+    existsSync(join(dir, name, "Chart.yaml")),
+  );
+  const dockerfile = [...files].find((name) => name === "Dockerfile" || name === "Containerfile");
+  const configured = files.has(fileName);
+  const found: Discovered[] = [];
+  if (
+    chart !== undefined ||
+    dockerfile !== undefined ||
+    files.has("package.json") ||
+    (configured && dir !== root)
+  ) {
+    found.push({
+      name: await nameOf(dir, configured),
+      path: relative(root, dir) || ".",
+      node: files.has("package.json"),
+      configured,
+      ...(dockerfile === undefined ? {} : { dockerfile }),
+      ...(chart === undefined ? {} : { chart: `./${chart}` }),
+    });
+  }
+  if (depth >= maxDepth) return found;
+  const below = await Promise.all(folders.map((folder) => walk(root, join(dir, folder.name), depth + 1)));
+  return [...found, ...below.flat()];
+}
+
+async function nameOf(dir: string, configured: boolean): Promise<string> {
+  if (configured) {
+    const value: unknown = parse(await readFile(join(dir, fileName), "utf8"), { maxAliasCount: 10 });
+    if (typeof value === "object" && value !== null && "name" in value && typeof value.name === "string")
+      return value.name;
+  }
+  return toName(basename(dir));
+}
+
+/** The text of a service's kws.yaml. */
+export function serviceYaml(service: Discovered): string {
+  const lines = [`name: ${service.name}`];
+  if (service.dockerfile !== undefined) lines.push("build:", `  dockerfile: ${service.dockerfile}`);
+  else if (service.node) lines.push("build:", "  builder: node");
+  if (service.dockerfile === undefined && service.node) lines.push("  prepare: [npm, ci, --omit=dev]");
+  lines.push(`chart: ${service.chart ?? "./chart"}`);
+  return `${lines.join("\n")}\n`;
+}
+
+/** The text of a workspace's kws.yaml with one stack of all services. */
+export function workspaceYaml(name: string, services: Discovered[]): string {
+  const entries = services.map((service) => `  ${service.name}: { path: ./${service.path} }`);
+  return [`name: ${name}`, "services:", ...entries, "stacks:", `  ${name}: { profile: local }`, ""].join(
+    "\n",
+  );
+}
