@@ -123,11 +123,14 @@ function addField(type: GoType, line: string, comments: string[]): void {
 function readComments(comments: string[]): { markers: Map<string, string[]>; description: string } {
   const markers = new Map<string, string[]>();
   const text: string[] = [];
+  let internal = false;
   for (const comment of comments) {
     const marker = /^\+([\w:.-]+)(?:=(.*))?$/.exec(comment.trim());
-    if (comment.trim() === "---") break;
+    // What follows `---` is for readers of the source, except markers.
+    if (comment.trim() === "---") internal = true;
     if (marker === null) {
-      if (!comment.trim().startsWith("+") && !comment.startsWith("TODO")) text.push(comment.trim());
+      if (!internal && !comment.trim().startsWith("+") && !comment.startsWith("TODO"))
+        text.push(comment.trim());
     } else {
       const key = marker[1] ?? "";
       markers.set(key, [...(markers.get(key) ?? []), (marker[2] ?? "").trim()]);

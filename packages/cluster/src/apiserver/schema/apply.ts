@@ -7,7 +7,14 @@ import type { KubeObject, ManagedFieldsEntry } from "@kws/kube/object";
 import { SchemaError } from "./error.ts";
 import { difference, type FieldSet, intersection, isEmptySet, pathsOf, sameSet, union } from "./fieldset.ts";
 import { equal, isObject } from "./json.ts";
-import { identify, type ManagerEntry, type Managers, readManagers, trackable, writeManagers } from "./managers.ts";
+import {
+  identify,
+  type ManagerEntry,
+  type Managers,
+  readManagers,
+  trackable,
+  writeManagers,
+} from "./managers.ts";
 import { checkApplied, compare, fieldSetOf, mergeValues, removeFields, withNamedFields } from "./typed.ts";
 import type { ObjectSchema } from "./types.ts";
 
@@ -46,7 +53,8 @@ export interface ApplyResult {
 /** Defaults are for the caller to fill in afterwards. Throws `SchemaError` for an object that does not fit the shape. */
 export function serverSideApply(request: ApplyRequest): ApplyResult {
   const { schema, applied, manager, apiVersion, now, subresource = "" } = request;
-  if (applied.metadata?.managedFields !== undefined) throw new SchemaError("metadata.managedFields must be nil");
+  if (applied.metadata?.managedFields !== undefined)
+    throw new SchemaError("metadata.managedFields must be nil");
   checkTyped(schema, applied);
   const live = withoutManagedFields(request.live ?? minimal(applied));
   const managers = request.live === undefined ? new Map() : firstManagers(request, request.live);
@@ -67,8 +75,16 @@ export function serverSideApply(request: ApplyRequest): ApplyResult {
   }
   release(managers, key, changed, removed);
 
-  const isSame = last !== undefined && sameSet(last.set, set) && last.apiVersion === apiVersion && equal(live, object);
-  managers.set(key, { manager, operation: "Apply", apiVersion, subresource, time: isSame ? last.time : now, set });
+  const isSame =
+    last !== undefined && sameSet(last.set, set) && last.apiVersion === apiVersion && equal(live, object);
+  managers.set(key, {
+    manager,
+    operation: "Apply",
+    apiVersion,
+    subresource,
+    time: isSame ? last.time : now,
+    set,
+  });
   return { object: withManagedFields(object as KubeObject, writeManagers(managers)), conflicts: [] };
 }
 
@@ -77,7 +93,7 @@ function checkTyped(schema: ObjectSchema, applied: KubeObject): void {
     checkApplied(schema, applied);
   } catch (error) {
     if (!(error instanceof SchemaError)) throw error;
-    const { name = "", namespace = "" } = applied.metadata ?? {};
+    const { name, namespace = "" } = applied.metadata ?? { name: "" };
     const who = `${namespace}/${name}; ${applied.apiVersion}, Kind=${applied.kind}`;
     throw new SchemaError(`failed to create typed patch object (${who}): ${error.message}`, { cause: error });
   }
@@ -95,10 +111,7 @@ function withoutManagedFields(object: KubeObject): KubeObject {
 
 function withManagedFields(object: KubeObject, managedFields: ManagedFieldsEntry[]): KubeObject {
   const { managedFields: _, ...metadata } = object.metadata ?? {};
-  return {
-    ...object,
-    metadata: (managedFields.length === 0 ? metadata : { ...metadata, managedFields }) as KubeObject["metadata"],
-  };
+  return { ...object, metadata: managedFields.length === 0 ? metadata : { ...metadata, managedFields } };
 }
 
 /** What stood in an object before its first apply belongs to a manager of that name, so that apply can conflict with it. */
@@ -182,13 +195,20 @@ function areFromClientSideApply(
 
 function describeConflicts(conflicts: Map<ManagerEntry, FieldSet>): ApplyConflict[] {
   const list = [...conflicts].flatMap(([entry, set]) =>
-    pathsOf(set).map((field) => ({ manager: entry.manager, field, message: `conflict with ${describeManager(entry)}` })),
+    pathsOf(set).map((field) => ({
+      manager: entry.manager,
+      field,
+      message: `conflict with ${describeManager(entry)}`,
+    })),
   );
   return list.sort((a, b) => (`${a.message}${a.field}` < `${b.message}${b.field}` ? -1 : 1));
 }
 
 function describeManager({ manager, operation, apiVersion, subresource, time }: ManagerEntry): string {
-  const name = subresource === "" ? JSON.stringify(manager) : `${JSON.stringify(manager)} with subresource "${subresource}"`;
+  const name =
+    subresource === ""
+      ? JSON.stringify(manager)
+      : `${JSON.stringify(manager)} with subresource "${subresource}"`;
   if (operation === "Apply") return name;
   return time === undefined ? `${name} using ${apiVersion}` : `${name} using ${apiVersion} at ${time}`;
 }
@@ -225,7 +245,14 @@ export function trackUpdate(request: UpdateRequest): ManagedFieldsEntry[] {
   const changed = trackable(comparison.changed);
   release(managers, "", changed, comparison.removed);
   if (!isEmptySet(changed)) {
-    const entry: ManagerEntry = { manager, operation: "Update", apiVersion, subresource, time: now, set: changed };
+    const entry: ManagerEntry = {
+      manager,
+      operation: "Update",
+      apiVersion,
+      subresource,
+      time: now,
+      set: changed,
+    };
     const key = identify(entry);
     const own = managers.get(key);
     if (own !== undefined) entry.set = union(own.set, changed);

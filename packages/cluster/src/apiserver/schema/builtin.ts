@@ -112,7 +112,8 @@ function readField(owner: ObjectSchema, fields: Map<string, FieldSchema>, parts:
         field.pointer = true;
         break;
       case "a":
-        if (schema.type === "object" || schema.type === "map") schema = Object.assign({ ...schema }, { atomic: true });
+        if (schema.type === "object" || schema.type === "map")
+          schema = Object.assign({ ...schema }, { atomic: true });
         break;
       case "D":
         field.default = JSON.parse(value);

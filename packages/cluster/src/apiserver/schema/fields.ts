@@ -174,14 +174,16 @@ export function applyDefaults(schema: TypeSchema, object: unknown): void {
   for (const [name, field] of schema.fields) {
     const value = own(object, name);
     if (value === undefined || (value === null && field.nullable !== true)) {
-      if (field.default !== undefined && !isOmitted(field, field.default)) put(object, name, clone(field.default));
+      if (field.default !== undefined && !isOmitted(field, field.default))
+        put(object, name, clone(field.default));
       else if (value === null) delete object[name];
     }
     const present = own(object, name);
     if (typeof present === "object") applyDefaults(field.schema, present);
   }
   if (schema.rest !== undefined) {
-    for (const key of Object.keys(object)) if (!schema.fields.has(key)) applyDefaults(schema.rest, object[key]);
+    for (const key of Object.keys(object))
+      if (!schema.fields.has(key)) applyDefaults(schema.rest, object[key]);
   }
 }
 
@@ -206,7 +208,11 @@ export function normalize(schema: TypeSchema, object: unknown): void {
   }
   if (!isObject(object)) return;
   if (schema.type === "map") {
-    for (const value of Object.values(object)) normalize(schema.values, value);
+    const isQuantity = schema.values.type === "string" && schema.values.format === "quantity";
+    for (const key of Object.keys(object)) {
+      if (isQuantity && typeof object[key] === "number") put(object, key, String(object[key]));
+      else normalize(schema.values, object[key]);
+    }
     return;
   }
   if (schema.type !== "object" || schema.structural === true) return;
@@ -217,7 +223,11 @@ export function normalize(schema: TypeSchema, object: unknown): void {
     if (value === null || isOmitted(field, value)) delete object[key];
     else if (typeof value === "object") normalize(field.schema, value);
     // A quantity may be written as a number.
-    else if (typeof value === "number" && field.schema.type === "string" && field.schema.format === "quantity") {
+    else if (
+      typeof value === "number" &&
+      field.schema.type === "string" &&
+      field.schema.format === "quantity"
+    ) {
       put(object, key, String(value));
     }
   }

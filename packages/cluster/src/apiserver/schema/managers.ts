@@ -33,7 +33,9 @@ const stripped = [
 const maximumUpdaters = 10;
 const bucketManager = "ancient-changes";
 
-export function identify(entry: Pick<ManagerEntry, "manager" | "operation" | "apiVersion" | "subresource">): string {
+export function identify(
+  entry: Pick<ManagerEntry, "manager" | "operation" | "apiVersion" | "subresource">,
+): string {
   const version = entry.operation === "Apply" ? "" : entry.apiVersion;
   return JSON.stringify([entry.operation, entry.manager, version, entry.subresource]);
 }
@@ -44,7 +46,7 @@ export function readManagers(object: KubeObject | undefined): Managers | undefin
   for (const entry of object?.metadata?.managedFields ?? []) {
     const set = parseSet(entry.fieldsV1);
     if (set === undefined || (entry.operation !== "Apply" && entry.operation !== "Update")) return undefined;
-    const { manager = "", operation, apiVersion, subresource = "", time } = entry;
+    const { manager, operation, apiVersion, subresource = "", time } = entry;
     const read: ManagerEntry = { manager, operation, apiVersion, subresource, time, set };
     const key = identify(read);
     const known = managers.get(key);
@@ -55,7 +57,10 @@ export function readManagers(object: KubeObject | undefined): Managers | undefin
 
 /** Without the fields that nobody owns, and those under `ignore` (dotted paths). */
 export function trackable(set: FieldSet, ignore: string[] = []): FieldSet {
-  const kept = withoutBranches(set, ignore.length === 0 ? stripped : [...stripped, ...ignore.map((path) => path.split("."))]);
+  const kept = withoutBranches(
+    set,
+    ignore.length === 0 ? stripped : [...stripped, ...ignore.map((path) => path.split("."))],
+  );
   const { "f:metadata": metadata, ...others } = kept;
   if (metadata === undefined) return kept;
   const { ".": _, ...fields } = metadata;
@@ -74,7 +79,13 @@ export function writeManagers(managers: Managers): ManagedFieldsEntry[] {
       compareText(a.subresource, b.subresource),
   );
   return entries.map(({ manager, operation, apiVersion, time, set, subresource }) => {
-    const entry: ManagedFieldsEntry = { manager, operation, apiVersion, fieldsType: "FieldsV1", fieldsV1: set };
+    const entry: ManagedFieldsEntry = {
+      manager,
+      operation,
+      apiVersion,
+      fieldsType: "FieldsV1",
+      fieldsV1: set,
+    };
     if (time !== undefined) entry.time = time;
     if (subresource !== "") entry.subresource = subresource;
     return entry;
@@ -87,7 +98,9 @@ function compareText(a: string, b: string): number {
 }
 
 function capped(managers: Managers): Managers {
-  const updaters = [...managers].filter(([, entry]) => entry.operation === "Update" && !isEmptySet(entry.set));
+  const updaters = [...managers].filter(
+    ([, entry]) => entry.operation === "Update" && !isEmptySet(entry.set),
+  );
   if (updaters.length <= maximumUpdaters) return managers;
   updaters.sort(([, a], [, b]) => compareText(a.time ?? "", b.time ?? ""));
   const result = new Map(managers);
@@ -96,6 +109,7 @@ function capped(managers: Managers): Managers {
     if (count <= maximumUpdaters) break;
     const bucket = { ...entry, manager: bucketManager, subresource: "" };
     const into = identify(bucket);
+    if (key === into) continue;
     const known = result.get(into);
     result.delete(key);
     result.set(into, known === undefined ? bucket : { ...bucket, set: union(known.set, entry.set) });

@@ -34,10 +34,16 @@ const namedScalars = new Map<string, { name: string; schema: Json }>([
       schema: { format: "int-or-string", oneOf: [{ type: "integer" }, { type: "string" }] },
     },
   ],
-  ["date-time", { name: "io.k8s.apimachinery.pkg.apis.meta.v1.Time", schema: { type: "string", format: "date-time" } }],
+  [
+    "date-time",
+    { name: "io.k8s.apimachinery.pkg.apis.meta.v1.Time", schema: { type: "string", format: "date-time" } },
+  ],
   [
     "micro-time",
-    { name: "io.k8s.apimachinery.pkg.apis.meta.v1.MicroTime", schema: { type: "string", format: "date-time" } },
+    {
+      name: "io.k8s.apimachinery.pkg.apis.meta.v1.MicroTime",
+      schema: { type: "string", format: "date-time" },
+    },
   ],
 ]);
 
@@ -64,7 +70,9 @@ export async function openapiV3Index(
     const hash = createHash("sha256").update(builtinVersion);
     for (const resource of list) {
       const schema = types.get(resource);
-      hash.update(JSON.stringify([resource.resource, resource.kind, resource.namespaced, schema?.source ?? ""]));
+      hash.update(
+        JSON.stringify([resource.resource, resource.kind, resource.namespaced, schema?.source ?? ""]),
+      );
       hash.update(JSON.stringify([resource.hasStatus, resource.scale, resource.verbs]));
     }
     const path = pathOf(groupVersion);
@@ -81,7 +89,11 @@ export async function openapiV3(
   resources: ResourceDefinition[],
 ): Promise<Json> {
   const own = resources.filter(({ group, version }) => formatApiVersion(group, version) === groupVersion);
-  const writer = { prefix: "#/components/schemas/", descriptions: await loadDescriptions(), schemas: new Map() };
+  const writer = {
+    prefix: "#/components/schemas/",
+    descriptions: await loadDescriptions(),
+    schemas: new Map(),
+  };
   const paths = writeResources(writer, types, own, "v3");
   for (const name of ["DeleteOptions", "Status"]) {
     const schema = types.get({ group: "", version: "v1", kind: name });
@@ -112,7 +124,8 @@ function writeResources(
     const { group, version: apiVersion, kind } = resource;
     const schema = types.get(resource);
     if (schema === undefined) continue;
-    const ref = schema.structural === true ? customReference(writer, schema, resource) : reference(writer, schema);
+    const ref =
+      schema.structural === true ? customReference(writer, schema, resource) : reference(writer, schema);
     const name = ref.slice(writer.prefix.length);
     const target = writer.schemas.get(name);
     if (target !== undefined) {
@@ -129,7 +142,11 @@ function writeResources(
 }
 
 /** `example.com` and `v1` → `com.example.v1.Widget`. */
-function customReference(writer: Writer, schema: ObjectSchema, { group, version, kind }: ResourceDefinition): string {
+function customReference(
+  writer: Writer,
+  schema: ObjectSchema,
+  { group, version, kind }: ResourceDefinition,
+): string {
   const name = `${group.split(".").reverse().join(".")}.${version}.${kind}`;
   const source = (schema.source ?? { type: "object" }) as Json & { properties?: Json };
   const head: Json = {};
@@ -225,7 +242,11 @@ function writeType(writer: Writer, schema: TypeSchema): Json {
 }
 
 function writeList(writer: Writer, schema: ListSchema): Json {
-  const body: Json = { type: "array", items: writeType(writer, schema.items), "x-kubernetes-list-type": schema.listType };
+  const body: Json = {
+    type: "array",
+    items: writeType(writer, schema.items),
+    "x-kubernetes-list-type": schema.listType,
+  };
   if (schema.listMapKeys !== undefined) body["x-kubernetes-list-map-keys"] = schema.listMapKeys;
   if (schema.patchMergeKey !== undefined) body["x-kubernetes-patch-merge-key"] = schema.patchMergeKey;
   if (schema.patchStrategy !== undefined) body["x-kubernetes-patch-strategy"] = schema.patchStrategy;

@@ -34,7 +34,12 @@ const listQuery = [
   "watch:boolean",
 ];
 const writeQuery = ["dryRun:string", "fieldManager:string", "fieldValidation:string"];
-const deleteQuery = ["dryRun:string", "gracePeriodSeconds:integer", "orphanDependents:boolean", "propagationPolicy:string"];
+const deleteQuery = [
+  "dryRun:string",
+  "gracePeriodSeconds:integer",
+  "orphanDependents:boolean",
+  "propagationPolicy:string",
+];
 
 const queries: Record<string, string[]> = {
   list: listQuery,
@@ -54,10 +59,17 @@ const patchTypes = [
 ];
 
 /** `ref` and `listRef` point to the shapes of the kind and of its list. */
-export function pathsFor(resource: ResourceDefinition, ref: string, listRef: string, version: "v2" | "v3"): Json {
+export function pathsFor(
+  resource: ResourceDefinition,
+  ref: string,
+  listRef: string,
+  version: "v2" | "v3",
+): Json {
   const { group, version: apiVersion, namespaced, hasStatus } = resource;
   const root = group === "" ? `/api/${apiVersion}` : `/apis/${group}/${apiVersion}`;
-  const base = namespaced ? `${root}/namespaces/{namespace}/${resource.resource}` : `${root}/${resource.resource}`;
+  const base = namespaced
+    ? `${root}/namespaces/{namespace}/${resource.resource}`
+    : `${root}/${resource.resource}`;
   const item = `${base}/{name}`;
   const inNamespace = namespaced ? ["namespace"] : [];
   const write = (operations: Operation[], shape: string, parameters: string[]) =>
@@ -123,7 +135,12 @@ function content(ref: string, version: "v2" | "v3"): Json {
   return { content: { "application/json": { schema: { $ref: ref } } } };
 }
 
-function operationId(resource: ResourceDefinition, action: string, names: string[], collection: boolean): string {
+function operationId(
+  resource: ResourceDefinition,
+  action: string,
+  names: string[],
+  collection: boolean,
+): string {
   const group = (resource.group.split(".")[0] ?? "") || "core";
   const title = (text: string) => `${text.charAt(0).toUpperCase()}${text.slice(1)}`;
   const scope = names.includes("namespace") ? "Namespaced" : "";

@@ -82,7 +82,8 @@ function parseYaml(text: string): Parsed {
 
 function duplicateYamlKeys(node: Node | null, path: string, found: string[]): void {
   if (isSeq(node)) {
-    for (const [index, item] of node.items.entries()) duplicateYamlKeys(item as Node, `${path}[${index}]`, found);
+    for (const [index, item] of node.items.entries())
+      duplicateYamlKeys(item as Node, `${path}[${index}]`, found);
   }
   if (!isMap(node) || isAlias(node)) return;
   const seen = new Set<string>();

@@ -11,7 +11,8 @@ const string: TypeSchema = { type: "string" };
 /** The root has `apiVersion`, `kind` and `metadata` of every object, whatever the schema says of them. */
 export function structuralSchema(openAPIV3Schema: object): ObjectSchema {
   const root = shapeOf(openAPIV3Schema as Json);
-  const schema: ObjectSchema = root.type === "object" ? root : { type: "object", fields: new Map(), open: true };
+  const schema: ObjectSchema =
+    root.type === "object" ? root : { type: "object", fields: new Map(), open: true };
   return { ...withObjectFields(schema), source: openAPIV3Schema };
 }
 
@@ -29,7 +30,8 @@ function fieldDescription(field: FieldSchema | undefined): { description?: strin
 
 function shapeOf(source: Json): TypeSchema {
   const description = typeof source["description"] === "string" ? { description: source["description"] } : {};
-  if (source["x-kubernetes-int-or-string"] === true) return { type: "string", format: "int-or-string", ...description };
+  if (source["x-kubernetes-int-or-string"] === true)
+    return { type: "string", format: "int-or-string", ...description };
   const format = typeof source["format"] === "string" ? { format: source["format"] } : {};
   switch (source["type"]) {
     case "string":

@@ -117,7 +117,8 @@ function collectItems(schema: ListSchema, list: unknown[], set: FieldSet): void 
   for (const [index, element] of elements.entries()) {
     const inner: FieldSet = {};
     // Items that occur twice are owned as a whole.
-    if (!seen.has(element) && elements.indexOf(element, index + 1) < 0) collect(schema.items, list[index], inner);
+    if (!seen.has(element) && elements.indexOf(element, index + 1) < 0)
+      collect(schema.items, list[index], inner);
     set[element] = asMember(inner);
     seen.add(element);
   }
@@ -140,7 +141,13 @@ const unchanged = 0;
 const isChanged = 1;
 const isRemoved = 2;
 
-function walk(schema: TypeSchema, before: unknown, after: unknown, changed: FieldSet, removed: FieldSet): number {
+function walk(
+  schema: TypeSchema,
+  before: unknown,
+  after: unknown,
+  changed: FieldSet,
+  removed: FieldSet,
+): number {
   if (before === undefined && after === undefined) return unchanged;
   const kind = kindOf(schema, before, after);
   if (kind === "leaf" || (isBlank(before) && isBlank(after))) {
@@ -159,7 +166,13 @@ function isBlank(value: unknown): boolean {
   return !isObject(value) || Object.keys(value).length === 0;
 }
 
-function walkKeys(schema: TypeSchema, before: unknown, after: unknown, changed: FieldSet, removed: FieldSet): void {
+function walkKeys(
+  schema: TypeSchema,
+  before: unknown,
+  after: unknown,
+  changed: FieldSet,
+  removed: FieldSet,
+): void {
   const a = isObject(before) ? before : {};
   const b = isObject(after) ? after : {};
   const isMeta = schema.type === "object" && schema.name === objectMeta;
@@ -202,7 +215,13 @@ function groupItems(schema: ListSchema, list: unknown): Map<string, unknown[]> {
   return groups;
 }
 
-function walkItems(schema: ListSchema, before: unknown, after: unknown, changed: FieldSet, removed: FieldSet): void {
+function walkItems(
+  schema: ListSchema,
+  before: unknown,
+  after: unknown,
+  changed: FieldSet,
+  removed: FieldSet,
+): void {
   const a = groupItems(schema, before);
   const b = groupItems(schema, after);
   for (const element of new Set([...a.keys(), ...b.keys()])) {
@@ -230,12 +249,17 @@ export function mergeValues(schema: TypeSchema, live: unknown, applied: unknown)
   const kind = kindOf(schema, live, applied);
   if (kind === "leaf" || (isBlank(live) && isBlank(applied))) return applied;
   if (kind === "list") {
-    return mergeItems(schema as ListSchema, Array.isArray(live) ? live : [], Array.isArray(applied) ? applied : []);
+    return mergeItems(
+      schema as ListSchema,
+      Array.isArray(live) ? live : [],
+      Array.isArray(applied) ? applied : [],
+    );
   }
   const result: Json = {};
   const a = isObject(live) ? live : {};
   const b = isObject(applied) ? applied : {};
-  for (const key of Object.keys(a)) put(result, key, mergeValues(childSchema(schema, key), a[key], own(b, key)));
+  for (const key of Object.keys(a))
+    put(result, key, mergeValues(childSchema(schema, key), a[key], own(b, key)));
   for (const key of Object.keys(b)) {
     if (!Object.hasOwn(a, key)) put(result, key, mergeValues(childSchema(schema, key), undefined, b[key]));
   }
@@ -252,7 +276,8 @@ function mergeItems(schema: ListSchema, live: unknown[], applied: unknown[]): un
   }
   const liveElements = live.map((item) => itemElement(schema, item));
   const left = new Map<string, unknown>();
-  for (const [index, element] of liveElements.entries()) left.set(element, left.has(element) ? undefined : live[index]);
+  for (const [index, element] of liveElements.entries())
+    left.set(element, left.has(element) ? undefined : live[index]);
   const order = [...right.keys()];
   const shared = order.filter((element) => left.has(element));
   const merged = new Set<string>();
@@ -358,14 +383,16 @@ export function checkApplied(schema: TypeSchema, value: unknown, path = ""): voi
       }
       return;
     case "list": {
-      if (!Array.isArray(value)) throw new SchemaError(`${path}: expected list, got ${JSON.stringify(value)}`);
+      if (!Array.isArray(value))
+        throw new SchemaError(`${path}: expected list, got ${JSON.stringify(value)}`);
       const seen = new Set<string>();
       for (const [index, item] of (value as unknown[]).entries()) {
         let at = `${path}[${index}]`;
         if (schema.listType !== "atomic") {
           const element = elementAt(schema, item, path, index);
           at = `${path}${displayElement(element)}`;
-          if (seen.has(element)) throw new SchemaError(`${path}: duplicate entries for key ${displayElement(element)}`);
+          if (seen.has(element))
+            throw new SchemaError(`${path}: duplicate entries for key ${displayElement(element)}`);
           seen.add(element);
         }
         checkApplied(schema.items, item, at);
@@ -373,7 +400,8 @@ export function checkApplied(schema: TypeSchema, value: unknown, path = ""): voi
       return;
     }
     case "boolean":
-      if (typeof value !== "boolean") throw new SchemaError(`${path}: expected boolean, got ${JSON.stringify(value)}`);
+      if (typeof value !== "boolean")
+        throw new SchemaError(`${path}: expected boolean, got ${JSON.stringify(value)}`);
       return;
     case "integer":
     case "number":
@@ -400,7 +428,8 @@ function elementAt(schema: ListSchema, item: unknown, path: string, index: numbe
   try {
     return itemElement(schema, item);
   } catch (error) {
-    if (error instanceof SchemaError) throw new SchemaError(`${path}: element ${index}: ${error.message}`, { cause: error });
+    if (error instanceof SchemaError)
+      throw new SchemaError(`${path}: element ${index}: ${error.message}`, { cause: error });
     throw error;
   }
 }

@@ -15,7 +15,11 @@ export function validateStructural(openAPIV3Schema: object, object: unknown): St
 
 function invalid(path: string, value: unknown, detail: string): StatusCause {
   const shown = JSON.stringify(value) ?? "null";
-  return { reason: "FieldValueInvalid", field: path === "" ? "<nil>" : path, message: `Invalid value: ${shown}: ${detail}` };
+  return {
+    reason: "FieldValueInvalid",
+    field: path === "" ? "<nil>" : path,
+    message: `Invalid value: ${shown}: ${detail}`,
+  };
 }
 
 function typeOf(value: unknown): string {
@@ -177,7 +181,11 @@ function reportDuplicates(
     const id = identity(item);
     const key = JSON.stringify(id) ?? "";
     if (seen.has(key)) {
-      causes.push({ reason: "FieldValueDuplicate", field: `${path}[${index}]`, message: `Duplicate value: ${key}` });
+      causes.push({
+        reason: "FieldValueDuplicate",
+        field: `${path}[${index}]`,
+        message: `Duplicate value: ${key}`,
+      });
     }
     seen.add(key);
   }
@@ -226,7 +234,8 @@ function validateCombinations(schema: Json, value: unknown, path: string, causes
   const { allOf, anyOf, oneOf, not } = schema;
   if (Array.isArray(allOf)) {
     for (const part of allOf) if (isObject(part)) validate(part, value, path, causes);
-    if (!allOf.every(fits)) causes.push(invalid(path, value, `${quoted(path)} must validate all the schemas (allOf)`));
+    if (!allOf.every(fits))
+      causes.push(invalid(path, value, `${quoted(path)} must validate all the schemas (allOf)`));
   }
   if (Array.isArray(anyOf) && anyOf.length > 0 && !anyOf.some(fits)) {
     causes.push(invalid(path, value, `${quoted(path)} must validate at least one schema (anyOf)`));
@@ -235,7 +244,9 @@ function validateCombinations(schema: Json, value: unknown, path: string, causes
     const count = oneOf.filter(fits).length;
     if (count !== 1) {
       const found = count === 0 ? "Found none valid" : `Found ${count} valid alternatives`;
-      causes.push(invalid(path, value, `${quoted(path)} must validate one and only one schema (oneOf). ${found}`));
+      causes.push(
+        invalid(path, value, `${quoted(path)} must validate one and only one schema (oneOf). ${found}`),
+      );
     }
   }
   if (isObject(not) && fits(not)) {
