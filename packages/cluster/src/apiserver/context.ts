@@ -14,11 +14,11 @@ export interface ServerContext {
   tokens: TokenIssuer;
   logger: Logger;
   /** Milliseconds since the epoch. */
-  now(): number;
+  now: () => number;
   /** Calls back when a custom resource is no longer served, or served differently. Answers a function that unsubscribes. */
   onResourceGone(definition: ResourceDefinition, listener: () => void): () => void;
   /** Undefined while no node is there to ask. */
-  streams(): NodeStreams | undefined;
+  streams: () => NodeStreams | undefined;
 }
 
 /** RFC 3339 with whole seconds, as all `metav1.Time` fields are. */

@@ -1,7 +1,7 @@
 /** HTTPS on loopback and on a Unix socket: Node's requests to the handler's and its answers back. */
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { createServer, type Server } from "node:https";
-import type { AddressInfo } from "node:net";
+import type { Socket } from "node:net";
 import type { TLSSocket } from "node:tls";
 import { promisify } from "node:util";
 import { constants, gzip } from "node:zlib";
@@ -29,7 +29,13 @@ export interface ListenerOptions {
   staticTokens?: StaticToken[];
 }
 
-export function createListener({ context, handler, upgrade, pki, staticTokens }: ListenerOptions): Server {
+export interface Listener {
+  server: Server;
+  /** Ends all connections, also those that have become streams. */
+  close(): Promise<void>;
+}
+
+export function createListener({ context, handler, upgrade, pki, staticTokens }: ListenerOptions): Listener {
   const server = createServer({
     key: pki.serverKey,
     cert: pki.serverCertificate,
@@ -60,7 +66,19 @@ export function createListener({ context, handler, upgrade, pki, staticTokens }:
   server.on("upgrade", (incoming, socket, head) => {
     upgrade(incoming, socket, head, () => whoIs(incoming));
   });
-  return server;
+  const connections = new Set<Socket>();
+  server.on("connection", (socket: Socket) => {
+    connections.add(socket);
+    socket.on("close", () => connections.delete(socket));
+  });
+  return {
+    server,
+    close: () =>
+      new Promise((resolve) => {
+        server.close(() => resolve());
+        for (const socket of connections) socket.destroy();
+      }),
+  };
 }
 
 async function serve(
@@ -100,7 +118,10 @@ async function send(incoming: IncomingMessage, outgoing: ServerResponse, answer:
   const { status, headers, body } = answer;
   if (typeof body === "string" || body instanceof Uint8Array) {
     let bytes: Uint8Array = typeof body === "string" ? Buffer.from(body) : body;
-    if (bytes.length >= gzipThreshold && /\bgzip\b/.test(String(incoming.headers["accept-encoding"] ?? ""))) {
+    if (
+      bytes.length >= gzipThreshold &&
+      /\bgzip\b/.test(incoming.headers["accept-encoding"]?.toString() ?? "")
+    ) {
       bytes = await compress(bytes, { level: constants.Z_BEST_SPEED });
       headers["content-encoding"] = "gzip";
     }
@@ -149,7 +170,7 @@ export function listen(server: Server, at: { port: number } | { path: string }):
     server.once("error", (error) => reject(describe(error, at)));
     server.listen("port" in at ? { port: at.port, host: "127.0.0.1" } : at, () => {
       const address = server.address();
-      resolve(typeof address === "object" && address !== null ? (address as AddressInfo).port : 0);
+      resolve(typeof address === "object" && address !== null ? address.port : 0);
     });
   });
 }

@@ -40,7 +40,7 @@ export async function loadPki(folder: string, now: number): Promise<Pki> {
   const pems =
     stored !== undefined && !endsSoon(stored, now) ? stored : await makePems(now, stored?.serviceAccountKey);
   if (pems !== stored) await writePems(folder, pems);
-  const { caKey: _, serviceAccountKey, ...rest } = pems;
+  const { caKey: _caKey, serviceAccountKey, ...rest } = pems;
   return { ...rest, serviceAccountKey: createPrivateKey(serviceAccountKey) };
 }
 

@@ -42,13 +42,6 @@ export class Registry {
     return this.#custom.get(definition);
   }
 
-  /** True where a built-in resource already has the name. */
-  isBuiltin(group: string, resource: string): boolean {
-    return this.definitions().some(
-      (one) => one.group === group && one.resource === resource && !this.#custom.has(one),
-    );
-  }
-
   /** Replaces all versions of a custom resource. */
   setCustom(crd: KubeObject, definitions: ResourceDefinition[]): void {
     this.removeCustom(crd.metadata.name);

@@ -7,10 +7,10 @@ import type { PathAttributes, ResourceAttributes } from "./authorization.ts";
 import { jsonResponse, type ApiRequest, type ApiResponse, type User } from "./request.ts";
 import { apiAudiences } from "./tokens.ts";
 
-const groups = ["authentication.k8s.io", "authorization.k8s.io"];
+const groups = new Set(["authentication.k8s.io", "authorization.k8s.io"]);
 
 export function isReview(path: { group: string; resource: string }): boolean {
-  return groups.includes(path.group) && path.resource.endsWith("reviews");
+  return groups.has(path.group) && path.resource.endsWith("reviews");
 }
 
 /** What anyone who is authenticated may ask about himself, as upstream's `system:basic-user` role. */
@@ -43,7 +43,7 @@ function statusOf(
     case "selfsubjectreviews":
       return { userInfo: infoOf(user) };
     case "tokenreviews":
-      return reviewToken(context, spec as { token?: string; audiences?: string[] });
+      return reviewToken(context, spec);
     case "selfsubjectaccessreviews":
       return decide(context, user, spec);
     case "subjectaccessreviews":
@@ -76,13 +76,12 @@ function infoOf({ name, uid, groups: of, extra }: User): object {
   };
 }
 
-function reviewToken(
-  { tokens }: ServerContext,
-  { token = "", audiences = apiAudiences }: { token?: string; audiences?: string[] },
-): object {
+function reviewToken({ tokens }: ServerContext, spec: Record<string, unknown>): object {
+  const token = typeof spec.token === "string" ? spec.token : "";
+  const audiences = Array.isArray(spec.audiences) && spec.audiences.length > 0 ? spec.audiences : apiAudiences;
   const result = tokens.authenticate(token);
   if ("error" in result) return { authenticated: false, error: result.error };
-  const shared = audiences.filter((one) => result.audiences.includes(one));
+  const shared = result.audiences.filter((one) => audiences.includes(one));
   if (shared.length === 0) return { authenticated: false, error: "the token is for another audience" };
   return { authenticated: true, user: infoOf(result.user), audiences: shared };
 }

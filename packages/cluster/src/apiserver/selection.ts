@@ -15,7 +15,7 @@ export interface Selection {
 }
 
 interface FieldRequirement {
-  read(object: KubeObject): string;
+  read: (object: KubeObject) => string;
   equal: boolean;
   value: string;
 }

@@ -30,9 +30,9 @@ export interface ApiServerOptions {
   port?: number;
   logger: Logger;
   /** Milliseconds since the epoch. */
-  now(): number;
+  now: () => number;
   /** The node, asked for logs, exec and so on; may answer undefined until it is there. */
-  streams(): NodeStreams | undefined;
+  streams: () => NodeStreams | undefined;
   staticTokens?: StaticToken[];
   /** Name of cluster, user and context in the kubeconfig. */
   name?: string;
@@ -94,7 +94,7 @@ export async function startApiServer(options: ApiServerOptions): Promise<ApiServ
     };
     const stopCustom = serveCustomResources(context, (crd) => {
       const table = tableOf({ group: crd.spec.group as string, resource: crd.spec.names.plural as string });
-      for (const end of [...(goneListeners.get(table) ?? [])]) end();
+      for (const end of Array.from(goneListeners.get(table) ?? [])) end();
     });
     await bootstrap(context);
     const handler = createHandler(context);
@@ -104,8 +104,8 @@ export async function startApiServer(options: ApiServerOptions): Promise<ApiServ
     const local = createListener(listener);
     const socketPath = join(dataDir, "apiserver.sock");
     await rm(socketPath, { force: true });
-    const actualPort = await listen(tcp, { port });
-    await listen(local, { path: socketPath });
+    const actualPort = await listen(tcp.server, { port });
+    await listen(local.server, { path: socketPath });
     const url = `https://127.0.0.1:${actualPort}`;
     const compaction = setInterval(() => store.compact(), compactionInterval);
     compaction.unref();
@@ -121,16 +121,9 @@ export async function startApiServer(options: ApiServerOptions): Promise<ApiServ
         (closed ??= (async () => {
           clearInterval(compaction);
           stopCustom();
-          await Promise.all([tcp, local].map(closeServer));
+          await Promise.all([tcp.close(), local.close()]);
           store.close();
         })()),
     };
   }
-}
-
-function closeServer(server: ReturnType<typeof createListener>): Promise<void> {
-  return new Promise((resolve) => {
-    server.close(() => resolve());
-    server.closeAllConnections();
-  });
 }

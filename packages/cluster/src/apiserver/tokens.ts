@@ -8,7 +8,6 @@ import {
   randomUUID,
   sign,
   verify,
-  type JsonWebKey,
   type KeyObject,
 } from "node:crypto";
 import type { KubeObject } from "@kws/kube/object";
@@ -88,7 +87,7 @@ export function tokenIssuer(key: KeyObject, store: Store, now: () => number): To
       if (problem !== undefined) return { error: problem };
       return { user: userOf(claims), audiences: claims.aud };
     },
-    keys: () => ({ keys: [{ use: "sig", kid, alg: "ES256", ...(jwk as JsonWebKey) }] }),
+    keys: () => ({ keys: [{ use: "sig", kid, alg: "ES256", ...jwk }] }),
   };
 }
 

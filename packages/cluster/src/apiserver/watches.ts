@@ -140,7 +140,7 @@ function timeoutSeconds(query: URLSearchParams): number | undefined {
 }
 
 /** The last line of a watch that cannot go on. */
-export function errorFrame(status: Status): string {
+function errorFrame(status: Status): string {
   return `${JSON.stringify({ type: "ERROR", object: status })}\n`;
 }
 

@@ -275,8 +275,8 @@ function track(
   const apiVersion = apiVersionOf(definition);
   if (before === undefined && definition.hasStatus) {
     // The first status is the server's own.
-    const { status: _, ...written } = after;
-    return trackUpdate({ schema, after: written as KubeObject, manager, apiVersion, subresource, now });
+    const { status: _status, ...written } = after;
+    return trackUpdate({ schema, after: written, manager, apiVersion, subresource, now });
   }
   return trackUpdate({ schema, before, after, manager, apiVersion, subresource, now });
 }
@@ -359,7 +359,7 @@ function keepAllButPart(
 }
 
 function bumpGeneration(old: KubeObject, object: KubeObject): void {
-  const desired = ({ metadata: _, status: __, ...rest }: KubeObject): object => rest;
+  const desired = ({ metadata: _metadata, status: _status, ...rest }: KubeObject): object => rest;
   if (isDeepStrictEqual(desired(old), desired(object))) return;
   object.metadata.generation = (old.metadata.generation ?? 0) + 1;
 }
@@ -381,7 +381,7 @@ function isUnchanged(old: KubeObject, object: KubeObject): boolean {
     ...one,
     metadata: {
       ...one.metadata,
-      managedFields: one.metadata.managedFields?.map(({ time: _, ...entry }) => entry),
+      managedFields: one.metadata.managedFields?.map(({ time: _time, ...entry }) => entry),
     },
   });
   return isDeepStrictEqual(

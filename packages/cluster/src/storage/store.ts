@@ -13,8 +13,8 @@ import { Table } from "./table.ts";
 interface Pending {
   resource: string;
   event: StoreEvent;
-  resolve(stored: Stored): void;
-  reject(error: unknown): void;
+  resolve: (stored: Stored) => void;
+  reject: (error: unknown) => void;
 }
 
 export class Store {

@@ -150,7 +150,7 @@ export function execOverSpdy(
     const type = headers.get("streamtype") ?? "";
     streams.set(type, duplex);
     if (!expected.delete(type) || expected.size > 0) return;
-    run().finally(() => spdy.close());
+    void run().finally(() => spdy.close());
   });
 
   async function run(): Promise<void> {
@@ -172,9 +172,8 @@ export function execOverSpdy(
       result = failureOutcome(failure);
     }
     await finish(error, JSON.stringify(result));
-    await Promise.all(
-      ["stdout", "stderr"].map((name) => streams.get(name)).map((stream) => stream && finish(stream)),
-    );
+    const outputs = [streams.get("stdout"), streams.get("stderr")].filter((stream) => stream !== undefined);
+    await Promise.all(outputs.map((stream) => finish(stream)));
   }
 }
 

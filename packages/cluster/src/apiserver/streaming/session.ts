@@ -39,7 +39,7 @@ export async function openSession(
   if (definition === undefined) throw noSuchPath();
   const pod = storedAt(context, { definition, path }).object;
   const request: Upgrade = { context, incoming, socket, head, query: url.searchParams, pod, subresource };
-  const protocol = String(incoming.headers.upgrade ?? "").toLowerCase();
+  const protocol = (incoming.headers.upgrade ?? "").toLowerCase();
   if (protocol === "websocket") return openWebSocket(request);
   if (protocol === "spdy/3.1") return openSpdy(request);
   throw badRequest(`unable to upgrade: the protocol "${protocol}" is not supported`);
@@ -90,7 +90,7 @@ async function openWebSocket(upgrade: Upgrade): Promise<void> {
 
 /** Answers the handshake with the first protocol of ours that the client offers. */
 function accept({ incoming, socket, head }: Upgrade, known: string[]): Promise<WebSocket> {
-  const offered = String(incoming.headers["sec-websocket-protocol"] ?? "")
+  const offered = (incoming.headers["sec-websocket-protocol"] ?? "")
     .split(",")
     .map((one) => one.trim())
     .filter((one) => one !== "");

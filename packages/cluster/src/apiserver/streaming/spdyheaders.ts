@@ -56,7 +56,7 @@ export class HeaderCodec {
   }
 
   encode(headers: Map<string, string>): Promise<Buffer> {
-    const pairs = [...headers].flatMap(([name, value]) => [...withLength(name), ...withLength(value)]);
+    const pairs = [...headers].flat().flatMap(withLength);
     return pass(this.#deflate, Buffer.concat([uint32(headers.size), ...pairs]));
   }
 
