@@ -14,10 +14,10 @@ import {
 import { join } from "node:path";
 import type { Duplex, Readable } from "node:stream";
 import { silent } from "@kws/base/logger";
+import { identify, isAlive } from "@kws/base/process";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { Container, ContainerSpec, ExecSpec, Mount, Runtime } from "../../runtime.ts";
 import { makeFixture, type Fixture } from "./fixture.ts";
-import { startTimeOf } from "./processes.ts";
 import { startSandboxRuntime, type SandboxRuntime } from "./start.ts";
 
 const isRoot = process.getuid?.() === 0;
@@ -438,10 +438,10 @@ describe.each(users)("the sandbox runtime of $title", ({ user }) => {
 
   test("what ran in an agent that was killed is found as killed, with nothing left behind", async () => {
     const { pid } = sandbox;
-    const startTime = startTimeOf(pid);
+    const agent = identify(pid) ?? { pid, startTicks: 0 };
     process.kill(pid, "SIGKILL");
     await sandbox.closed;
-    await until(() => startTimeOf(pid) !== startTime);
+    await until(() => !isAlive(agent));
     await connect();
     expect(sandbox.adopted).toBe(false);
     expect(await runtime.listPodSandboxes()).toEqual([]);
@@ -457,9 +457,10 @@ describe.each(users)("the sandbox runtime of $title", ({ user }) => {
       fixture.container("last", "pod", ["sleep", "1000"], { limits: { memory: 64e6, cpu: 0.5 } }),
     );
     const { pid } = sandbox;
-    const startTime = startTimeOf(pid);
+    const agent = identify(pid) ?? { pid, startTicks: 0 };
+    expect(isAlive(agent)).toBe(true);
     await sandbox.stop();
-    expect(startTimeOf(pid)).not.toBe(startTime);
+    expect(isAlive(agent)).toBe(false);
     const left = readdirSync("/proc").filter(
       (entry) => /^\d+$/.test(entry) && commandOf(entry).includes(fixture.folder),
     );
