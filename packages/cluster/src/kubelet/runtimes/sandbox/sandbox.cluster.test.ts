@@ -11,6 +11,7 @@ import {
   writeFileSync,
   chownSync,
 } from "node:fs";
+import { createServer } from "node:net";
 import { join } from "node:path";
 import type { Duplex, Readable } from "node:stream";
 import { silent } from "@kws/base/logger";
@@ -388,6 +389,17 @@ describe.each(users)("the sandbox runtime of $title", ({ user }) => {
     await sandbox.network.apply(service([]));
     expect(await text(open)).toBe("from web");
     await expect(runtime.dial("10.96.7.7", 80)).rejects.toThrow("ECONNREFUSED");
+  });
+
+  test("the API server's Service address leads to its Unix socket, wherever that moves", async () => {
+    for (const answer of ["first", "second"]) {
+      const path = join(fixture.folder, `${answer}.sock`);
+      const server = createServer((socket) => socket.end(answer)).listen({ path, writableAll: true });
+      await once(server, "listening");
+      await sandbox.setApiServer(path);
+      expect(await text(await runtime.dial("10.96.0.1", 443))).toBe(answer);
+      server.close();
+    }
   });
 
   test("a pod keeps its address when it is asked for again", async () => {
