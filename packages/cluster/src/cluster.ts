@@ -2,6 +2,7 @@
 import { join } from "node:path";
 import type { Logger } from "@kws/base/logger";
 import { KubeClient } from "@kws/kube/client";
+import { SharedInformers } from "@kws/kube/informer";
 import { startApiServer } from "./apiserver/server.ts";
 import { startControllers } from "./controllers/index.ts";
 import { baseImageReference, ensureBaseImage } from "./images/base-image.ts";
@@ -68,7 +69,8 @@ export async function runCluster(options: ClusterOptions): Promise<Cluster> {
   await sandbox.setApiServer(api.socketPath);
 
   const client = new KubeClient(api.transport());
-  const common = (part: string) => ({ client, logger: logger.child({ part }), now, signal });
+  const informers = new SharedInformers(client, { logger: logger.child({ part: "informers" }), signal });
+  const common = (part: string) => ({ client, informers, logger: logger.child({ part }), now, signal });
   const [kubelet, network] = await Promise.all([
     startKubelet({
       ...common("kubelet"),

@@ -10,8 +10,8 @@ import { join } from "node:path";
 import { isErrno, messageOf, UserError } from "@kws/base/errors";
 import { identify, isAlive, signalProcess, waitForExit, type ProcessIdentity } from "@kws/base/process";
 import { daemonEntry } from "./entry.ts";
+import { stopAgent } from "./kubelet/runtimes/sandbox/agent-process.ts";
 import { preflight } from "./kubelet/runtimes/sandbox/preflight.ts";
-import { runningAgent, stopSandboxAgent } from "./kubelet/runtimes/sandbox/start.ts";
 import { kubeconfigFile, runtimeFolder, stateFile, type DaemonMessage, type DaemonState } from "./state.ts";
 
 export interface ClusterInfo {
@@ -157,10 +157,7 @@ export async function stopCluster(location: ClusterLocation): Promise<boolean> {
     if (!(await waitForExit(state.daemon, stopTimeoutMilliseconds))) signalProcess(state.daemon, "SIGKILL");
   }
   // A daemon that was killed leaves its containers running; they end with the agent that holds them.
-  const dataDir = runtimeFolder(folder);
-  if ((await runningAgent(dataDir)) !== undefined) stopped = true;
-  await stopSandboxAgent({ dataDir });
-  return stopped;
+  return (await stopAgent(runtimeFolder(folder))) || stopped;
 }
 
 /** Stops the cluster and deletes all that it stored. True when there was one. */
@@ -188,8 +185,8 @@ export async function clusterStatus(location: ClusterLocation): Promise<ClusterI
     version: state.version,
   };
   if (!running) return info;
-  const agent = await runningAgent(runtimeFolder(folder));
-  const memoryBytes = residentBytes(state.daemon.pid) + (agent === undefined ? 0 : residentBytes(agent));
+  const agentPid = Number(await readFile(join(runtimeFolder(folder), "agent.pid"), "utf8").catch(() => "0"));
+  const memoryBytes = residentBytes(state.daemon.pid) + (agentPid > 0 ? residentBytes(agentPid) : 0);
   return { ...info, pid: state.daemon.pid, startedAt: state.startedAt, memoryBytes };
 }
 

@@ -40,8 +40,14 @@ const tools = [
 ];
 
 const searchPath = ["/usr/bin", "/bin", "/usr/sbin", "/sbin"];
-/** Loaded by name at run time, so ldd does not show them; part of libc itself since glibc 2.34. */
-const nameServiceLibraries = ["libnss_files.so.2", "libnss_dns.so.2", "libresolv.so.2"];
+/**
+ * What ldd does not show: name service modules that libc loads by name, and the libraries that became part of libc in
+ * glibc 2.34, which programs linked before then still ask for.
+ */
+const libcCompanions = [
+  ..."libnss_files.so.2 libnss_dns.so.2 libresolv.so.2".split(" "),
+  ..."libm.so.6 libpthread.so.0 libdl.so.2 librt.so.1 libutil.so.1 libgcc_s.so.1 libstdc++.so.6".split(" "),
+];
 const certificateFiles = ["/etc/ssl/certs/ca-certificates.crt", "/etc/ssl/cert.pem"];
 
 const files: Record<string, string> = {
@@ -77,7 +83,7 @@ export async function ensureBaseImage(
   const found = await findTools();
   const npm = await findNpm(nodeReal);
   const inputs = [nodeReal, ...found, ...(npm === undefined ? [] : [join(npm, "package.json")])];
-  const key = `base 2 ${node.version} ${await statKey(inputs)}`;
+  const key = `base 3 ${node.version} ${await statKey(inputs)}`;
   const known = await store.recall(key);
   if (typeof known === "string" && (await complete(store, known))) {
     const current = await store.inspect(reference);
@@ -228,7 +234,7 @@ async function assembleSystem(nodeReal: string, found: string[]): Promise<LayerE
   const libraries = await sharedLibraries([...new Set(binaries)]);
   for (const library of libraries) await addFile(library);
   for (const folder of new Set(libraries.map((library) => dirname(library)))) {
-    for (const name of nameServiceLibraries) {
+    for (const name of libcCompanions) {
       if (await isFile(join(folder, name))) await addFile(join(folder, name));
     }
   }

@@ -95,7 +95,7 @@ export class Containers {
     const pod = this.#pods.get(spec.sandboxId);
     if (!pod)
       throw new ContainerStartError("CreateContainerError", `pod sandbox "${spec.sandboxId}" not found`);
-    if (!/^[\w.-]+$/.test(spec.id))
+    if (!/^[\w-][\w.-]*$/.test(spec.id))
       throw new ContainerStartError("CreateContainerError", `bad container id "${spec.id}"`);
     try {
       return await this.#start(spec, pod);
@@ -258,7 +258,7 @@ export class Containers {
   async remove(id: string): Promise<void> {
     await this.stop(id, 0);
     this.#known.delete(id);
-    if (/^[\w.-]+$/.test(id)) removeTree(this.#folder(id));
+    if (/^[\w-][\w.-]*$/.test(id)) removeTree(this.#folder(id));
   }
 
   /** Ends and forgets all containers of a pod. */

@@ -54,6 +54,8 @@ export class Pods {
   }
 
   async run(spec: PodSandboxSpec): Promise<PodSandbox> {
+    // The id names folders.
+    if (!/^[\w-][\w.-]*$/.test(spec.id)) throw new Error(`bad pod sandbox id ${JSON.stringify(spec.id)}`);
     const known = this.#pods.get(spec.id);
     if (known) return describe(known);
     let starting = this.#starting.get(spec.id);

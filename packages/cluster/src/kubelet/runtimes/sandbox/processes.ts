@@ -10,18 +10,6 @@ export function childrenOf(pid: number): number[] {
   }
 }
 
-/** When the process started, in clock ticks since boot: with its id it names a process for ever. */
-export function startTimeOf(pid: number): string | undefined {
-  try {
-    const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
-    // The second field is the program's name in parentheses and may hold anything.
-    const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
-    return fields[0] === "Z" ? undefined : fields[19];
-  } catch {
-    return undefined;
-  }
-}
-
 /** Sends the signal; false where the process is gone. */
 export function signalProcess(pid: number, signal: NodeJS.Signals): boolean {
   try {

@@ -11,13 +11,14 @@ import {
   writeFileSync,
   chownSync,
 } from "node:fs";
+import { createServer } from "node:net";
 import { join } from "node:path";
 import type { Duplex, Readable } from "node:stream";
 import { silent } from "@kws/base/logger";
+import { identify, isAlive } from "@kws/base/process";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { Container, ContainerSpec, ExecSpec, Mount, Runtime } from "../../runtime.ts";
 import { makeFixture, type Fixture } from "./fixture.ts";
-import { startTimeOf } from "./processes.ts";
 import { startSandboxRuntime, type SandboxRuntime } from "./start.ts";
 
 const isRoot = process.getuid?.() === 0;
@@ -390,6 +391,17 @@ describe.each(users)("the sandbox runtime of $title", ({ user }) => {
     await expect(runtime.dial("10.96.7.7", 80)).rejects.toThrow("ECONNREFUSED");
   });
 
+  test("the API server's Service address leads to its Unix socket, wherever that moves", async () => {
+    for (const answer of ["first", "second"]) {
+      const path = join(fixture.folder, `${answer}.sock`);
+      const server = createServer((socket) => socket.end(answer)).listen({ path, writableAll: true });
+      await once(server, "listening");
+      await sandbox.setApiServer(path);
+      expect(await text(await runtime.dial("10.96.0.1", 443))).toBe(answer);
+      server.close();
+    }
+  });
+
   test("a pod keeps its address when it is asked for again", async () => {
     const [first, again] = [
       await runtime.runPodSandbox(fixture.pod("pod")),
@@ -438,10 +450,10 @@ describe.each(users)("the sandbox runtime of $title", ({ user }) => {
 
   test("what ran in an agent that was killed is found as killed, with nothing left behind", async () => {
     const { pid } = sandbox;
-    const startTime = startTimeOf(pid);
+    const agent = identify(pid) ?? { pid, startTicks: 0 };
     process.kill(pid, "SIGKILL");
     await sandbox.closed;
-    await until(() => startTimeOf(pid) !== startTime);
+    await until(() => !isAlive(agent));
     await connect();
     expect(sandbox.adopted).toBe(false);
     expect(await runtime.listPodSandboxes()).toEqual([]);
@@ -457,9 +469,10 @@ describe.each(users)("the sandbox runtime of $title", ({ user }) => {
       fixture.container("last", "pod", ["sleep", "1000"], { limits: { memory: 64e6, cpu: 0.5 } }),
     );
     const { pid } = sandbox;
-    const startTime = startTimeOf(pid);
+    const agent = identify(pid) ?? { pid, startTicks: 0 };
+    expect(isAlive(agent)).toBe(true);
     await sandbox.stop();
-    expect(startTimeOf(pid)).not.toBe(startTime);
+    expect(isAlive(agent)).toBe(false);
     const left = readdirSync("/proc").filter(
       (entry) => /^\d+$/.test(entry) && commandOf(entry).includes(fixture.folder),
     );

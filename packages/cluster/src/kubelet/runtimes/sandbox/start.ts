@@ -1,19 +1,26 @@
 /** Starts a cluster's agent in namespaces of its own, or finds the one that already runs, and ends it. */
 import { spawn } from "node:child_process";
-import { createHash } from "node:crypto";
 import { closeSync, openSync } from "node:fs";
-import { chmod, mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { messageOf, UserError } from "@kws/base/errors";
+import { identify, type ProcessIdentity } from "@kws/base/process";
 import type { Logger } from "@kws/base/logger";
 import { agentEntry } from "../../../entry.ts";
 import type { NetworkDataplane } from "../../../network/state.ts";
 import type { Runtime } from "../../runtime.ts";
-import { groupNameOf, removeControlGroups } from "./cgroups.ts";
+import {
+  killAgent,
+  prepareSocketPath,
+  readAgent,
+  recordAgent,
+  recordAgentPid,
+  stopAgent,
+} from "./agent-process.ts";
 import { connectAgent, type AgentClient } from "./client.ts";
 import { forwardToHost } from "./forward.ts";
 import { preflight } from "./preflight.ts";
-import { childrenOf, signalProcess, startTimeOf } from "./processes.ts";
+import { childrenOf } from "./processes.ts";
 import { systemPath } from "./tools.ts";
 
 export interface SandboxRuntimeOptions {
@@ -46,20 +53,13 @@ export interface SandboxRuntime {
   disconnect(): void;
 }
 
-/** The longest path that a Unix socket may have on Linux, without the final zero. */
-const longestSocketPath = 107;
 const startTimeoutMs = 15_000;
-
-interface AgentRecord {
-  pid: number;
-  startTime: string;
-}
 
 /** Throws a `UserError` that says what the machine lacks. */
 export async function startSandboxRuntime(options: SandboxRuntimeOptions): Promise<SandboxRuntime> {
   const { dataDir, logger } = options;
   await mkdir(dataDir, { recursive: true, mode: 0o700 });
-  const socketPath = await socketPathOf(options);
+  const socketPath = await prepareSocketPath(dataDir, options.runtimeDir);
   const found = await adopt(dataDir, socketPath);
   const { client, pid } = found ?? (await launch(options, socketPath));
   client.onResolve(forwardToHost);
@@ -77,46 +77,24 @@ export async function startSandboxRuntime(options: SandboxRuntimeOptions): Promi
         logger.warn("agent did not shut down by itself", { error: messageOf(error) });
       });
       client.disconnect();
-      await stopSandboxAgent(options);
+      await stopAgent(dataDir, options.runtimeDir);
     },
     disconnect: () => client.disconnect(),
   };
-}
-
-/** The agent's process as this machine counts, where it lives, whether or not its daemon does. */
-export async function runningAgent(dataDir: string): Promise<number | undefined> {
-  const record = await readRecord(dataDir);
-  return record !== undefined && startTimeOf(record.pid) === record.startTime ? record.pid : undefined;
-}
-
-/** Ends a cluster's agent whether or not it answers, and removes what it leaves outside of its namespaces. */
-export async function stopSandboxAgent(
-  options: Pick<SandboxRuntimeOptions, "dataDir" | "runtimeDir">,
-): Promise<void> {
-  const record = await readRecord(options.dataDir);
-  if (record) await kill(record);
-  const containers = join(options.dataDir, "containers");
-  const ids = await readdir(containers).catch(() => []);
-  removeControlGroups(groupNameOf(options.dataDir), ids);
-  // The kernel makes an overlay's inner work folder without any permission: let its owner remove it.
-  for (const id of ids) await chmod(join(containers, id, "work", "work"), 0o700).catch(() => undefined);
-  await rm(join(options.dataDir, "agent.json"), { force: true });
-  await rm(await socketPathOf(options), { force: true });
-  await rm(join(options.dataDir, "run"), { recursive: true, force: true });
 }
 
 async function adopt(
   dataDir: string,
   socketPath: string,
 ): Promise<{ client: AgentClient; pid: number } | undefined> {
-  const record = await readRecord(dataDir);
-  if (!record || startTimeOf(record.pid) !== record.startTime) return undefined;
+  const agent = await readAgent(dataDir);
+  if (!agent) return undefined;
   try {
     const client = await connectAgent(socketPath);
     await client.call("hello", null);
-    return { client, pid: record.pid };
+    return { client, pid: agent.pid };
   } catch {
-    await kill(record); // It lives and does not answer: its containers cannot be saved.
+    await killAgent(agent); // It lives and does not answer: its containers cannot be saved.
     return undefined;
   }
 }
@@ -166,15 +144,15 @@ async function launch(
   });
   failed.catch(() => undefined);
   try {
+    const agent = await Promise.race([failed, firstProcess(child.pid ?? 0)]);
+    // Before anything else, so that a daemon that dies now leaves an agent that can be found.
+    await recordAgent(dataDir, agent);
     const client = await Promise.race([failed, connectSoon(socketPath)]);
-    const pid = childrenOf(child.pid ?? 0)[0];
-    const startTime = pid === undefined ? undefined : startTimeOf(pid);
-    if (pid === undefined || startTime === undefined) throw new Error("the agent ended");
-    await writeFile(join(dataDir, "agent.json"), JSON.stringify({ pid, startTime } satisfies AgentRecord));
+    await recordAgentPid(dataDir, agent);
     child.unref();
-    return { client, pid };
+    return { client, pid: agent.pid };
   } catch (error) {
-    for (const pid of childrenOf(child.pid ?? 0)) signalProcess(pid, "SIGKILL");
+    await stopAgent(dataDir, options.runtimeDir);
     throw (
       (await preflight()) ??
       new UserError(`the cluster's container runtime did not start: ${messageOf(error)}`, {
@@ -182,6 +160,18 @@ async function launch(
         cause: error,
       })
     );
+  }
+}
+
+/** The first process in the new namespaces, once it is there. */
+async function firstProcess(launcher: number): Promise<ProcessIdentity> {
+  const deadline = performance.now() + startTimeoutMs;
+  for (;;) {
+    const [pid] = childrenOf(launcher);
+    const agent = pid === undefined ? undefined : identify(pid);
+    if (agent) return agent;
+    if (performance.now() > deadline) throw new Error("the agent did not start in time");
+    await new Promise((resolve) => setTimeout(resolve, 2));
   }
 }
 
@@ -197,25 +187,4 @@ async function connectSoon(socketPath: string): Promise<AgentClient> {
       await new Promise((resolve) => setTimeout(resolve, 10));
     }
   }
-}
-
-async function kill(record: AgentRecord): Promise<void> {
-  while (startTimeOf(record.pid) === record.startTime) {
-    signalProcess(record.pid, "SIGKILL");
-    await new Promise((resolve) => setTimeout(resolve, 5));
-  }
-}
-
-async function readRecord(dataDir: string): Promise<AgentRecord | undefined> {
-  const text = await readFile(join(dataDir, "agent.json"), "utf8").catch(() => undefined);
-  return text === undefined ? undefined : (JSON.parse(text) as AgentRecord);
-}
-
-async function socketPathOf(options: Pick<SandboxRuntimeOptions, "dataDir" | "runtimeDir">): Promise<string> {
-  const path = join(options.dataDir, "agent.sock");
-  if (Buffer.byteLength(path) <= longestSocketPath) return path;
-  const folder = options.runtimeDir ?? `/tmp/kws-${process.getuid?.() ?? 0}`;
-  await mkdir(folder, { recursive: true, mode: 0o700 });
-  if (!options.runtimeDir) await chmod(folder, 0o700); // Fails where the folder is somebody else's.
-  return join(folder, `${createHash("sha256").update(options.dataDir).digest("hex").slice(0, 16)}.sock`);
 }
