@@ -253,9 +253,13 @@ describe("workloads", () => {
       const { status } = await client.get(resources.statefulSets, "db", ns);
       expect(status).toMatchObject({ updatedReplicas: 1, currentReplicas: 1, readyReplicas: 2 });
     }, wait);
+    const old = await client.get(resources.pods, "db-0", ns);
     await client.delete(resources.pods, "db-0", ns, { gracePeriodSeconds: 0 });
-    await ready(resources.statefulSets, "db", ns);
-    const first = await client.get(resources.pods, "db-0", ns);
+    const first = await vi.waitFor(async () => {
+      const pod = await client.get(resources.pods, "db-0", ns);
+      expect(pod.metadata.uid).not.toBe(old.metadata.uid);
+      return pod;
+    }, wait);
     expect(first.metadata.annotations ?? {}).not.toMatchObject(annotations);
   });
 
