@@ -225,7 +225,7 @@ export function desiredPod(set: DaemonSet, nodeName: string, hash: string): Pod 
   const required = affinity.nodeAffinity?.["requiredDuringSchedulingIgnoredDuringExecution"] as
     | { nodeSelectorTerms: object[] }
     | undefined;
-  const terms = (required?.nodeSelectorTerms ?? [{}]).map((term) => ({ ...term, matchFields }));
+  const terms = (required?.nodeSelectorTerms ?? [{}]).map((term) => Object.assign({}, term, { matchFields }));
   pod.spec["affinity"] = {
     ...affinity,
     nodeAffinity: {

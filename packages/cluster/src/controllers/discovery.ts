@@ -34,13 +34,10 @@ async function resourcesOf(
     const list = (await client.request({ method: "GET", path, signal })) as unknown as ResourceList;
     return (list.resources ?? [])
       .filter(({ name }) => !name.includes("/"))
-      .map(({ name, kind, namespaced, verbs = [] }) => ({
-        ...parseApiVersion(apiVersion),
-        resource: name,
-        kind,
-        namespaced,
-        verbs,
-      }));
+      .map(({ name, kind, namespaced, verbs = [] }) => {
+        const { group, version } = parseApiVersion(apiVersion);
+        return { group, version, resource: name, kind, namespaced, verbs };
+      });
   } catch (error) {
     // A group that went away between the two requests.
     if (error instanceof ApiError && error.code === 404) return [];

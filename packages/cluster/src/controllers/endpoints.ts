@@ -18,8 +18,10 @@ import {
   label,
   selectedPods,
   servicesOf,
+  type Endpoint,
   type EndpointPort,
   type EndpointSlice,
+  type Group,
   type Service,
 } from "./endpointslice.ts";
 import { controllerReference, type Pod } from "./pods.ts";
@@ -97,33 +99,44 @@ export function desiredEndpoints(service: Service, pods: Pod[]): Endpoints {
   );
   const subsets = groupsOf(service, staying)
     .filter(({ ports }) => ports.length > 0 || (service.spec.ports ?? []).length === 0)
-    .map(({ ports, endpoints }): Subset => {
-      const address = ({
-        addresses: [ip = ""],
-        hostname,
-        nodeName,
-        targetRef,
-      }: (typeof endpoints)[number]): Address => ({
-        ip,
-        ...(hostname === undefined ? {} : { hostname }),
-        ...(nodeName === undefined ? {} : { nodeName }),
-        targetRef,
-      });
-      const sorted = [...endpoints].sort((a, b) =>
-        (a.addresses[0] ?? "").localeCompare(b.addresses[0] ?? ""),
-      );
-      const ready = sorted.filter((endpoint) => endpoint.conditions.ready).slice(0, maxAddresses);
-      const notReady = sorted.filter((endpoint) => !endpoint.conditions.ready);
-      return {
-        ...(ready.length === 0 ? {} : { addresses: ready.map(address) }),
-        ...(notReady.length === 0 ? {} : { notReadyAddresses: notReady.map(address) }),
-        ...(ports.length === 0 ? {} : { ports: ports.map(withoutEmptyName) }),
-      };
-    });
+    .map(subsetOf);
   const { name, namespace } = service.metadata;
   const headless: Record<string, string> = service.spec.clusterIP === "None" ? { [label.headless]: "" } : {};
   const labels = { ...service.metadata.labels, ...headless, [managedByLabel]: managedByValue };
   return { apiVersion: "v1", kind: "Endpoints", metadata: { name, namespace, labels }, subsets };
+}
+
+function subsetOf({ ports, endpoints }: Group): Subset {
+  const sorted = [...endpoints].sort((a, b) => (a.addresses[0] ?? "").localeCompare(b.addresses[0] ?? ""));
+  const ready = sorted.filter((endpoint) => endpoint.conditions.ready).slice(0, maxAddresses);
+  const notReady = sorted.filter((endpoint) => !endpoint.conditions.ready);
+  return {
+    ...(ready.length === 0 ? {} : { addresses: ready.map(addressOf) }),
+    ...(notReady.length === 0 ? {} : { notReadyAddresses: notReady.map(addressOf) }),
+    ...(ports.length === 0 ? {} : { ports: ports.map(withoutEmptyName) }),
+  };
+}
+
+function addressOf({ addresses: [ip = ""], hostname, nodeName, targetRef }: Endpoint): Address {
+  return {
+    ip,
+    ...(hostname === undefined ? {} : { hostname }),
+    ...(nodeName === undefined ? {} : { nodeName }),
+    targetRef,
+  };
+}
+
+function mirroredEndpoint({ address, ready }: { address: Address; ready: boolean }): Endpoint {
+  const { ip, ...rest } = address;
+  return { addresses: [ip], conditions: { ready, serving: ready, terminating: false }, ...rest };
+}
+
+function mirroredPort({
+  name = "",
+  protocol = "TCP",
+  ...rest
+}: NonNullable<Subset["ports"]>[number]): EndpointPort {
+  return { name, protocol, ...rest };
 }
 
 function withoutEmptyName({ name, ...port }: EndpointPort): NonNullable<Subset["ports"]>[number] {
@@ -174,11 +187,7 @@ export function endpointSliceMirroringController(ctx: ControllerContext): Contro
 
 function mirrorOf(source: Endpoints, subset: Subset): EndpointSlice[] {
   const { name, namespace } = source.metadata;
-  const ports = (subset.ports ?? []).map((port) => ({
-    ...port,
-    name: port.name ?? "",
-    protocol: port.protocol ?? "TCP",
-  }));
+  const ports = (subset.ports ?? []).map(mirroredPort);
   const all = [
     ...(subset.addresses ?? []).map((address) => ({ address, ready: true })),
     ...(subset.notReadyAddresses ?? []).map((address) => ({ address, ready: false })),
@@ -197,11 +206,7 @@ function mirrorOf(source: Endpoints, subset: Subset): EndpointSlice[] {
       }),
       addressType,
       ports,
-      endpoints: mine.map(({ address: { ip, ...rest }, ready }) => ({
-        addresses: [ip],
-        conditions: { ready, serving: ready, terminating: false },
-        ...rest,
-      })),
+      endpoints: mine.map(mirroredEndpoint),
     };
   });
 }

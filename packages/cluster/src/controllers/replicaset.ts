@@ -167,8 +167,8 @@ export function candidatesOf(pods: CachedResource<Pod>, owner: KubeObject, selec
 /** A ReplicationController's selector is the bare label map. */
 export function selectorOf(set: ReplicaSet): Requirement[] {
   const { selector } = set.spec;
-  if (set.kind !== "ReplicationController") return toRequirements(selector as LabelSelector);
-  return toRequirements({ matchLabels: selector as Record<string, string> });
+  const isBare = set.kind === "ReplicationController";
+  return toRequirements((isBare ? { matchLabels: selector } : selector) as LabelSelector);
 }
 
 export function replicaSetStatus(

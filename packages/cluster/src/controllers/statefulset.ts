@@ -183,7 +183,7 @@ export function statefulSetController(ctx: ControllerContext): Controller {
     let unavailable = [...byOrdinal.values()].filter(
       (pod) => ordinalOf(set, pod) < end && !settled(pod),
     ).length;
-    for (let ordinal = end - 1; ordinal >= Math.max(start, partition); ordinal -= 1) {
+    for (let ordinal = end - 1; ordinal >= start + partition; ordinal -= 1) {
       const pod = byOrdinal.get(ordinal);
       if (pod === undefined) return;
       const outdated = pod.metadata.labels?.[revisionLabel] !== update.metadata.name;
@@ -306,10 +306,7 @@ function revisionFor(
   if (set.spec.updateStrategy?.type === "OnDelete") return update;
   const { start } = range(set);
   const partition = set.spec.updateStrategy?.rollingUpdate?.partition;
-  if (partition === undefined || partition === 0) {
-    return ordinal < start + (set.status?.currentReplicas ?? 0) ? current : update;
-  }
-  return ordinal < Math.max(start, partition) ? current : update;
+  return ordinal < start + (partition ?? set.status?.currentReplicas ?? 0) ? current : update;
 }
 
 /** The pod of an ordinal: its name, its host name under the governing Service, and its volumes. */

@@ -229,6 +229,40 @@ describe("workloads", () => {
     }, wait);
   });
 
+  test("a StatefulSet with a partition updates only the ordinals above it", async () => {
+    const ns = await namespace("partition");
+    await client.create(resources.statefulSets, {
+      apiVersion: "apps/v1",
+      kind: "StatefulSet",
+      metadata: { name: "db", namespace: ns },
+      spec: {
+        replicas: 2,
+        podManagementPolicy: "Parallel",
+        updateStrategy: { type: "RollingUpdate", rollingUpdate: { partition: 1 } },
+        selector: { matchLabels: { app: "db" } },
+        template: template({ app: "db" }),
+      },
+    });
+    await ready(resources.statefulSets, "db", ns);
+    const annotations = { restarted: "yes" };
+    const patch = { spec: { template: { metadata: { annotations } } } };
+    await client.patch(resources.statefulSets, "db", ns, "merge", patch);
+    await vi.waitFor(async () => {
+      const second = await client.get(resources.pods, "db-1", ns);
+      expect(second.metadata.annotations).toMatchObject(annotations);
+      const { status } = await client.get(resources.statefulSets, "db", ns);
+      expect(status).toMatchObject({ updatedReplicas: 1, currentReplicas: 1, readyReplicas: 2 });
+    }, wait);
+    const old = await client.get(resources.pods, "db-0", ns);
+    await client.delete(resources.pods, "db-0", ns, { gracePeriodSeconds: 0 });
+    const first = await vi.waitFor(async () => {
+      const pod = await client.get(resources.pods, "db-0", ns);
+      expect(pod.metadata.uid).not.toBe(old.metadata.uid);
+      return pod;
+    }, wait);
+    expect(first.metadata.annotations ?? {}).not.toMatchObject(annotations);
+  });
+
   test("a DaemonSet runs one pod on each node", async () => {
     const ns = await namespace("daemons");
     await client.create(resources.daemonSets, {
