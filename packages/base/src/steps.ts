@@ -68,7 +68,8 @@ export class Steps {
         },
       });
     } catch (error) {
-      outcome = "failed";
+      // What was given up because something else failed did not fail itself.
+      if (outcome !== "skipped") outcome = "failed";
       throw error;
     } finally {
       const durationMs = this.#now() - started;
