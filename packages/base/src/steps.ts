@@ -52,7 +52,7 @@ export class Steps {
   ): Promise<T> {
     const { id, title, after = [] } = step;
     const started = this.#now();
-    let outcome: StepRecord["outcome"] = "done";
+    let outcome = "done" as StepRecord["outcome"];
     let note: string | undefined;
     const emit = (kind: StepEvent["kind"], detail?: string) => {
       const event: StepEvent = { kind, id, title, elapsedMs: this.#now() - started };
