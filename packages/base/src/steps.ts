@@ -52,7 +52,7 @@ export class Steps {
   ): Promise<T> {
     const { id, title, after = [] } = step;
     const started = this.#now();
-    let outcome: StepRecord["outcome"] = "done";
+    let outcome = "done" as StepRecord["outcome"];
     let note: string | undefined;
     const emit = (kind: StepEvent["kind"], detail?: string) => {
       const event: StepEvent = { kind, id, title, elapsedMs: this.#now() - started };
@@ -68,7 +68,8 @@ export class Steps {
         },
       });
     } catch (error) {
-      outcome = "failed";
+      // What was given up because something else failed did not fail itself.
+      if (outcome !== "skipped") outcome = "failed";
       throw error;
     } finally {
       const durationMs = this.#now() - started;

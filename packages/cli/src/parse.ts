@@ -60,7 +60,7 @@ export function parseCommand(
     if (value !== undefined) values[name] = value;
   }
   const input = { args: parser.args, options: values } as CommandInput<Record<string, OptionSpec>>;
-  return { kind: "run", input, globals: values as Globals };
+  return { kind: "run", input, globals: values };
 }
 
 function toOption(name: string, spec: OptionSpec): Option {

@@ -201,6 +201,15 @@ async function startService(
   const { service, chart } = one;
   const { stack, steps, signal } = options;
   const { name } = service;
+  const run: Steps["run"] = (step, work) =>
+    steps.run(step, async (handle) => {
+      try {
+        return await work(handle);
+      } catch (error) {
+        if (signal.aborted) handle.skip("given up");
+        throw error;
+      }
+    });
   const buildId = `build ${name}`;
   const readyOf = one.service.dependsOn.map((dependency) => `ready ${dependency}`);
   const hasImages = service.config.build !== undefined || service.config.images !== undefined;
@@ -208,7 +217,7 @@ async function startService(
     ? { values: {} }
     : await context.limit(() => {
         signal.throwIfAborted();
-        return steps.run({ id: buildId, title: `build ${name}` }, async (step) => {
+        return run({ id: buildId, title: `build ${name}` }, async (step) => {
           const result = await buildImages(service, options.provider, options.project.name, {
             cache: options.cache,
             env: options.env,
@@ -238,7 +247,7 @@ async function startService(
     });
   }
   const after = unchanged ? [...(hasImages ? [buildId] : []), ...readyOf] : [installId];
-  await steps.run({ id: `ready ${name}`, title: `ready ${name}`, after }, async (step) => {
+  await run({ id: `ready ${name}`, title: `ready ${name}`, after }, async (step) => {
     if (unchanged) step.skip("unchanged");
     await context.view.refresh();
     await labelWorkloads(options.connection.client, context.view, name, stack);
