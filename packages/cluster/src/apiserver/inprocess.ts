@@ -22,7 +22,7 @@ export function inProcessTransport(handler: Handler, user: User): Transport {
       return {
         status: answer.status,
         headers: answer.headers,
-        body: chunksOf(answer.body, () => ended.abort()),
+        body: chunksOf(answer.body, () => ended.abort("the answer has been read")),
       };
     },
   };

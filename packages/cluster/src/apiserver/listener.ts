@@ -2,7 +2,7 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { createServer, type Server } from "node:https";
 import type { Socket } from "node:net";
-import type { TLSSocket } from "node:tls";
+import type { PeerCertificate, TLSSocket } from "node:tls";
 import { promisify } from "node:util";
 import { constants, gzip } from "node:zlib";
 import { UserError, isErrno } from "@kws/base/errors";
@@ -20,6 +20,9 @@ const bodyLimit = 3 * 1024 * 1024;
 const gzipThreshold = 128 * 1024;
 
 const compress = promisify(gzip);
+
+/** One for all: every request ends with it, and the default reason is an error with a stack. */
+const clientGone = "the client has gone";
 
 export interface ListenerOptions {
   context: ServerContext;
@@ -53,7 +56,7 @@ export function createListener({ context, handler, upgrade, pki, staticTokens }:
     const socket = incoming.socket as TLSSocket;
     const protocols = incoming.headers["sec-websocket-protocol"];
     const { authorization } = incoming.headers;
-    const certificate = socket.authorized ? socket.getPeerCertificate() : undefined;
+    const certificate = certificateOf(socket);
     return authenticate({ certificate, authorization, protocols }, context.tokens, staticTokens) ?? anonymous;
   };
   server.on("request", (incoming: IncomingMessage, outgoing: ServerResponse) => {
@@ -94,7 +97,7 @@ async function serve(
   let answer: ApiResponse;
   try {
     const gone = new AbortController();
-    outgoing.on("close", () => gone.abort());
+    outgoing.on("close", () => gone.abort(clientGone));
     let body: Promise<Buffer> | undefined;
     const request: ApiRequest = {
       method,
@@ -162,6 +165,16 @@ async function readBody(incoming: IncomingMessage): Promise<Buffer> {
     chunks.push(chunk);
   }
   return chunks.length === 1 ? (chunks[0] as Buffer) : Buffer.concat(chunks);
+}
+
+/** Reading a certificate costs more than the rest of a small request, and a connection never changes its own. */
+const certificates = new WeakMap<TLSSocket, PeerCertificate | undefined>();
+
+function certificateOf(socket: TLSSocket): PeerCertificate | undefined {
+  if (!certificates.has(socket)) {
+    certificates.set(socket, socket.authorized ? socket.getPeerCertificate() : undefined);
+  }
+  return certificates.get(socket);
 }
 
 /** Listens on a loopback port (0 chooses one) or a Unix socket; answers the port, or 0. */

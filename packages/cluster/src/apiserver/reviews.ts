@@ -78,7 +78,8 @@ function infoOf({ name, uid, groups: of, extra }: User): object {
 
 function reviewToken({ tokens }: ServerContext, spec: Record<string, unknown>): object {
   const token = typeof spec.token === "string" ? spec.token : "";
-  const audiences = Array.isArray(spec.audiences) && spec.audiences.length > 0 ? spec.audiences : apiAudiences;
+  const audiences =
+    Array.isArray(spec.audiences) && spec.audiences.length > 0 ? spec.audiences : apiAudiences;
   const result = tokens.authenticate(token);
   if ("error" in result) return { authenticated: false, error: result.error };
   const shared = result.audiences.filter((one) => audiences.includes(one));

@@ -2,14 +2,7 @@
  * ServiceAccount tokens: JSON Web Tokens (RFC 7519, ES256) signed with the cluster's own key. Claims as
  * https://kubernetes.io/docs/reference/access-authn-authz/service-accounts-admin/#bound-service-account-tokens.
  */
-import {
-  createHash,
-  createPublicKey,
-  randomUUID,
-  sign,
-  verify,
-  type KeyObject,
-} from "node:crypto";
+import { createHash, createPublicKey, randomUUID, sign, verify, type KeyObject } from "node:crypto";
 import type { KubeObject } from "@kws/kube/object";
 import type { Store } from "../storage/store.ts";
 import type { User } from "./request.ts";
