@@ -157,7 +157,8 @@ function drained(outgoing: ServerResponse): Promise<void> {
 async function readBody(incoming: IncomingMessage): Promise<Buffer> {
   const chunks: Buffer[] = [];
   let size = 0;
-  for await (const chunk of incoming as AsyncIterable<Buffer>) {
+  // The connection has to live on, to carry the refusal.
+  for await (const chunk of incoming.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
     size += chunk.length;
     if (size > bodyLimit) {
       throw apiError("RequestEntityTooLarge", `Request entity too large: limit is ${bodyLimit}`);

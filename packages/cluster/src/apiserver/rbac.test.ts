@@ -1,7 +1,6 @@
-import { expect, test } from "vitest";
+import { afterAll, beforeAll, expect, test } from "vitest";
 import type { PolicyRule, ResourceAttributes } from "./authorization.ts";
 import { ruleAllows } from "./rbac.ts";
-import { afterAll, beforeAll } from "vitest";
 import { KubeClient } from "@kws/kube/client";
 import { clusterRoleBindings, configMaps, roleBindings, roles, secrets } from "@kws/kube/resources";
 import { startTestServer, type TestServer } from "./testing/server.ts";
@@ -96,4 +95,27 @@ test("the role view reads workloads everywhere and no Secrets", async () => {
   expect((await viewer.list(configMaps, "default")).kind).toBe("ConfigMapList");
   await expect(viewer.list(secrets, "default")).rejects.toThrow(/cannot list resource "secrets"/);
   await expect(viewer.delete(configMaps, "x", "default")).rejects.toThrow(/cannot delete resource/);
+});
+
+test("nobody grants what he does not have", async () => {
+  const { client } = server;
+  await client.create(roleBindings, {
+    apiVersion: `${group}/v1`,
+    kind: "RoleBinding",
+    metadata: { name: "boss", namespace: "default" },
+    roleRef: { apiGroup: group, kind: "ClusterRole", name: "admin" },
+    subjects: subjects("boss"),
+  });
+  const grant = (role: string) =>
+    as("boss").create(roleBindings, {
+      apiVersion: `${group}/v1`,
+      kind: "RoleBinding",
+      metadata: { name: `grant-${role}`, namespace: "default" },
+      roleRef: { apiGroup: group, kind: "ClusterRole", name: role },
+      subjects: subjects("friend"),
+    });
+  await expect(grant("cluster-admin")).rejects.toThrow(
+    /attempting to grant RBAC permissions not currently held/,
+  );
+  expect((await grant("edit")).metadata.name).toBe("grant-edit");
 });

@@ -1,3 +1,4 @@
+import type { IncomingMessage } from "node:http";
 import { request as httpsRequest } from "node:https";
 import { connect as connectTls } from "node:tls";
 import { connect } from "node:net";
@@ -5,6 +6,7 @@ import { stat, readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { once } from "node:events";
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
+import { parse } from "yaml";
 import { silent } from "@kws/base/logger";
 import { KubeClient, type WatchEvent } from "@kws/kube/client";
 import type { KubeObject } from "@kws/kube/object";
@@ -119,6 +121,28 @@ test("a wrong token is refused, a right one is a user without rights", async () 
   expect((JSON.parse(body) as { message: string }).message).toBe(
     'pods is forbidden: User "jane" cannot list resource "pods" in API group "" at the cluster scope',
   );
+});
+
+test("a body that is too large, or no JSON, is refused with a status", async () => {
+  const post = async (body: string): Promise<number> => {
+    const kubeconfig = parse(test1.server.kubeconfig()) as {
+      users: { user: { "client-certificate-data": string; "client-key-data": string } }[];
+    };
+    const admin = kubeconfig.users[0]?.user;
+    const outgoing = httpsRequest(`${test1.server.url}/api/v1/namespaces/default/configmaps`, {
+      method: "POST",
+      ca: test1.server.caCertificate,
+      cert: Buffer.from(admin?.["client-certificate-data"] ?? "", "base64"),
+      key: Buffer.from(admin?.["client-key-data"] ?? "", "base64"),
+      headers: { "content-type": "application/json" },
+    });
+    outgoing.end(body);
+    const [answer] = (await once(outgoing, "response")) as [IncomingMessage];
+    answer.resume();
+    return answer.statusCode ?? 0;
+  };
+  expect(await post("{")).toBe(400);
+  expect(await post(JSON.stringify({ ...configMap("x"), data: { a: "x".repeat(4_000_000) } }))).toBe(413);
 });
 
 test("a ServiceAccount's token works until the ServiceAccount is gone", async () => {

@@ -8,6 +8,7 @@ import type { KubeObject, ManagedFieldsEntry } from "@kws/kube/object";
 import type { AdmissionContext } from "./admission/index.ts";
 import { clone, StorageError, type Stored } from "../storage/stored.ts";
 import { timestamp, type ServerContext } from "./context.ts";
+import { refuseEscalation } from "./escalation.ts";
 import { alreadyExists, conflict, invalid, namespaceTerminating, notFound } from "./failures.ts";
 import { apiVersionOf, inVersion, storageKey, tableOf, toStored } from "./registry.ts";
 import type { User } from "./request.ts";
@@ -84,6 +85,7 @@ export async function createObject(
   await admitObject(context, "CREATE", definition, object, undefined, mode);
   definition.prepareForCreate?.(object);
   checkObject(context, definition, object, undefined, mode.subresource);
+  refuseEscalation(context, definition, object, mode.user);
   if (mode.manager !== undefined) {
     metadata.managedFields = track(context, definition, undefined, object, mode.manager, mode.subresource);
   }
@@ -121,6 +123,7 @@ export async function replaceObject(
   if (mode.subresource !== "status") definition.prepareForUpdate?.(object, old);
   if (hasGeneration(context, definition) && mode.subresource !== "status") bumpGeneration(old, object);
   checkObject(context, definition, object, old, mode.subresource);
+  refuseEscalation(context, definition, object, mode.user);
   if (mode.manager !== undefined) {
     object.metadata.managedFields = track(context, definition, old, object, mode.manager, mode.subresource);
   }
