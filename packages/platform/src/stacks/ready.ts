@@ -89,7 +89,11 @@ export async function failureOf(
           },
           10,
         );
-  const warning = fault.reason === "CrashLoopBackOff" ? undefined : warnings.at(-1);
+  // A container in a loop has back-off warnings, which say nothing new; that a probe ended it does.
+  const warning =
+    fault.reason === "CrashLoopBackOff"
+      ? warnings.findLast((text) => /probe failed/i.test(text))
+      : warnings.at(-1);
   const parts = [
     `${service} does not become ready: ${fault.reason}: ${fault.message}`,
     ...(warning === undefined || fault.message.includes(warning) ? [] : [warning]),
