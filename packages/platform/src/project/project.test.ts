@@ -1,5 +1,5 @@
 import { execFileSync } from "node:child_process";
-import { mkdir, symlink, writeFile } from "node:fs/promises";
+import { mkdir, symlink, truncate, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { UserError } from "@kws/base/errors";
 import { tempDir } from "@kws/base/tempdir";
@@ -134,7 +134,8 @@ describe("a kws.yaml with a fault", () => {
   test("100 MB are refused without being read", async () => {
     await using dir = await tempDir("kws-project");
     const path = join(dir.path, "kws.yaml");
-    execFileSync("truncate", ["-s", "100M", path]);
+    await writeFile(path, "");
+    await truncate(path, 100 * 1024 * 1024);
     expect(await failure(() => readYamlFile(path))).toMatchObject({
       code: "config",
       message: /too big: 100 MB/,

@@ -1,7 +1,7 @@
 import type { KubeObject } from "@kws/kube/object";
 import { expect, test } from "vitest";
 import { hookJobs, type NamespaceObjects, workloadsOf } from "../services/workloads.ts";
-import { diagnose, diagnoseHooks } from "./diagnose.ts";
+import { diagnose, diagnoseHooks, hasSettled } from "./diagnose.ts";
 
 const now = Date.parse("2026-01-01T00:10:00Z");
 const annotations = { "meta.helm.sh/release-name": "api" };
@@ -147,4 +147,14 @@ test("a hook Job that failed is a fault with its pod's exit code", () => {
     pod: "api-1",
     container: "main",
   });
+});
+
+test("a container that nothing probes counts once it has run for a moment", () => {
+  const settled = (startedAt: string, spec = {}) => {
+    const one = pod(container({ ready: true, state: { running: { startedAt } } }), { spec });
+    return workloadsOf(objects([one]), "api").every((workload) => hasSettled(workload, now));
+  };
+  expect(settled("2026-01-01T00:09:59Z")).toBe(false);
+  expect(settled("2026-01-01T00:09:58Z")).toBe(true);
+  expect(settled("2026-01-01T00:09:59Z", { containers: [{ name: "main", readinessProbe: {} }] })).toBe(true);
 });

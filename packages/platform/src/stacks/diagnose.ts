@@ -98,6 +98,22 @@ export function diagnoseHooks(
   return undefined;
 }
 
+/** How long a container that nothing probes has to run before it counts, in milliseconds: a crash at its start shows by then. */
+const settleMs = 2000;
+
+/** False while a container without a readiness probe has only just started: Kubernetes calls it ready at once. */
+export function hasSettled(workload: Workload, now: number): boolean {
+  if (workload.kind === "Job") return true;
+  return workload.pods.every((pod) => {
+    const specs = (pod["spec"]?.containers ?? []) as { name: string; readinessProbe?: Probe }[];
+    const statuses = (pod["status"]?.containerStatuses ?? []) as ContainerStatus[];
+    return statuses.every(({ name, state }) => {
+      if (specs.find((spec) => spec.name === name)?.readinessProbe !== undefined) return true;
+      return state?.running !== undefined && since(state.running.startedAt, now) >= settleMs;
+    });
+  });
+}
+
 function failedJob(job: KubeObject, pods: KubeObject[]): Diagnosis {
   const failed = condition(job, "Failed");
   const pod = pods

@@ -10,7 +10,7 @@ import type { Connection } from "../providers/provider.ts";
 import { fieldManager, serviceLabel, stackLabel } from "../services/labels.ts";
 import { lastLogLines } from "../services/logs.ts";
 import { type Workload, type WorkloadKind, workloadsOf } from "../services/workloads.ts";
-import { diagnose, type Diagnosis } from "./diagnose.ts";
+import { diagnose, type Diagnosis, hasSettled } from "./diagnose.ts";
 import type { NamespaceView } from "./view.ts";
 
 export interface ReadyOptions {
@@ -30,13 +30,14 @@ export async function untilReady(options: ReadyOptions): Promise<void> {
   let told = "";
   const outcome = await view.until(() => {
     const workloads = workloadsOf(view.objects(), service);
-    if (workloads.every((workload) => workload.done)) return "ready" as const;
+    const now = clock();
+    if (workloads.every((workload) => workload.done && hasSettled(workload, now))) return "ready" as const;
     const text = progressOf(workloads);
     if (text !== told) options.step.detail(text);
     told = text;
-    const fault = diagnose(workloads, clock());
+    const fault = diagnose(workloads, now);
     if (fault !== undefined) return fault;
-    return clock() > deadline ? ("late" as const) : undefined;
+    return now > deadline ? ("late" as const) : undefined;
   }, options.signal);
   if (outcome === "ready") return;
   if (outcome !== "late") throw await failureOf(connection, stack, service, outcome);
@@ -89,7 +90,11 @@ export async function failureOf(
           },
           10,
         );
-  const warning = fault.reason === "CrashLoopBackOff" ? undefined : warnings.at(-1);
+  // A container in a loop has back-off warnings, which say nothing new; that a probe ended it does.
+  const warning =
+    fault.reason === "CrashLoopBackOff"
+      ? warnings.findLast((text) => /probe failed/i.test(text))
+      : warnings.at(-1);
   const parts = [
     `${service} does not become ready: ${fault.reason}: ${fault.message}`,
     ...(warning === undefined || fault.message.includes(warning) ? [] : [warning]),

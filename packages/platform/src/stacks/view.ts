@@ -42,10 +42,15 @@ export class NamespaceView implements AsyncDisposable {
   async until<T>(check: () => T | undefined | Promise<T | undefined>, signal: AbortSignal): Promise<T> {
     for (;;) {
       signal.throwIfAborted();
-      const change = this.#change(signal);
-      const answer = await check();
-      if (answer !== undefined) return answer;
-      await change;
+      const settled = new AbortController();
+      const change = this.#change(AbortSignal.any([signal, settled.signal]));
+      try {
+        const answer = await check();
+        if (answer !== undefined) return answer;
+        await change;
+      } finally {
+        settled.abort();
+      }
     }
   }
 

@@ -1,3 +1,4 @@
+import { exitCodes } from "@kws/base/errors";
 import { readLogs } from "@kws/platform/services/logs";
 import { choose, stackOption } from "../../choosing.ts";
 import { defineCommand } from "../../command.ts";
@@ -47,6 +48,7 @@ export const command = defineCommand({
         ctx.stdout.write(`${prefix}${style.enabled ? line.text : printable(line.text)}\n`);
       }
     }
-    ctx.signal.throwIfAborted();
+    // Ctrl-C is how following ends.
+    return ctx.signal.aborted ? { exitCode: exitCodes.interrupted } : {};
   },
 });
