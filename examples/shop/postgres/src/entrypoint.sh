@@ -17,4 +17,6 @@ if [ ! -s "$PGDATA/PG_VERSION" ]; then
   mv "$PGDATA.new" "$PGDATA"
 fi
 
+# A volume that is given to a group comes with the group's permissions, and the server wants its data for itself.
+chmod 0700 "$PGDATA"
 exec postgres -D "$PGDATA" -c listen_addresses='*' -c unix_socket_directories=/var/run/postgresql

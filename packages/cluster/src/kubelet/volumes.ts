@@ -23,6 +23,8 @@ export interface VolumeContext {
   pod: Pod;
   /** `<dataDir>/pods/<uid>/volumes`. */
   root: string;
+  /** Containers may use the volumes already: owners and modes are theirs to change from then on. */
+  inUse: boolean;
   machine: Allocatable;
   reference(kind: ReferenceKind, name: string): Promise<KubeObject | undefined>;
   /** A ServiceAccount token for the pod, from a cache that renews it in time. */
@@ -74,9 +76,11 @@ async function setUp(volume: Volume, context: VolumeContext): Promise<VolumeSour
     const sizeBytes = sizeLimit === undefined ? undefined : Math.ceil(parseQuantity(sizeLimit));
     return { path, readOnly: false, managed: true, tmpfs: { sizeBytes } };
   }
-  // Any user of any container may write to an emptyDir.
-  await chmod(path, fsGroup === undefined ? 0o777 : 0o2777);
-  if (fsGroup !== undefined) await changeGroup(path, fsGroup);
+  if (!context.inUse) {
+    // Any user of any container may write to an emptyDir.
+    await chmod(path, fsGroup === undefined ? 0o777 : 0o2777);
+    if (fsGroup !== undefined) await changeGroup(path, fsGroup);
+  }
   return { path, readOnly: false, managed: true };
 }
 
@@ -113,7 +117,7 @@ async function setUpClaim(volume: Volume, context: VolumeContext): Promise<Volum
   }
   const result = await setUpHostPath({ type: hostPath ? "DirectoryOrCreate" : "", ...source }, readOnly);
   const fsGroup = pod.spec.securityContext?.fsGroup;
-  if (fsGroup !== undefined && !readOnly) await changeGroup(result.path, fsGroup);
+  if (fsGroup !== undefined && !readOnly && !context.inUse) await changeGroup(result.path, fsGroup);
   return { ...result, managed: true };
 }
 

@@ -39,6 +39,7 @@ export class PodWorker {
   #address: string | undefined;
   #volumes: Map<string, VolumeSource> | undefined;
   #volumesStale = true;
+  #volumesInUse: boolean;
   #failed: { reason: string; message: string } | undefined;
   #ended = false;
   #cleaned = false;
@@ -74,6 +75,7 @@ export class PodWorker {
     });
     context.references.track(pod);
     this.containers.adopt(adopted.containers, adopted.sandbox !== undefined);
+    this.#volumesInUse = adopted.containers.length > 0;
   }
 
   get pod(): Pod {
@@ -191,10 +193,12 @@ export class PodWorker {
         client,
         pod,
         root,
+        inUse: this.#volumesInUse,
         machine,
         reference: (kind, name) => references.get(kind, pod.metadata.namespace ?? "", name),
         token: (audience, seconds) => this.#tokens.get(pod, audience, seconds),
       });
+      this.#volumesInUse = true;
       const { renewAt } = this.#tokens;
       if (Number.isFinite(renewAt)) this.#refreshAt(renewAt);
       return true;
