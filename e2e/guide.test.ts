@@ -1,44 +1,135 @@
-/** Every command that the guide shows with a `$` works, in the order of the page, for a person with an empty home. */
+/**
+ * Every command that the guide shows with a `$` works, for a person with an empty home. A page is one shell session that
+ * begins at the top of the repository, and leaves no cluster and nothing in the home but caches.
+ */
 import { spawn } from "node:child_process";
 import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { fileURLToPath } from "node:url";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { delimiter, join } from "node:path";
+import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
+import { repository } from "./kws.ts";
 
-const repository = fileURLToPath(new URL("..", import.meta.url));
-const pages = (await readdir(join(repository, "docs/guide"))).filter((page) => page.endsWith(".md"));
+const guide = join(repository, "docs/guide");
+/** The page that tells how to put kws on the PATH has to do without it. */
+const first = "getting-started.md";
+const pages = (await readdir(guide)).filter((page) => page.endsWith(".md"));
+const commands = new Map(
+  await Promise.all(
+    pages.map(
+      async (page) =>
+        [page, commandsOf(await readFile(join(guide, page), "utf8"))] satisfies [string, string[]],
+    ),
+  ),
+);
 
 let home: string;
 beforeAll(async () => {
   home = await mkdtemp(join(tmpdir(), "kws-guide-"));
 });
-afterAll(async () => {
-  await run("npx kws cluster reset --yes");
-  await rm(home, { recursive: true, force: true });
+afterEach(async () => {
+  const list = await session([
+    "kws cluster list -o json | node -p 'JSON.parse(fs.readFileSync(0)).map((one) => one.name).join(\" \")'",
+  ]);
+  const left = list.output.trim().split("\n").at(-1) ?? "";
+  for (const name of left.split(" ").filter((word) => /^[a-z0-9-]+$/.test(word))) {
+    await session([`kws cluster reset ${name} --yes`]);
+  }
 });
+afterAll(() => rm(home, { recursive: true, force: true }));
 
-function run(command: string): Promise<{ code: number | null; output: string }> {
-  return new Promise((resolve) => {
-    const env = { ...process.env, HOME: home, KWS_HOME: undefined, XDG_DATA_HOME: undefined };
-    const child = spawn("sh", ["-c", command], { cwd: repository, env, stdio: ["ignore", "pipe", "pipe"] });
+/** The lines that begin with `$` in blocks of the language console. */
+function commandsOf(page: string): string[] {
+  const blocks = [...page.matchAll(/^```console\n(.*?)^```/gms)].map((match) => match[1] ?? "");
+  return blocks
+    .flatMap((block) => block.split("\n").filter((line) => line.startsWith("$ ")))
+    .map((line) => line.slice(2));
+}
+
+/** Runs the commands in one shell, which ends at the first that fails; the output shows each before what it prints. */
+function session(lines: string[], onPath = true): Promise<{ code: number | null; output: string }> {
+  const bin = join(repository, "node_modules/.bin");
+  const path = process.env["PATH"] ?? "";
+  const env = {
+    PATH: onPath
+      ? [bin, path].join(delimiter)
+      : path
+          .split(delimiter)
+          .filter((dir) => dir !== bin)
+          .join(delimiter),
+    HOME: home,
+    TERM: "dumb",
+    // Installing from the package cache of whoever runs the tests spares the network.
+    ...(process.env["npm_config_cache"] === undefined
+      ? {}
+      : { npm_config_cache: process.env["npm_config_cache"] }),
+  };
+  const script = lines.map((line) => `printf '%s\\n' ${quoted(`$ ${line}`)}\n${line}\n`).join("");
+  return new Promise((resolve, reject) => {
+    const child = spawn("bash", ["-e", "-o", "pipefail", "-c", script], {
+      cwd: repository,
+      env,
+      stdio: ["ignore", "pipe", "pipe"],
+    });
     let output = "";
     child.stdout.on("data", (chunk: Buffer) => (output += chunk.toString()));
     child.stderr.on("data", (chunk: Buffer) => (output += chunk.toString()));
+    child.on("error", reject);
     child.on("close", (code) => resolve({ code, output }));
   });
 }
 
-describe.each(pages)("docs/guide/%s", async (page) => {
-  const text = await readFile(join(repository, "docs/guide", page), "utf8");
-  const blocks = [...text.matchAll(/^```console\n(.*?)^```/gms)].map((match) => match[1] ?? "");
-  const commands = blocks.flatMap((block) => block.split("\n").filter((line) => line.startsWith("$ ")));
+function quoted(text: string): string {
+  return `'${text.replaceAll("'", "'\\''")}'`;
+}
 
-  test.runIf(commands.length > 0)("its commands work", async () => {
-    for (const line of commands) {
-      const command = line.slice(2);
-      const { code, output } = await run(command);
-      expect(code, `${command}\n${output}`).toBe(0);
-    }
-  });
+test.each(pages.filter((page) => (commands.get(page) ?? []).length > 0))(
+  "docs/guide/%s: its commands work, and leave nothing behind",
+  async (page) => {
+    const { code, output } = await session(commands.get(page) ?? [], page !== first);
+    expect(code, output).toBe(0);
+    const left = await session(["kws cluster list -o json"]);
+    expect(left.output.split("\n").slice(1).join("\n").trim(), output).toBe("[]");
+    const kept = (await readdir(home)).filter((name) => !name.startsWith("."));
+    expect(kept, output).toEqual([]);
+  },
+);
+
+test("every page is in the guide's table of contents", async () => {
+  const contents = await readFile(join(guide, "README.md"), "utf8");
+  const missing = pages.filter((page) => page !== "README.md" && !contents.includes(`(${page})`));
+  expect(missing).toEqual([]);
 });
+
+test("links between the pages lead to files and headings that exist", async () => {
+  const broken: string[] = [];
+  const sources = [
+    ...pages.map((page) => join(guide, page)),
+    join(repository, "README.md"),
+    join(repository, "CONTRIBUTING.md"),
+  ];
+  for (const source of sources) {
+    const text = await readFile(source, "utf8");
+    for (const [, target = ""] of text.matchAll(/\]\(([^)]+)\)/g)) {
+      if (/^[a-z]+:/.test(target)) continue;
+      const [file = "", anchor] = target.split("#");
+      const path = file === "" ? source : join(source, "..", file);
+      const found = await readFile(path, "utf8").catch((error: NodeJS.ErrnoException) =>
+        error.code === "EISDIR" ? "" : undefined,
+      );
+      if (found === undefined || (anchor !== undefined && !anchorsOf(found).includes(anchor)))
+        broken.push(`${source}: ${target}`);
+    }
+  }
+  expect(broken).toEqual([]);
+});
+
+/** As the headings of a Markdown page are addressed. */
+function anchorsOf(page: string): string[] {
+  return [...page.matchAll(/^#+ (.+)$/gm)].map(([, heading = ""]) =>
+    heading
+      .toLowerCase()
+      .replaceAll(/[^\p{L}\p{N}\s_-]/gu, "")
+      .trim()
+      .replaceAll(/\s/g, "-"),
+  );
+}

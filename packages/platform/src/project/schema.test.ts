@@ -2,7 +2,7 @@ import { readFile } from "node:fs/promises";
 import { expect, test } from "vitest";
 import { jsonSchema } from "./schema.ts";
 
-test("the published JSON Schema is current: run `node scripts/schema.ts` where it is not", async () => {
+test("the published JSON Schema is current: run `npm run reference` where it is not", async () => {
   const published = await readFile(
     new URL("../../../../docs/reference/kws.schema.json", import.meta.url),
     "utf8",
