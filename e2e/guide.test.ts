@@ -7,7 +7,7 @@ import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
 import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
-import { repository } from "./kws.ts";
+import { personOf, repository } from "./kws.ts";
 
 const guide = join(repository, "docs/guide");
 /** The page that tells how to put kws on the PATH has to do without it. */
@@ -49,20 +49,8 @@ function commandsOf(page: string): string[] {
 function session(lines: string[], onPath = true): Promise<{ code: number | null; output: string }> {
   const bin = join(repository, "node_modules/.bin");
   const path = process.env["PATH"] ?? "";
-  const env = {
-    PATH: onPath
-      ? [bin, path].join(delimiter)
-      : path
-          .split(delimiter)
-          .filter((dir) => dir !== bin)
-          .join(delimiter),
-    HOME: home,
-    TERM: "dumb",
-    // Installing from the package cache of whoever runs the tests spares the network.
-    ...(process.env["npm_config_cache"] === undefined
-      ? {}
-      : { npm_config_cache: process.env["npm_config_cache"] }),
-  };
+  const others = path.split(delimiter).filter((dir) => dir !== bin);
+  const env = { ...personOf(home), PATH: (onPath ? [bin, ...others] : others).join(delimiter) };
   const script = lines.map((line) => `printf '%s\\n' ${quoted(`$ ${line}`)}\n${line}\n`).join("");
   return new Promise((resolve, reject) => {
     const child = spawn("bash", ["-e", "-o", "pipefail", "-c", script], {

@@ -35,12 +35,23 @@ export interface Kws extends AsyncDisposable {
   client(name?: string): Promise<KubeClient>;
 }
 
+/**
+ * The environment of somebody with an empty home on this machine: what leads to the network (proxies, certificates) is the
+ * machine's, and settings of kws, kubectl and of the npm that runs the tests are gone. npm's downloads are kept between runs.
+ */
+export function personOf(home: string): NodeJS.ProcessEnv {
+  const foreign =
+    /^(KWS_|XDG_|KUBECONFIG$|HELM_|npm_(?!config_(cache|registry|cafile)$)|VITEST|NODE_ENV$|INIT_CWD$)/;
+  const kept = Object.entries(process.env).filter(([name]) => !foreign.test(name));
+  return { ...Object.fromEntries(kept), HOME: home, TERM: "dumb" };
+}
+
 /** Disposing it resets the clusters that were started under it. */
 export async function newKws(): Promise<Kws> {
   const home = await mkdtemp(join(tmpdir(), "kws-e2e-"));
   const run: Kws["run"] = (args, options = {}) =>
     new Promise((resolve, reject) => {
-      const env = { PATH: process.env["PATH"], HOME: home, TERM: "dumb" };
+      const env = personOf(home);
       const settings = { env, cwd: repository, maxBuffer: 1e8, ...options };
       execFile(process.execPath, [bin, ...args], settings, (error, stdout, stderr) => {
         const code = error === null ? 0 : error.code;

@@ -1,6 +1,6 @@
 // GET / shows the shop, POST /orders places an order, GET /orders and /orders/:id show them.
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
-import { orderPage, ordersPage, shopPage, type Order, type Product } from "./pages.ts";
+import { messagePage, orderPage, ordersPage, shopPage, type Order, type Product } from "./pages.ts";
 
 export interface Backends {
   catalogUrl: string;
@@ -11,7 +11,11 @@ export function createApp(backends: Backends): Server {
   return createServer((request, response) => {
     handle(request, response, backends).catch((error: unknown) => {
       console.error(error);
-      sendHtml(response, 502, shopPage([], "Something behind this page does not answer. Please try again."));
+      sendHtml(
+        response,
+        502,
+        messagePage("Out of order", "Something behind this page does not answer. Please try again."),
+      );
     });
   });
 }
@@ -54,7 +58,7 @@ async function handle(
     const answer = await fetch(`${ordersUrl}/orders/${id}`, { signal: AbortSignal.timeout(10_000) });
     if (answer.ok) return sendHtml(response, 200, orderPage((await answer.json()) as Order));
   }
-  sendHtml(response, 404, shopPage([], "There is no such page."));
+  sendHtml(response, 404, messagePage("Not found", "There is no such page."));
 }
 
 /** The form has one number per product, and a quantity of 0 means not this one. */

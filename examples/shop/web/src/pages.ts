@@ -29,7 +29,9 @@ export function escapeHtml(text: string): string {
 
 const money = (cents: number) => `€${(cents / 100).toFixed(2)}`;
 
-function page(title: string, body: string): string {
+function page(title: string, current: "shop" | "orders" | undefined, body: string): string {
+  const link = (id: "shop" | "orders", href: string, text: string) =>
+    `<a href="${href}"${id === current ? ' aria-current="page"' : ""}>${text}</a>`;
   return `<!doctype html>
 <html lang="en">
 <head>
@@ -37,21 +39,42 @@ function page(title: string, body: string): string {
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>${escapeHtml(title)} · Tea shop</title>
 <style>
-  body { font: 16px/1.5 system-ui, sans-serif; max-width: 44rem; margin: 0 auto; padding: 1rem; color: #222; background: #fbfaf7; }
-  header { display: flex; gap: 1.5rem; align-items: baseline; border-bottom: 1px solid #ddd; }
-  header a { color: #2f5d50; }
-  table { width: 100%; border-collapse: collapse; }
-  td, th { padding: .5rem .25rem; text-align: left; border-bottom: 1px solid #e6e2da; vertical-align: top; }
-  td.number, th.number { text-align: right; white-space: nowrap; }
-  input { font: inherit; padding: .3rem .5rem; border: 1px solid #767676; border-radius: 4px; }
+  :root { color-scheme: light; --ink: #24312c; --soft: #55605b; --leaf: #2f5d50; --line: #dfdacd; --paper: #fbfaf6; }
+  * { box-sizing: border-box; }
+  body { font: 16px/1.5 system-ui, sans-serif; margin: 0; color: var(--ink); background: var(--paper); }
+  header { background: var(--leaf); color: #fff; }
+  header > div, main { max-width: 46rem; margin: 0 auto; padding: 1rem; }
+  header > div { display: flex; flex-wrap: wrap; gap: .25rem 2rem; align-items: baseline; }
+  header .name { font: 1.6rem/1.2 Georgia, serif; color: #fff; text-decoration: none; }
+  nav { display: flex; gap: 1.25rem; }
+  nav a { color: #fff; text-underline-offset: .3em; }
+  nav a:not([aria-current]) { text-decoration: none; }
+  nav a:hover { text-decoration: underline; }
+  main { padding-top: .5rem; padding-bottom: 3rem; }
+  h1 { font: 1.5rem/1.3 Georgia, serif; margin: 1rem 0; }
+  a { color: var(--leaf); }
+  table { width: 100%; border-collapse: collapse; background: #fff; border: 1px solid var(--line); }
+  td, th { padding: .65rem .9rem; text-align: left; border-bottom: 1px solid var(--line); font-weight: normal; }
+  thead th { color: var(--soft); font-size: .875rem; background: #f3f0e7; }
+  tfoot th, tfoot td { font-weight: bold; border-bottom: 0; }
+  .number { text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums; }
+  tbody label { font-weight: 600; }
+  small { display: block; color: var(--soft); font-size: .875rem; }
+  input { font: inherit; color: inherit; background: #fff; padding: .4rem .6rem; border: 1px solid #767676; border-radius: 4px; }
   input[type=number] { width: 4.5rem; }
-  button { font: inherit; padding: .4rem 1rem; border: 0; border-radius: 4px; background: #2f5d50; color: #fff; cursor: pointer; }
-  small { color: #5c5c5c; }
-  .error { padding: .5rem 1rem; border-left: 4px solid #a33; background: #f9ecec; }
+  input[type=email] { width: 100%; max-width: 20rem; }
+  button { font: inherit; font-weight: 600; padding: .5rem 1.5rem; border: 0; border-radius: 4px; background: var(--leaf); color: #fff; cursor: pointer; }
+  button:hover { background: #22463c; }
+  :focus-visible { outline: 3px solid #d08a1d; outline-offset: 2px; }
+  .checkout { display: flex; flex-wrap: wrap; gap: 1rem; align-items: end; margin-top: 1.25rem; }
+  .checkout label { flex: 1 1 16rem; }
+  .error { padding: .6rem 1rem; border-left: 4px solid #a3312b; background: #f9ecea; }
+  .status { padding: .1rem .6rem; border-radius: 1rem; background: #e3efe8; color: #1d4a35; font-size: .875rem; }
+  .status.declined { background: #f6e0dd; color: #86221d; }
 </style>
 </head>
 <body>
-<header><h1>Tea shop</h1><nav><a href="/">Shop</a> · <a href="/orders">Orders</a></nav></header>
+<header><div><a class="name" href="/">Tea shop</a><nav aria-label="Pages">${link("shop", "/", "Shop")}${link("orders", "/orders", "Orders")}</nav></div></header>
 <main>
 ${body}
 </main>
@@ -60,26 +83,39 @@ ${body}
 `;
 }
 
+const alert = (text: string) => `<p class="error" role="alert">${escapeHtml(text)}</p>\n`;
+
 export function shopPage(products: Product[], error?: string): string {
   const rows = products
-    .map(
-      ({ id, name, description, priceCents }) => `<tr>
-<td><label for="q-${escapeHtml(id)}">${escapeHtml(name)}</label><br><small>${escapeHtml(description)}</small></td>
+    .map(({ id, name, description, priceCents }) => {
+      const field = escapeHtml(id);
+      return `<tr>
+<th scope="row"><label for="q-${field}">${escapeHtml(name)}</label><small id="d-${field}">${escapeHtml(description)}</small></th>
 <td class="number">${money(priceCents)}</td>
-<td class="number"><input id="q-${escapeHtml(id)}" type="number" name="${escapeHtml(id)}" min="0" max="99" value="0"></td>
-</tr>`,
-    )
+<td class="number"><input id="q-${field}" type="number" name="${field}" min="0" max="99" value="0" aria-describedby="d-${field}"></td>
+</tr>`;
+    })
     .join("\n");
-  const problem = error === undefined ? "" : `<p class="error" role="alert">${escapeHtml(error)}</p>`;
   return page(
     "Shop",
-    `${problem}<form method="post" action="/orders">
-<table><thead><tr><th>Product</th><th class="number">Price</th><th class="number">Quantity</th></tr></thead>
+    "shop",
+    `<h1>Everything for a cup of tea</h1>
+${error === undefined ? "" : alert(error)}<form method="post" action="/orders">
+<table><thead><tr><th scope="col">Product</th><th scope="col" class="number">Price</th><th scope="col" class="number">Quantity</th></tr></thead>
 <tbody>
 ${rows}
 </tbody></table>
-<p><label>E-mail <input type="email" name="email" required></label> <button>Order</button></p>
+<div class="checkout"><label>E-mail for the receipt<br><input type="email" name="email" autocomplete="email" required></label> <button>Order</button></div>
 </form>`,
+  );
+}
+
+/** A page that has nothing to show but why. */
+export function messagePage(title: string, text: string): string {
+  return page(
+    title,
+    undefined,
+    `<h1>${escapeHtml(title)}</h1>\n${alert(text)}<p><a href="/">Back to the shop</a></p>`,
   );
 }
 
@@ -90,30 +126,40 @@ export function orderPage(order: Order): string {
   };
   const items = order.items
     .map(
-      ({ productId, quantity, priceCents }) =>
-        `<tr><td>${quantity} × ${escapeHtml(productId)}</td><td class="number">${money(quantity * priceCents)}</td></tr>`,
+      ({ productId, quantity, priceCents }) => `<tr><td>${escapeHtml(productId)}</td>
+<td class="number">${quantity}</td><td class="number">${money(quantity * priceCents)}</td></tr>`,
     )
     .join("\n");
   return page(
     "Order",
-    `<h2>Your order ${escapeHtml(words[order.status] ?? "is being worked on")}</h2>
-<table>${items}
-<tr><th>Total</th><th class="number">${money(order.totalCents)}</th></tr></table>
-<p><small>Order ${escapeHtml(order.id)} for ${escapeHtml(order.email)}</small></p>`,
+    undefined,
+    `<h1>Your order ${escapeHtml(words[order.status] ?? "is being worked on")}</h1>
+<table><thead><tr><th scope="col">Product</th><th scope="col" class="number">Quantity</th><th scope="col" class="number">Price</th></tr></thead>
+<tbody>${items}</tbody>
+<tfoot><tr><th scope="row" colspan="2">Total</th><td class="number">${money(order.totalCents)}</td></tr></tfoot></table>
+<p><small>Order ${escapeHtml(order.id)} for ${escapeHtml(order.email)}</small></p>
+<p><a href="/">Back to the shop</a></p>`,
   );
 }
 
 export function ordersPage(orders: Order[]): string {
-  if (orders.length === 0) return page("Orders", "<p>Nothing was ordered yet.</p>");
+  if (orders.length === 0)
+    return page(
+      "Orders",
+      "orders",
+      '<h1>Orders</h1>\n<p>Nothing was ordered yet. <a href="/">Go to the shop</a></p>',
+    );
   const rows = orders
     .map(
       ({ id, createdAt, totalCents, status }) => `<tr>
-<td><a href="/orders/${escapeHtml(id)}">${escapeHtml(createdAt.slice(0, 19).replace("T", " "))}</a></td>
-<td>${escapeHtml(status)}</td><td class="number">${money(totalCents)}</td></tr>`,
+<th scope="row"><a href="/orders/${escapeHtml(id)}"><time datetime="${escapeHtml(createdAt)}">${escapeHtml(createdAt.slice(0, 19).replace("T", " "))}</time></a></th>
+<td><span class="status ${escapeHtml(status)}">${escapeHtml(status)}</span></td><td class="number">${money(totalCents)}</td></tr>`,
     )
     .join("\n");
   return page(
     "Orders",
-    `<table><thead><tr><th>Ordered (UTC)</th><th>Status</th><th class="number">Total</th></tr></thead><tbody>${rows}</tbody></table>`,
+    "orders",
+    `<h1>Orders</h1>
+<table><thead><tr><th scope="col">Ordered (UTC)</th><th scope="col">Status</th><th scope="col" class="number">Total</th></tr></thead><tbody>${rows}</tbody></table>`,
   );
 }

@@ -33,7 +33,7 @@ export const command = defineCommand({
       ...(options.timeout === undefined ? {} : { timeoutMs: options.timeout }),
     });
     const table = serviceTable(started.services, ctx.style, ctx.clock());
-    return { data: { stack: stack.name, ...started }, table, text: howToGoOn(started.services) };
+    return { data: { stack: stack.name, ...started }, table, text: howToGoOn(started.services, ctx.env) };
   },
 });
 
@@ -66,17 +66,18 @@ async function clean(ctx: Context): Promise<{ data: object; text: string }> {
   return { data: { cluster: name, removed }, text: removed ? "The demo is gone." : "There was no demo." };
 }
 
-function howToGoOn(services: { service: string; address: string }[]): string {
+function howToGoOn(services: { service: string; address: string }[], env: NodeJS.ProcessEnv): string {
   const page = services.find((one) => one.service === "gateway")?.address ?? "";
-  return [
-    "",
-    `The shop: ${page}`,
-    "",
-    "Go on with:",
-    "  kws open gateway                         the shop in the browser",
-    "  kws service logs orders payments -s shop  what they say",
-    "  kws stack status shop                    how they are",
-    "  kws stack remove shop                    remove the stack",
-    "  kws demo --clean                         remove all of it",
-  ].join("\n");
+  // npm tells what it runs; whoever came through npx has no kws on the PATH.
+  const kws = env["npm_command"] === "exec" ? "npx kws" : "kws";
+  const hints = [
+    ["open gateway", "the shop in the browser"],
+    ["service logs orders payments -s shop", "what they say"],
+    ["stack status shop", "how they are"],
+    ["stack remove shop", "remove the stack"],
+    ["demo --clean", "remove all of it"],
+  ];
+  const width = Math.max(...hints.map(([words = ""]) => words.length));
+  const lines = hints.map(([words = "", meaning = ""]) => `  ${kws} ${words.padEnd(width)}  ${meaning}`);
+  return ["", `The shop: ${page}`, "", "Go on with:", ...lines].join("\n");
 }
