@@ -43,6 +43,17 @@ test("a placed order leads to its page", async () => {
   assert.equal(response.headers.get("location"), "/orders/abc-1");
 });
 
+test("an empty order is refused before it is sent, with the shop still on the page", async () => {
+  await using catalog = await backend(200, [hostile]);
+  await using app = await listen(createApp({ catalogUrl: catalog.url, ordersUrl: "http://127.0.0.1:1" }));
+  const body = new URLSearchParams({ email: "a@example.com", cup: "0" });
+  const response = await fetch(`${app.url}/orders`, { method: "POST", body });
+  assert.equal(response.status, 400);
+  const html = await response.text();
+  assert.match(html, /role="alert">Choose a quantity/);
+  assert.match(html, /<form/);
+});
+
 test("the form's zeros are not ordered", () => {
   const form = new URLSearchParams({ email: "a@example.com", cup: "2", kettle: "0" });
   assert.deepEqual(orderOf(form), { email: "a@example.com", items: [{ productId: "cup", quantity: 2 }] });

@@ -40,9 +40,17 @@ async function handle(
   }
   if (route === "POST /orders") {
     const form = new URLSearchParams(await readText(request));
+    const order = orderOf(form);
+    if (order.items.length === 0) {
+      return sendHtml(
+        response,
+        400,
+        shopPage(await products(), "Choose a quantity of at least one product."),
+      );
+    }
     const answer = await fetch(`${ordersUrl}/orders`, {
       method: "POST",
-      body: JSON.stringify(orderOf(form)),
+      body: JSON.stringify(order),
       signal: AbortSignal.timeout(10_000),
     });
     const body = (await answer.json()) as Order & { error?: string };

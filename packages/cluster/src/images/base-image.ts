@@ -151,7 +151,7 @@ async function findTools(): Promise<string[]> {
   if (!found.some((path) => path.endsWith("/sh"))) {
     throw new UserError("this machine has no /bin/sh to put into a base image", {
       code: "tool-missing",
-      fix: "import a base image with kws image import",
+      fix: "install a shell, such as dash",
     });
   }
   return found;
@@ -302,7 +302,7 @@ async function runLdd(executables: string[]): Promise<string> {
     }
     throw new UserError("the shared libraries for a base image could not be listed with ldd", {
       code: "tool-missing",
-      fix: "install ldd (it comes with the C library), or import a base image with kws image import",
+      fix: "install ldd, which comes with the C library",
       cause: error,
     });
   }

@@ -352,8 +352,8 @@ async function storedImage(options: BuildOptions, reference: string, at: string)
       code: "not-found",
       at,
       fix: isNode
-        ? `build on ${own}, which is assembled from this machine's Node, or import the image from an archive`
-        : "import the image from an archive made by docker save",
+        ? `build on ${own}, which is assembled from this machine's Node`
+        : `build on ${own}, which is assembled from this machine, or on an image that kws built`,
     },
   );
 }
