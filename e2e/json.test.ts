@@ -1,0 +1,78 @@
+/** docs/reference/json.md names every key that commands print with `-o json`, and no other. `kws open` needs a whole shop and is left out. */
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { newKws, repository, type Kws } from "./kws.ts";
+
+/** Keys by heading; a row that links to another section stands for the keys of that one. */
+const documented = new Map<string, { key: string; meaning: string }[]>();
+let kws: Kws;
+let started: unknown;
+
+beforeAll(async () => {
+  const page = await readFile(join(repository, "docs/reference/json.md"), "utf8");
+  for (const section of page.split(/^## /m).slice(1)) {
+    const rows = [...section.matchAll(/^\| (?:`([^`]*)`)? *\| (.*?) *\|$/gm)].filter(
+      ([row]) => !row.includes("| ---"),
+    );
+    const heading = section.slice(0, section.indexOf("\n"));
+    documented.set(
+      heading,
+      rows
+        .map(([, key = "", meaning = ""]) => ({ key, meaning }))
+        .filter(({ key, meaning }) => key !== "" || meaning.includes("](#")),
+    );
+  }
+  kws = await newKws();
+  started = await kws.json("stack", "start", "shop", "payments", "--file", "examples/shop");
+});
+afterAll(() => kws[Symbol.asyncDispose]());
+
+function keysOf(heading: string): { key: string; optional: boolean }[] {
+  const rows = documented.get(heading);
+  if (rows === undefined) throw new Error(`json.md has no section "${heading}"`);
+  return rows.flatMap(({ key, meaning }) => {
+    const linked = /\]\(#([a-z-]+)\)/.exec(meaning)?.[1];
+    if (linked === undefined) return [{ key, optional: meaning.startsWith("only ") }];
+    const target =
+      [...documented.keys()].find((other) => other.toLowerCase().replaceAll(" ", "-") === linked) ?? linked;
+    return keysOf(target).map((inner) => ({ ...inner, key: key === "" ? inner.key : `${key}.${inner.key}` }));
+  });
+}
+
+/** `services[].pods[].name` of every leaf. */
+function pathsOf(value: unknown, prefix = ""): string[] {
+  if (Array.isArray(value)) return value.flatMap((item) => pathsOf(item, `${prefix}[]`));
+  if (typeof value !== "object" || value === null) return [prefix];
+  return Object.entries(value).flatMap(([key, inner]) =>
+    pathsOf(inner, prefix === "" ? key : `${prefix}.${key}`),
+  );
+}
+
+const cases: [heading: string, value: () => Promise<unknown>][] = [
+  ["kws stack start, kws demo", () => Promise.resolve(started)],
+  ["kws cluster start, status, stop", () => kws.json("cluster", "status")],
+  ["kws cluster list", () => kws.json("cluster", "list")],
+  ["kws stack list", () => kws.json("stack", "list")],
+  ["kws stack status", () => kws.json("stack", "status", "shop")],
+  ["kws service list", () => kws.json("service", "list")],
+  ["kws service status", () => kws.json("service", "status", "payments")],
+  ["kws service restart", () => kws.json("service", "restart", "payments")],
+  [
+    "kws service logs",
+    async () =>
+      JSON.parse((await kws.run(["service", "logs", "payments", "-o", "json"])).stdout.split("\n")[0] ?? ""),
+  ],
+  ["kws init", () => kws.json("init", "--dry-run")],
+  ["kws version", () => kws.json("version")],
+  ["kws stack remove", () => kws.json("stack", "remove", "shop", "--yes")],
+  ["kws cluster reset", () => kws.json("cluster", "reset", "--yes")],
+];
+
+test.each(cases)("%s", async (heading, value) => {
+  const keys = keysOf(heading);
+  const printed = new Set(pathsOf(await value()));
+  expect([...printed].filter((path) => !keys.some(({ key }) => key === path))).toEqual([]);
+  const absent = keys.filter(({ key, optional }) => !optional && !printed.has(key)).map(({ key }) => key);
+  expect(absent).toEqual([]);
+});
