@@ -7,7 +7,7 @@ import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
 import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
-import { personOf, repository } from "./kws.ts";
+import { inherited, repository } from "./kws.ts";
 
 const guide = join(repository, "docs/guide");
 /** The page that tells how to put kws on the PATH has to do without it. */
@@ -50,7 +50,12 @@ function session(lines: string[], onPath = true): Promise<{ code: number | null;
   const bin = join(repository, "node_modules/.bin");
   const path = process.env["PATH"] ?? "";
   const others = path.split(delimiter).filter((dir) => dir !== bin);
-  const env = { ...personOf(home), PATH: (onPath ? [bin, ...others] : others).join(delimiter) };
+  const env = {
+    ...inherited,
+    HOME: home,
+    TERM: "dumb",
+    PATH: (onPath ? [bin, ...others] : others).join(delimiter),
+  };
   const script = lines.map((line) => `printf '%s\\n' ${quoted(`$ ${line}`)}\n${line}\n`).join("");
   return new Promise((resolve, reject) => {
     const child = spawn("bash", ["-e", "-o", "pipefail", "-c", script], {

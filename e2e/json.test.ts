@@ -36,7 +36,10 @@ function keysOf(heading: string): { key: string; optional: boolean }[] {
     if (linked === undefined) return [{ key, optional: meaning.startsWith("only ") }];
     const target =
       [...documented.keys()].find((other) => other.toLowerCase().replaceAll(" ", "-") === linked) ?? linked;
-    return keysOf(target).map((inner) => ({ ...inner, key: key === "" ? inner.key : `${key}.${inner.key}` }));
+    return keysOf(target).map((inner) => ({
+      key: key === "" ? inner.key : `${key}.${inner.key}`,
+      optional: inner.optional,
+    }));
   });
 }
 

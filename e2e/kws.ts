@@ -1,7 +1,7 @@
 /** `kws` as a person runs it, with an empty home of its own, and the Kubernetes API that it starts. */
 import { execFile } from "node:child_process";
 import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { homedir, tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { KubeClient } from "@kws/kube/client";
@@ -9,6 +9,15 @@ import { connect } from "@kws/kube/kubeconfig";
 
 export const repository = fileURLToPath(new URL("..", import.meta.url));
 const bin = join(repository, "packages/cli/bin/kws.js");
+
+/** What reaches the packages that `npm ci` has fetched already; the rest of this machine's settings stay out. */
+export const inherited = {
+  PATH: process.env["PATH"],
+  NODE_EXTRA_CA_CERTS: process.env["NODE_EXTRA_CA_CERTS"],
+  HTTPS_PROXY: process.env["HTTPS_PROXY"] ?? process.env["https_proxy"],
+  npm_config_registry: process.env["npm_config_registry"],
+  npm_config_cache: process.env["npm_config_cache"] ?? join(homedir(), ".npm"),
+};
 
 export interface Result {
   code: number;
@@ -35,23 +44,12 @@ export interface Kws extends AsyncDisposable {
   client(name?: string): Promise<KubeClient>;
 }
 
-/**
- * The environment of somebody with an empty home on this machine: what leads to the network (proxies, certificates) is the
- * machine's, and settings of kws, kubectl and of the npm that runs the tests are gone. npm's downloads are kept between runs.
- */
-export function personOf(home: string): NodeJS.ProcessEnv {
-  const foreign =
-    /^(KWS_|XDG_|KUBECONFIG$|HELM_|npm_(?!config_(cache|registry|cafile)$)|VITEST|NODE_ENV$|INIT_CWD$)/;
-  const kept = Object.entries(process.env).filter(([name]) => !foreign.test(name));
-  return { ...Object.fromEntries(kept), HOME: home, TERM: "dumb" };
-}
-
 /** Disposing it resets the clusters that were started under it. */
 export async function newKws(): Promise<Kws> {
   const home = await mkdtemp(join(tmpdir(), "kws-e2e-"));
   const run: Kws["run"] = (args, options = {}) =>
     new Promise((resolve, reject) => {
-      const env = personOf(home);
+      const env = { ...inherited, HOME: home, TERM: "dumb" };
       const settings = { env, cwd: repository, maxBuffer: 1e8, ...options };
       execFile(process.execPath, [bin, ...args], settings, (error, stdout, stderr) => {
         const code = error === null ? 0 : error.code;
