@@ -20,6 +20,7 @@ const missing: [what: string, instead: string][] = [
   ["PodSecurity admission", "labels of namespaces are kept, and pods are not refused by them"],
   ["Aggregated API servers", "an APIService is kept, and requests are not passed on to it"],
   ["Signing of certificates", "a CertificateSigningRequest is kept, and nobody signs it"],
+  ["CEL rules of custom resources", "`x-kubernetes-validations` are kept, and not evaluated"],
   ["API priority and fairness", "FlowSchemas are kept, and requests are not queued by them"],
   [
     "Volumes of other storage than this machine's",
