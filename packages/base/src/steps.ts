@@ -24,6 +24,8 @@ export interface StepRecord {
 /** What a step's work may say about itself. */
 export interface StepHandle {
   detail(text: string): void;
+  /** Something out of the ordinary was done, told when the step ends. */
+  note(text: string): void;
   /** Nothing had to be done. */
   skip(note?: string): void;
 }
@@ -62,6 +64,9 @@ export class Steps {
     try {
       return await work({
         detail: (text) => emit("detail", text),
+        note: (text) => {
+          note = note === undefined ? text : `${note}; ${text}`;
+        },
         skip: (text) => {
           outcome = "skipped";
           note = text;

@@ -2,6 +2,7 @@
 import type { Steps } from "@kws/base/steps";
 import type { Project } from "@kws/platform/project/workspace";
 import type { Locations } from "@kws/platform/project/locations";
+import type { Holder } from "@kws/platform/stacks/lock";
 import type { Connection, Provider } from "@kws/platform/providers/provider";
 import type { Globals } from "./command.ts";
 import type { Style } from "./style.ts";
@@ -27,6 +28,8 @@ export interface World {
   now: () => number;
   /** Milliseconds since the epoch. */
   clock: () => number;
+  /** Who runs kws, for locks that others see. */
+  holder: Holder;
 }
 
 export interface Context extends World {

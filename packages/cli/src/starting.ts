@@ -64,6 +64,7 @@ export async function start(ctx: Context, request: StartRequest): Promise<Starte
     signal,
     timeoutMs: request.timeoutMs ?? defaultTimeoutMs,
     clock: ctx.clock,
+    holder: ctx.holder,
   });
   const path = steps.criticalPath();
   if (ctx.globals.quiet !== true) ctx.stderr.write(renderCriticalPath(path, ctx.style));
@@ -138,5 +139,7 @@ export async function remove(
     steps: ctx.steps(),
     signal: ctx.signal,
     timeoutMs: request.timeoutMs ?? defaultTimeoutMs,
+    clock: ctx.clock,
+    holder: ctx.holder,
   });
 }

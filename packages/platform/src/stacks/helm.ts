@@ -1,4 +1,6 @@
 /** One Helm release: installed or upgraded, and removed. Values go through standard input, never through arguments. */
+import { existsSync } from "node:fs";
+import { delimiter, isAbsolute, join } from "node:path";
 import { UserError } from "@kws/base/errors";
 import { exec, lastLines } from "@kws/base/exec";
 import type { KubeconfigRef } from "../providers/provider.ts";
@@ -59,7 +61,8 @@ async function helm(
   const { kubeconfig } = options;
   const target = ["--namespace", options.namespace, "--kubeconfig", kubeconfig.path];
   if (kubeconfig.context !== undefined) target.push("--kube-context", kubeconfig.context);
-  const result = await exec(options.helm, [...target, ...args], {
+  const [program = options.helm, ...before] = [...boundToParent(options.env), options.helm];
+  const result = await exec(program, [...before, ...target, ...args], {
     env: { ...withoutHelm(options.env), HELM_DRIVER: "secret" },
     // Ctrl-C reaches Helm once, through the signal: it then marks the release as failed and ends.
     detached: true,
@@ -67,6 +70,11 @@ async function helm(
     ...(options.signal === undefined ? {} : { signal: options.signal }),
   });
   if (result.exitCode === 0) return;
+  if (result.exitCode === 128 + 9) {
+    throw new UserError(`helm ${args[0]} ${release} was killed`, {
+      fix: "Run the same command again to go on; if it happens again, the machine may be short of memory.",
+    });
+  }
   const said = lastLines(result.stderr || result.stdout, 6).replace(/^Error: /gm, "");
   throw new UserError(`helm ${args[0]} ${release} failed: ${said}`, {
     code: /forbidden|unauthorized/i.test(said)
@@ -78,6 +86,18 @@ async function helm(
       ? "Undo the change that was made by hand, or remove the stack and start it again."
       : "Correct the chart or its values and start the stack again.",
   });
+}
+
+/**
+ * Helm has a process group of its own and would outlive a kws that is killed, and go on changing the stack: where util-linux's
+ * setpriv(1) is there, the kernel then tells it to end.
+ */
+function boundToParent(env: NodeJS.ProcessEnv): string[] {
+  const path = (env["PATH"] ?? "")
+    .split(delimiter)
+    .map((dir) => join(dir, "setpriv"))
+    .find((candidate) => isAbsolute(candidate) && existsSync(candidate));
+  return path === undefined ? [] : [path, "--pdeathsig", "TERM", "--"];
 }
 
 /** Variables that would send Helm to another place than the one that kws means. */

@@ -11,6 +11,7 @@ import { fieldManager, managedByLabel, stackLabel } from "../services/labels.ts"
 import { listReleases, type Release } from "../services/releases.ts";
 import { hookJobs, type NamespaceObjects, readNamespace } from "../services/workloads.ts";
 import { uninstall } from "./helm.ts";
+import { type Holder, lockStack } from "./lock.ts";
 
 export interface RemoveStackOptions {
   stack: string;
@@ -24,6 +25,10 @@ export interface RemoveStackOptions {
   steps: Steps;
   signal: AbortSignal;
   timeoutMs: number;
+  /** Milliseconds since the epoch. */
+  clock: () => number;
+  /** Who runs this, for the lock. */
+  holder: Holder;
 }
 
 export interface RemovedStack {
@@ -56,6 +61,8 @@ export async function removeStack(options: RemoveStackOptions): Promise<RemovedS
       fix: "See `kws stack list`.",
     });
   }
+  const [home = stack] = spaces;
+  await using _lock = await lockStack({ ...options, client, namespace: home });
   const objects = new Map<string, NamespaceObjects>();
   for (const space of spaces) objects.set(space, await readNamespace(client, space, signal));
 
