@@ -1,4 +1,5 @@
 /** The world as a command sees it: small, lazy, and handed in, so that tests can hand in another. */
+import type { Logger } from "@kws/base/logger";
 import type { Steps } from "@kws/base/steps";
 import type { Project } from "@kws/platform/project/workspace";
 import type { Locations } from "@kws/platform/project/locations";
@@ -38,6 +39,10 @@ export interface Context extends World {
   style: Style;
   /** What child processes get: the caller's own, with the Node that runs kws first on the PATH. */
   childEnv: NodeJS.ProcessEnv;
+  /** No progress. */
+  quiet: boolean;
+  /** What `--log-level debug` shows. */
+  log: Logger;
   /** May the person be asked? */
   interactive: boolean;
   /** The nearest workspace; throws where there is none. */

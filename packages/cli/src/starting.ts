@@ -1,4 +1,5 @@
 /** What `kws stack start` and `kws demo` have in common: check, start the cluster, start the stack, tell the addresses. */
+import { UserError } from "@kws/base/errors";
 import type { StepRecord, Steps } from "@kws/base/steps";
 import { graphNode, loadServices, type Project, type ProjectStack } from "@kws/platform/project/workspace";
 import type { Connection, Provider, ProviderStatus } from "@kws/platform/providers/provider";
@@ -7,6 +8,7 @@ import { serviceStatuses, type ServiceStatus } from "@kws/platform/services/stat
 import { removeStack } from "@kws/platform/stacks/remove";
 import { planStack, startStack } from "@kws/platform/stacks/start";
 import { locateTool } from "@kws/platform/tools/locate";
+import type { Result } from "./command.ts";
 import type { Context } from "./context.ts";
 import { renderCriticalPath } from "./progress.ts";
 
@@ -60,6 +62,7 @@ export async function start(ctx: Context, request: StartRequest): Promise<Starte
     helm,
     cache: locations.cache,
     env: childEnv,
+    log: ctx.log,
     steps,
     signal,
     timeoutMs: request.timeoutMs ?? defaultTimeoutMs,
@@ -67,7 +70,7 @@ export async function start(ctx: Context, request: StartRequest): Promise<Starte
     holder: ctx.holder,
   });
   const path = steps.criticalPath();
-  if (ctx.globals.quiet !== true) ctx.stderr.write(renderCriticalPath(path, ctx.style));
+  if (!ctx.quiet) ctx.stderr.write(renderCriticalPath(path, ctx.style));
   const statuses = await statusesOf(connection, stack.name, cluster.ingressPort);
   return {
     cluster,
@@ -78,6 +81,51 @@ export async function start(ctx: Context, request: StartRequest): Promise<Starte
         changed: results.find((result) => result.service === status.service)?.changed ?? false,
       }),
     ),
+  };
+}
+
+/** The stack with what flags say of it. */
+export function placed(stack: ProjectStack, namespace?: string, profile?: string): ProjectStack {
+  for (const [flag, name] of [
+    ["--namespace", namespace],
+    ["--profile", profile],
+  ]) {
+    if (name === undefined || /^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/.test(name)) continue;
+    throw new UserError(`${flag} cannot be ${JSON.stringify(name)}`, {
+      code: "usage",
+      fix: "Use lower-case letters, digits and hyphens, beginning and ending with a letter or digit.",
+    });
+  }
+  return { ...stack, namespace: namespace ?? stack.namespace, profile: profile ?? stack.profile };
+}
+
+/** Everything is read and checked as for a start; nothing is built, and the cluster is not touched. */
+export async function dryRun(
+  ctx: Context,
+  request: Pick<StartRequest, "project" | "stack" | "only">,
+): Promise<Result> {
+  const { project, stack } = request;
+  const { signal, locations, childEnv } = ctx;
+  const services = await loadServices(project, { cache: locations.cache, env: childEnv, signal });
+  const plans = await planStack(services, stack, request.only);
+  const data = plans.map(({ service, chart }) => ({
+    service: service.name,
+    builds: service.config.build !== undefined || service.config.images !== undefined,
+    chart: `${chart.name}-${chart.version}`,
+    after: service.dependsOn,
+  }));
+  const rows = data.map((one) => [
+    one.service,
+    one.builds ? "yes" : "no",
+    one.chart,
+    one.after.join(", "),
+    stack.profile,
+    stack.namespace,
+  ]);
+  return {
+    data: { stack: stack.name, namespace: stack.namespace, profile: stack.profile, services: data },
+    table: { columns: ["SERVICE", "BUILDS", "CHART", "AFTER", "PROFILE", "NAMESPACE"], rows },
+    text: "Nothing was changed.",
   };
 }
 
@@ -106,6 +154,8 @@ async function statusesOf(
 export interface RemoveRequest {
   stack: string;
   keepData: boolean;
+  /** Only what is in it. */
+  namespace?: string;
   provider: Provider;
   project?: Project;
   timeoutMs?: number;
@@ -132,10 +182,12 @@ export async function remove(
   return removeStack({
     stack: request.stack,
     keepData: request.keepData,
+    ...(request.namespace === undefined ? {} : { namespace: request.namespace }),
     graph,
     connection,
     helm: tool.path,
     env: ctx.childEnv,
+    log: ctx.log,
     steps: ctx.steps(),
     signal: ctx.signal,
     timeoutMs: request.timeoutMs ?? defaultTimeoutMs,

@@ -3,6 +3,7 @@ import { existsSync } from "node:fs";
 import { delimiter, isAbsolute, join } from "node:path";
 import { UserError } from "@kws/base/errors";
 import { exec, lastLines } from "@kws/base/exec";
+import type { Logger } from "@kws/base/logger";
 import type { KubeconfigRef } from "../providers/provider.ts";
 
 export interface HelmOptions {
@@ -11,6 +12,7 @@ export interface HelmOptions {
   kubeconfig: KubeconfigRef;
   namespace: string;
   env: NodeJS.ProcessEnv;
+  log: Logger;
   signal?: AbortSignal;
 }
 
@@ -62,6 +64,7 @@ async function helm(
   const target = ["--namespace", options.namespace, "--kubeconfig", kubeconfig.path];
   if (kubeconfig.context !== undefined) target.push("--kube-context", kubeconfig.context);
   const [program = options.helm, ...before] = [...boundToParent(options.env), options.helm];
+  options.log.debug("run", { program: options.helm, args: [...target, ...args] });
   const result = await exec(program, [...before, ...target, ...args], {
     env: { ...withoutHelm(options.env), HELM_DRIVER: "secret" },
     // Ctrl-C reaches Helm once, through the signal: it then marks the release as failed and ends.

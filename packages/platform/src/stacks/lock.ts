@@ -87,9 +87,8 @@ async function tryTake(options: LockOptions, me: string, expired?: string): Prom
     const holder = String(found["spec"]?.holderIdentity ?? "");
     const free = holder === "" || holder === me || isGone(holder, options.holder.host);
     if (!free && found.metadata.resourceVersion !== expired) return found;
-    const { resourceVersion } = found.metadata;
     const fresh = leaseOf(options, me);
-    const metadata = { ...fresh.metadata, ...(resourceVersion === undefined ? {} : { resourceVersion }) };
+    const metadata = { ...found.metadata, ...fresh.metadata };
     await client.update(leases, { ...fresh, metadata }, { fieldManager, signal });
     return undefined;
   } catch (error) {

@@ -13,9 +13,12 @@ import { type Workload, type WorkloadKind, workloadsOf } from "../services/workl
 import { diagnose, type Diagnosis, hasSettled, stuckPods } from "./diagnose.ts";
 import type { NamespaceView } from "./view.ts";
 
+/** Where a stack is. */
+export type StackPlace = Pick<ProjectStack, "name" | "namespace">;
+
 export interface ReadyOptions {
   service: string;
-  stack: ProjectStack;
+  stack: StackPlace;
   connection: Connection;
   view: NamespaceView;
   step: StepHandle;
@@ -94,7 +97,7 @@ function waitingReason(pod: KubeObject): string | undefined {
 /** An error that names the culprit and repeats its last log lines or the kubelet's last warning. */
 export async function failureOf(
   connection: Connection,
-  stack: ProjectStack,
+  stack: StackPlace,
   service: string,
   fault: Diagnosis,
 ): Promise<UserError> {
@@ -158,7 +161,7 @@ export async function labelWorkloads(
   client: KubeClient,
   view: NamespaceView,
   service: string,
-  stack: ProjectStack,
+  stack: StackPlace,
 ): Promise<void> {
   const labels = { [stackLabel]: stack.name, [serviceLabel]: service };
   const missing = workloadsOf(view.objects(), service).filter(({ object }) =>

@@ -4,6 +4,7 @@
  */
 import { createHash } from "node:crypto";
 import { UserError } from "@kws/base/errors";
+import type { Logger } from "@kws/base/logger";
 import type { Steps } from "@kws/base/steps";
 import { namespaces, secrets } from "@kws/kube/resources";
 import { isApiError } from "@kws/kube/status";
@@ -39,6 +40,7 @@ export interface StartStackOptions {
   helm: string;
   cache: string;
   env: NodeJS.ProcessEnv;
+  log: Logger;
   steps: Steps;
   signal: AbortSignal;
   /** For one service to become ready. */
@@ -326,6 +328,7 @@ async function install(
       kubeconfig: connection.kubeconfig,
       namespace: stack.namespace,
       env: options.env,
+      log: options.log,
       signal: AbortSignal.any([options.signal, hopeless.signal]),
       release: name,
       chart: one.chart.dir,
