@@ -1,5 +1,7 @@
 /** Steps of long work: what runs, how long it took, and the chain of steps that decided the whole time. */
 
+import { messageOf } from "./errors.ts";
+
 export interface StepEvent {
   kind: "start" | "detail" | "done" | "skipped" | "failed";
   id: string;
@@ -74,7 +76,10 @@ export class Steps {
       });
     } catch (error) {
       // What was given up because something else failed did not fail itself.
-      if (outcome !== "skipped") outcome = "failed";
+      if (outcome !== "skipped") {
+        outcome = "failed";
+        [note] = messageOf(error).split("\n");
+      }
       throw error;
     } finally {
       const durationMs = this.#now() - started;

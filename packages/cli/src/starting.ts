@@ -71,7 +71,7 @@ export async function start(ctx: Context, request: StartRequest): Promise<Starte
   });
   const path = steps.criticalPath();
   if (!ctx.quiet) ctx.stderr.write(renderCriticalPath(path, ctx.style));
-  const statuses = await statusesOf(connection, stack.name, cluster.ingressPort);
+  const statuses = await statusesOf(connection, stack, cluster.ingressPort);
   return {
     cluster,
     steps: steps.records(),
@@ -144,10 +144,11 @@ async function prepareTool(ctx: Context, steps: Steps): Promise<string> {
 
 async function statusesOf(
   connection: Connection,
-  stack: string,
+  stack: ProjectStack,
   ingressPort?: number,
 ): Promise<ServiceStatus[]> {
-  const releases = await listReleases(connection.client, { stack });
+  const all = await listReleases(connection.client, { stack: stack.name });
+  const releases = all.filter((release) => release.namespace === stack.namespace);
   return serviceStatuses(connection.client, releases, ingressPort === undefined ? {} : { ingressPort });
 }
 

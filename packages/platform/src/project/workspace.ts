@@ -11,6 +11,7 @@ import { validate } from "./validate.ts";
 import { readYamlFile, type YamlFile } from "./yaml-file.ts";
 
 export const fileName = "kws.yaml";
+export const defaultProfile = "local";
 
 export interface ProjectService {
   name: string;
@@ -106,7 +107,7 @@ function base(name: string, root: string, file: YamlFile, workspace: Workspace):
     stacks: Object.entries(stacks).map(([stack, settings]) => ({
       name: stack,
       namespace: settings.namespace ?? stack,
-      profile: settings.profile ?? "local",
+      profile: settings.profile ?? defaultProfile,
       services: settings.services,
     })),
   };

@@ -12,7 +12,13 @@ import { type Chart, loadChart, mergeValues } from "../charts/chart.ts";
 import { buildImages, checkBuilds } from "../images/build.ts";
 import { closure } from "../project/graph.ts";
 import { suggest } from "../project/nearest.ts";
-import { graphNode, type Project, type ProjectService, type ProjectStack } from "../project/workspace.ts";
+import {
+  defaultProfile,
+  graphNode,
+  type Project,
+  type ProjectService,
+  type ProjectStack,
+} from "../project/workspace.ts";
 import type { Connection, Provider } from "../providers/provider.ts";
 import {
   fieldManager,
@@ -144,7 +150,7 @@ export async function planStack(
     });
   }
   const chosen = new Set(closure(services.map(graphNode), only.length > 0 ? only : names));
-  return Promise.all(
+  const plans = await Promise.all(
     services
       .filter((service) => chosen.has(service.name))
       .map(async (service) => {
@@ -153,6 +159,13 @@ export async function planStack(
         return { service, chart };
       }),
   );
+  if (stack.profile !== defaultProfile && plans.length > 0 && !plans.some(({ chart }) => chart.hasProfile)) {
+    throw new UserError(`no chart of the stack ${stack.name} has the profile "${stack.profile}"`, {
+      code: "config",
+      fix: `Add profiles/${stack.profile}/values.yaml to a chart, or name another profile.`,
+    });
+  }
+  return plans;
 }
 
 function inOrder(plans: ServicePlan[]): ServicePlan[] {
