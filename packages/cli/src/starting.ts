@@ -3,10 +3,11 @@ import { UserError } from "@kws/base/errors";
 import type { StepRecord, Steps } from "@kws/base/steps";
 import { graphNode, loadServices, type Project, type ProjectStack } from "@kws/platform/project/workspace";
 import type { Connection, Provider, ProviderStatus } from "@kws/platform/providers/provider";
+import { checkRenders } from "@kws/platform/charts/render";
 import { listReleases } from "@kws/platform/services/releases";
 import { serviceStatuses, type ServiceStatus } from "@kws/platform/services/status";
 import { removeStack } from "@kws/platform/stacks/remove";
-import { planStack, startStack } from "@kws/platform/stacks/start";
+import { planStack, type ServicePlan, startStack } from "@kws/platform/stacks/start";
 import { locateTool } from "@kws/platform/tools/locate";
 import type { Result } from "./command.ts";
 import type { Context } from "./context.ts";
@@ -37,8 +38,13 @@ export async function start(ctx: Context, request: StartRequest): Promise<Starte
   const clone = { cache: locations.cache, env: childEnv, signal, refresh: request.refresh === true };
   const services = await loadServices(project, clone);
   const plans = await planStack(services, stack, request.only);
+  for (const { service } of plans) {
+    if (service.config.build !== undefined || service.config.images !== undefined)
+      provider.checkBuild(service.name);
+  }
   const steps = ctx.steps();
   const helm = await prepareTool(ctx, steps);
+  await checkCharts(ctx, helm, stack, plans);
   const cluster = await steps.run({ id: "cluster", title: `cluster (${provider.name})` }, async (step) => {
     const before = await provider.status();
     if (before.state === "running") {
@@ -84,6 +90,19 @@ export async function start(ctx: Context, request: StartRequest): Promise<Starte
   };
 }
 
+async function checkCharts(
+  ctx: Context,
+  helm: string,
+  stack: ProjectStack,
+  plans: ServicePlan[],
+): Promise<void> {
+  const { namespace } = stack;
+  const options = { helm, namespace, cache: ctx.locations.cache, env: ctx.childEnv, signal: ctx.signal };
+  await Promise.all(
+    plans.map(({ service, chart }) => checkRenders(chart, { ...options, release: service.name })),
+  );
+}
+
 /** The stack with what flags say of it. */
 export function placed(stack: ProjectStack, namespace?: string, profile?: string): ProjectStack {
   for (const [flag, name] of [
@@ -108,6 +127,7 @@ export async function dryRun(
   const { signal, locations, childEnv } = ctx;
   const services = await loadServices(project, { cache: locations.cache, env: childEnv, signal });
   const plans = await planStack(services, stack, request.only);
+  await checkCharts(ctx, await prepareTool(ctx, ctx.steps()), stack, plans);
   const data = plans.map(({ service, chart }) => ({
     service: service.name,
     builds: service.config.build !== undefined || service.config.images !== undefined,

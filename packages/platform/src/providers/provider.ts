@@ -62,6 +62,8 @@ export interface Provider {
   status(): Promise<ProviderStatus>;
   /** Throws where the cluster does not run. */
   kubeconfig(): Promise<KubeconfigRef>;
+  /** Throws where the provider cannot build, before anything is changed. */
+  checkBuild(service: string): void;
   /** Builds an image so that the cluster's nodes can run it. */
   buildImage(build: ImageBuild, context: BuildContext): Promise<BuiltImage>;
 }

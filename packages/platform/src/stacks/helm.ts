@@ -4,6 +4,7 @@ import { delimiter, isAbsolute, join } from "node:path";
 import { UserError } from "@kws/base/errors";
 import { exec, lastLines } from "@kws/base/exec";
 import type { Logger } from "@kws/base/logger";
+import { chartFault } from "../charts/render.ts";
 import type { KubeconfigRef } from "../providers/provider.ts";
 
 export interface HelmOptions {
@@ -43,7 +44,7 @@ export async function upgrade(options: UpgradeOptions): Promise<void> {
     options.release,
     options.chart,
   ];
-  await helm(options, args, JSON.stringify(options.values), options.release);
+  await helm(options, args, JSON.stringify(options.values), options.release, options.chart);
 }
 
 export async function uninstall(
@@ -59,6 +60,7 @@ async function helm(
   args: string[],
   input: string | undefined,
   release: string,
+  chart?: string,
 ): Promise<void> {
   const { kubeconfig } = options;
   const target = ["--namespace", options.namespace, "--kubeconfig", kubeconfig.path];
@@ -79,6 +81,8 @@ async function helm(
     });
   }
   const said = lastLines(result.stderr || result.stdout, 6).replace(/^Error: /gm, "");
+  const fault = chart === undefined ? undefined : chartFault(said, chart);
+  if (fault !== undefined) throw fault;
   throw new UserError(`helm ${args[0]} ${release} failed: ${said}`, {
     code: /forbidden|unauthorized/i.test(said)
       ? "permission"
