@@ -1,6 +1,7 @@
 /** What `kws stack start` and `kws demo` have in common: check, start the cluster, start the stack, tell the addresses. */
 import { UserError } from "@kws/base/errors";
 import type { StepRecord, Steps } from "@kws/base/steps";
+import { placeholderValues } from "@kws/platform/images/build";
 import { graphNode, loadServices, type Project, type ProjectStack } from "@kws/platform/project/workspace";
 import type { Connection, Provider, ProviderStatus } from "@kws/platform/providers/provider";
 import { checkRenders } from "@kws/platform/charts/render";
@@ -99,7 +100,9 @@ async function checkCharts(
   const { namespace } = stack;
   const options = { helm, namespace, cache: ctx.locations.cache, env: ctx.childEnv, signal: ctx.signal };
   await Promise.all(
-    plans.map(({ service, chart }) => checkRenders(chart, { ...options, release: service.name })),
+    plans.map(({ service, chart }) =>
+      checkRenders(chart, { ...options, release: service.name, images: placeholderValues(service) }),
+    ),
   );
 }
 

@@ -14,6 +14,8 @@ export interface RenderOptions {
   /** The program. */
   helm: string;
   release: string;
+  /** What will stand in for the images that are still to be built. */
+  images: Record<string, unknown>;
   namespace: string;
   cache: string;
   env: NodeJS.ProcessEnv;
@@ -22,9 +24,7 @@ export interface RenderOptions {
 
 /** Throws `config` with the place for a chart whose files are at fault. What only a cluster can tell is left to the install. */
 export async function checkRenders(chart: Chart, options: RenderOptions): Promise<void> {
-  const values = mergeValues(chart.values, {
-    image: { repository: "example", tag: "check", digest: `sha256:${"0".repeat(64)}` },
-  });
+  const values = mergeValues(chart.values, options.images);
   const identity = JSON.stringify([chart.digest, values, options.release, options.namespace]);
   const record = join(options.cache, "charts", createHash("sha256").update(identity).digest("hex"));
   if (existsSync(record)) return;
@@ -55,9 +55,12 @@ export function chartFault(said: string, dir: string): UserError | undefined {
     place?.[1] === undefined
       ? dir
       : [join(dir, place[1]), place[2], place[3]].filter((part) => part !== undefined).join(":");
-  return new UserError(`Helm cannot use the chart: ${said.replace(/^Error: /gm, "")}`, {
-    code: "config",
-    at,
-    fix: "Correct the chart or its values.",
-  });
+  return new UserError(
+    `Helm cannot use the chart: ${said.replaceAll(/^Error: |\n?^Use --debug flag.*$/gm, "")}`,
+    {
+      code: "config",
+      at,
+      fix: "Correct the chart or its values.",
+    },
+  );
 }
