@@ -70,7 +70,7 @@ function wantsJson(words: string[], env: NodeJS.ProcessEnv): boolean {
 }
 
 /** Options that every command takes may stand before the words of the command as well. */
-function leadingOptions(words: string[]): number {
+export function leadingOptions(words: string[]): number {
   let index = 0;
   for (let word = words[index]; word?.startsWith("-") === true; word = words[index]) {
     const known = Object.entries(globalOptions).find(([name, spec]) => {
