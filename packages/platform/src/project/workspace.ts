@@ -72,11 +72,10 @@ function isWorkspace(file: YamlFile): boolean {
   const { value } = file;
   if (typeof value !== "object" || value === null) return false;
   if ("services" in value || "stacks" in value) return true;
-  const known = Object.keys({ ...Workspace.properties, ...Service.properties });
-  const meant = Object.keys(value)
-    .filter((key) => !known.includes(key))
-    .map((key) => nearest(key, known));
-  return meant.includes("services") || meant.includes("stacks");
+  const known = new Set(Object.keys({ ...Workspace.properties, ...Service.properties }));
+  return Object.keys(value)
+    .filter((key) => !known.has(key))
+    .some((key) => ["services", "stacks"].includes(nearest(key, known) ?? ""));
 }
 
 export async function loadProject(path: string): Promise<Project> {

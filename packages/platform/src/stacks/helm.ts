@@ -65,7 +65,7 @@ async function helm(
   const { kubeconfig } = options;
   const target = ["--namespace", options.namespace, "--kubeconfig", kubeconfig.path];
   if (kubeconfig.context !== undefined) target.push("--kube-context", kubeconfig.context);
-  const [program = options.helm, ...before] = [...boundToParent(options.env), options.helm];
+  const [program, ...before] = boundToParent(options.helm, options.env);
   options.log.debug("run", { program: options.helm, args: [...target, ...args] });
   const result = await exec(program, [...before, ...target, ...args], {
     env: { ...withoutHelm(options.env), HELM_DRIVER: "secret" },
@@ -99,12 +99,12 @@ async function helm(
  * Helm has a process group of its own and would outlive a kws that is killed, and go on changing the stack: where util-linux's
  * setpriv(1) is there, the kernel then tells it to end.
  */
-function boundToParent(env: NodeJS.ProcessEnv): string[] {
+function boundToParent(helm: string, env: NodeJS.ProcessEnv): [string, ...string[]] {
   const path = (env["PATH"] ?? "")
     .split(delimiter)
     .map((dir) => join(dir, "setpriv"))
     .find((candidate) => isAbsolute(candidate) && existsSync(candidate));
-  return path === undefined ? [] : [path, "--pdeathsig", "TERM", "--"];
+  return path === undefined ? [helm] : [path, "--pdeathsig", "TERM", "--", helm];
 }
 
 /** Variables that would send Helm to another place than the one that kws means. */
