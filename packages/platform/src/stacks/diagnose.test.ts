@@ -88,6 +88,17 @@ test("a probe that does not pass is a fault once its time is over", () => {
   expect(fault(since("2026-01-01T00:09:25Z"))).toMatchObject({ reason: "Unhealthy" });
 });
 
+test("a container that was ready until a moment ago has all of its time again", () => {
+  const spec = { containers: [{ name: "main", readinessProbe: { periodSeconds: 5, failureThreshold: 2 } }] };
+  const until = (lastTransitionTime: string) => {
+    const state = { running: { startedAt: "2026-01-01T00:00:00Z" } };
+    const conditions = [{ type: "Ready", status: "False", lastTransitionTime }];
+    return fault(pod({ ...container({ state }), conditions }, { spec }))?.reason;
+  };
+  expect(until("2026-01-01T00:09:45Z")).toBeUndefined();
+  expect(until("2026-01-01T00:09:25Z")).toBe("Unhealthy");
+});
+
 test("a pod that no node takes is a fault after a moment", () => {
   const unschedulable = (lastTransitionTime: string) =>
     pod({

@@ -186,7 +186,13 @@ function diagnoseContainer(pod: KubeObject, status: ContainerStatus, now: number
   }
   if (running !== undefined && status.ready === false) {
     const probe = readinessOf(pod, status.name);
-    if (probe !== undefined && since(running.startedAt, now) > probe.patienceMs) {
+    // One that was ready until a moment ago has all of its time again.
+    const ready = conditionOf(pod, "Ready");
+    const unreadyFor = Math.min(
+      since(running.startedAt, now),
+      ready?.status === "False" ? since(ready.lastTransitionTime, now) : Number.POSITIVE_INFINITY,
+    );
+    if (probe !== undefined && unreadyFor > probe.patienceMs) {
       return { reason: "Unhealthy", message: `the ${probe.kind} probe of ${status.name} does not pass` };
     }
   }

@@ -26,9 +26,11 @@ import {
   managedByLabel,
   serviceLabel,
   stackLabel,
+  workloadsLabel,
   workspaceLabel,
 } from "../services/labels.ts";
 import { listReleases, type Release } from "../services/releases.ts";
+import { workloadsOf } from "../services/workloads.ts";
 import { upgrade } from "./helm.ts";
 import { diagnoseHooks } from "./diagnose.ts";
 import { type Holder, lockStack } from "./lock.ts";
@@ -289,7 +291,9 @@ async function startService(
   const values = mergeValues(chart.values, built.values);
   const fingerprint = fingerprintOf(chart, values);
   const { release } = context;
-  const unchanged = release?.status === "deployed" && release.fingerprint === fingerprint;
+  const installed = () => workloadsOf(context.view.objects(), name).length;
+  const unchanged =
+    release?.status === "deployed" && release.fingerprint === fingerprint && installed() >= release.workloads;
   const installId = `install ${name}`;
   if (!unchanged) {
     const after = hasImages ? [buildId, ...readyOf] : readyOf;
@@ -307,8 +311,25 @@ async function startService(
     await context.view.refresh();
     await labelWorkloads(options.connection.client, context.view, name, stack);
     await untilReady({ ...options, service: name, view: context.view, step });
+    if (!unchanged) await rememberWorkloads(options, name, installed());
   });
   return { service: name, stack: stack.name, namespace: stack.namespace, changed: !unchanged };
+}
+
+/** On Helm's Secret of the newest revision, beside the labels that Helm puts there. */
+async function rememberWorkloads(options: StartStackOptions, service: string, count: number): Promise<void> {
+  const { client } = options.connection;
+  const { namespace } = options.stack;
+  const list = await client.list(secrets, namespace, {
+    labelSelector: `owner=helm,status=deployed,name=${service}`,
+    signal: options.signal,
+  });
+  const labels = { [workloadsLabel]: String(count) };
+  await Promise.all(
+    list.items.map(({ metadata }) =>
+      client.patch(secrets, metadata.name, namespace, "merge", { metadata: { labels } }, { fieldManager }),
+    ),
+  );
 }
 
 interface Installation {
