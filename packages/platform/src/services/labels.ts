@@ -3,6 +3,8 @@ export const stackLabel = "kws.dev/stack";
 export const serviceLabel = "kws.dev/service";
 export const workspaceLabel = "kws.dev/workspace";
 export const fingerprintLabel = "kws.dev/fingerprint";
+/** How many workloads the release has, so that one that was deleted by hand is missed. */
+export const workloadsLabel = "kws.dev/workloads";
 export const managedByLabel = "app.kubernetes.io/managed-by";
 /** Helm's own, on every object of a release. */
 export const releaseAnnotation = "meta.helm.sh/release-name";

@@ -6,7 +6,7 @@ import { UserError } from "@kws/base/errors";
 import type { KubeClient } from "@kws/kube/client";
 import { secrets } from "@kws/kube/resources";
 import { suggest } from "../project/nearest.ts";
-import { fingerprintLabel, serviceLabel, stackLabel, workspaceLabel } from "./labels.ts";
+import { fingerprintLabel, serviceLabel, stackLabel, workloadsLabel, workspaceLabel } from "./labels.ts";
 
 export interface Release {
   service: string;
@@ -19,6 +19,8 @@ export interface Release {
   status: string;
   /** Of chart, values and images; empty where it is not known. */
   fingerprint: string;
+  /** That it had when it was last ready; 0 where that is not known. */
+  workloads: number;
   /** The Secret of the newest revision. */
   secret: string;
   /** RFC 3339. */
@@ -48,8 +50,9 @@ export async function listReleases(
       revision: Number(labels["version"] ?? 0),
       status: labels["status"] ?? "unknown",
       fingerprint: labels[fingerprintLabel] ?? "",
+      workloads: Number(labels[workloadsLabel] ?? 0),
       secret: metadata.name,
-      updatedAt: modified > 0 ? new Date(modified * 1000).toISOString() : (metadata.creationTimestamp ?? ""),
+      updatedAt: later(metadata.creationTimestamp ?? "", modified),
     };
     const key = `${namespace}/${service}`;
     if (release.revision > (newest.get(key)?.revision ?? -1)) newest.set(key, release);
@@ -57,6 +60,12 @@ export async function listReleases(
   return [...newest.values()].sort(
     (a, b) => a.stack.localeCompare(b.stack) || a.service.localeCompare(b.service),
   );
+}
+
+/** A new revision's Secret begins with the label of the one before: it may say less than the Secret's own age. */
+function later(created: string, modifiedSeconds: number): string {
+  const modified = modifiedSeconds > 0 ? new Date(modifiedSeconds * 1000).toISOString() : "";
+  return modified > created ? modified : created;
 }
 
 /** The releases of the named services, in one stack or, where the name is unambiguous, in any. */
