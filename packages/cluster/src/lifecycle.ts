@@ -3,13 +3,14 @@
  * Nothing here talks to the Kubernetes API.
  */
 import { spawn, type ChildProcess } from "node:child_process";
-import { chmodSync, closeSync, openSync, readFileSync } from "node:fs";
+import { closeSync, openSync, readFileSync } from "node:fs";
 import { mkdir, open, readdir, readFile, rm, unlink } from "node:fs/promises";
 import { createInterface } from "node:readline";
 import { join } from "node:path";
 import { isErrno, messageOf, UserError } from "@kws/base/errors";
 import { identify, isAlive, signalProcess, waitForExit, type ProcessIdentity } from "@kws/base/process";
 import { daemonEntry } from "./entry.ts";
+import { removeTree } from "./images/unpack.ts";
 import { stopAgent } from "./kubelet/runtimes/sandbox/agent-process.ts";
 import { preflight } from "./kubelet/runtimes/sandbox/preflight.ts";
 import { kubeconfigFile, runtimeFolder, stateFile, type DaemonMessage, type DaemonState } from "./state.ts";
@@ -191,12 +192,21 @@ export async function clusterStatus(location: ClusterLocation): Promise<ClusterI
 }
 
 export async function listClusters(home: string): Promise<ClusterInfo[]> {
-  const names: string[] = await readdir(join(home, "clusters")).catch((error: unknown) => {
+  const names = await clusterNames(home);
+  const infos = await Promise.all(names.toSorted().map((name) => clusterStatus({ name, home })));
+  return infos.filter((info) => info !== undefined);
+}
+
+/** Also one that has never become ready. */
+export async function anyCluster(home: string): Promise<boolean> {
+  return (await clusterNames(home)).length > 0;
+}
+
+function clusterNames(home: string): Promise<string[]> {
+  return readdir(join(home, "clusters")).catch((error: unknown) => {
     if (isErrno(error, "ENOENT")) return [];
     throw error;
   });
-  const infos = await Promise.all(names.toSorted().map((name) => clusterStatus({ name, home })));
-  return infos.filter((info) => info !== undefined);
 }
 
 async function readState(folder: string): Promise<DaemonState | undefined> {
@@ -236,23 +246,5 @@ async function lock(folder: string, signal?: AbortSignal): Promise<AsyncDisposab
     const holder = await readFile(path, "utf8").catch(() => "");
     if (holder !== "" && !isAlive(JSON.parse(holder) as ProcessIdentity)) await rm(path, { force: true });
     await new Promise((resolve) => setTimeout(resolve, 50));
-  }
-}
-
-/** Overlay work folders have no permissions at all, which stops an ordinary user's removal of their own files. */
-async function removeTree(folder: string): Promise<void> {
-  try {
-    await rm(folder, { recursive: true, force: true });
-  } catch (error) {
-    if (!isErrno(error, "EACCES", "EPERM")) throw error;
-    await openFolders(folder);
-    await rm(folder, { recursive: true, force: true });
-  }
-}
-
-async function openFolders(folder: string): Promise<void> {
-  chmodSync(folder, 0o700);
-  for (const entry of await readdir(folder, { withFileTypes: true })) {
-    if (entry.isDirectory()) await openFolders(join(folder, entry.name));
   }
 }
