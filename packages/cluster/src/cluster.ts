@@ -26,6 +26,8 @@ export interface ClusterOptions {
   /** Preferred ports on 127.0.0.1. */
   apiPort?: number;
   ingressPort: number;
+  /** Where Ingress hosts were served last: taken before any other where the preferred one is not free. */
+  previousIngressPort?: number;
   /** The Node that the base image is made of; the version without a `v`. */
   node: { path: string; version: string };
   logger: Logger;
@@ -40,11 +42,15 @@ export interface Cluster {
   kubeconfig: string;
   /** Resolves when the part that holds the containers has ended, which the rest cannot do without. */
   agentGone: Promise<void>;
-  /** Ends containers and everything else. */
-  stop(): Promise<void>;
+  /**
+   * Ends containers and everything else. Gracefully: containers get their signal, their hooks and the time that their pods
+   * give them, at most 30 s.
+   */
+  stop(how: "gracefully" | "at once"): Promise<void>;
 }
 
 const nodeName = "kws";
+const longestGraceSeconds = 30;
 
 /** Resolves when the API is ready and the node takes pods. */
 export async function runCluster(options: ClusterOptions): Promise<Cluster> {
@@ -85,7 +91,10 @@ export async function runCluster(options: ClusterOptions): Promise<Cluster> {
       ...common("network"),
       dataplane: sandbox.network,
       runtime: sandbox.runtime,
-      ingress: { port: options.ingressPort },
+      ingress: {
+        port: options.ingressPort,
+        ...(options.previousIngressPort === undefined ? {} : { secondPort: options.previousIngressPort }),
+      },
     }),
     startControllers({
       ...common("controllers"),
@@ -102,7 +111,9 @@ export async function runCluster(options: ClusterOptions): Promise<Cluster> {
     ingressPortMoved: network.ingress.moved,
     kubeconfig: api.kubeconfig(),
     agentGone: sandbox.closed,
-    async stop() {
+    async stop(how) {
+      // First, while names, Services and the API still answer.
+      if (how === "gracefully") await kubelet.stopPods(longestGraceSeconds);
       stopping.abort();
       await Promise.all([kubelet.close(), network.close()]);
       await sandbox.stop();

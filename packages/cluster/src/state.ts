@@ -13,6 +13,8 @@ export interface DaemonState {
   startedAt: string;
   /** Kubernetes version that the API server speaks. */
   version: string;
+  /** Why it ended; empty where it was asked to, and absent while it runs or where it had no time to say. */
+  ended?: string;
 }
 
 /** What the daemon says on its fourth file descriptor while it starts: one JSON line. */

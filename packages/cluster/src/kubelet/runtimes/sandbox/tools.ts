@@ -11,7 +11,19 @@ import { scripts } from "./scripts.ts";
 
 const run = promisify(execFile);
 
-const inside = ["sh", "mount", "umount", "mkdir", "rmdir", "cp", "chown", "chgrp", "env", "setpriv", "unshare"];
+const inside = [
+  "sh",
+  "mount",
+  "umount",
+  "mkdir",
+  "rmdir",
+  "cp",
+  "chown",
+  "chgrp",
+  "env",
+  "setpriv",
+  "unshare",
+];
 /** Needed for terminals alone. */
 const optional = ["script"];
 const outside = ["pivot_root", "nsenter", "ldd"];
