@@ -1,9 +1,10 @@
 /** Joins the parts of a cluster in this process; nothing else knows more than one of them. */
 import { join } from "node:path";
+import { UserError } from "@kws/base/errors";
 import type { Logger } from "@kws/base/logger";
 import { KubeClient } from "@kws/kube/client";
 import { SharedInformers } from "@kws/kube/informer";
-import { startApiServer } from "./apiserver/server.ts";
+import { startApiServer, type ApiServer } from "./apiserver/server.ts";
 import { startControllers } from "./controllers/index.ts";
 import { baseImageReference, ensureBaseImage } from "./images/base-image.ts";
 import type { ImageStore } from "./images/image.ts";
@@ -61,14 +62,7 @@ export async function runCluster(options: ClusterOptions): Promise<Cluster> {
 
   // The agent takes as long to start as the API server does.
   const [api, sandbox, images] = await Promise.all([
-    startApiServer({
-      dataDir: join(folder, "apiserver"),
-      ...(options.apiPort === undefined ? {} : { port: options.apiPort }),
-      name: `kws-${options.name}`,
-      logger: logger.child({ part: "apiserver" }),
-      now,
-      streams: () => streams,
-    }),
+    startApi(options, () => streams),
     startSandboxRuntime({ dataDir: runtimeFolder(folder), logger: logger.child({ part: "runtime" }) }),
     openImageStore(options.imagesFolder),
   ]);
@@ -120,6 +114,23 @@ export async function runCluster(options: ClusterOptions): Promise<Cluster> {
       await api.close();
     },
   };
+}
+
+/** On the port of last time, so that kubeconfigs stay valid, or on another where a program has taken it meanwhile. */
+async function startApi(
+  { folder, apiPort, name, logger, now }: ClusterOptions,
+  streams: () => NodeStreams | undefined,
+): Promise<ApiServer> {
+  const part = logger.child({ part: "apiserver" });
+  const options = { dataDir: join(folder, "apiserver"), name: `kws-${name}`, logger: part, now, streams };
+  if (apiPort === undefined) return startApiServer(options);
+  try {
+    return await startApiServer({ ...options, port: apiPort });
+  } catch (error) {
+    if (!(error instanceof UserError) || error.code !== "conflict") throw error;
+    part.warn("the API server moves to another port", { reason: error.message });
+    return startApiServer(options);
+  }
 }
 
 /** The base image is made of what the machine has, when it is first asked for. */

@@ -167,7 +167,7 @@ export async function stopCluster(location: ClusterLocation): Promise<boolean> {
   const folder = clusterFolder(location);
   if (!existsSync(folder)) return false;
   await using _lock = await lock(folder);
-  return end(folder, "SIGTERM");
+  return await end(folder, "SIGTERM");
 }
 
 /** SIGTERM leaves containers the time that they ask for, SIGQUIT ends them at once. */
