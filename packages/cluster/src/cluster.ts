@@ -16,7 +16,8 @@ import type { NodeStreams } from "./kubelet/streams.ts";
 import { startNetwork } from "./network/controller.ts";
 import { addresses } from "./network/state.ts";
 import { startScheduler } from "./scheduler/index.ts";
-import { runtimeFolder } from "./state.ts";
+import { prepareSocket } from "./sockets.ts";
+import { apiServerFolder, apiServerSocket, runtimeFolder } from "./state.ts";
 
 export interface ClusterOptions {
   name: string;
@@ -122,7 +123,14 @@ async function startApi(
   streams: () => NodeStreams | undefined,
 ): Promise<ApiServer> {
   const part = logger.child({ part: "apiserver" });
-  const options = { dataDir: join(folder, "apiserver"), name: `kws-${name}`, logger: part, now, streams };
+  const options = {
+    dataDir: apiServerFolder(folder),
+    socketPath: await prepareSocket(apiServerSocket(folder)),
+    name: `kws-${name}`,
+    logger: part,
+    now,
+    streams,
+  };
   if (apiPort === undefined) return startApiServer(options);
   try {
     return await startApiServer({ ...options, port: apiPort });

@@ -14,7 +14,15 @@ import { daemonEntry } from "./entry.ts";
 import { removeTree } from "./images/unpack.ts";
 import { readAgent, stopAgent } from "./kubelet/runtimes/sandbox/agent-process.ts";
 import { preflight } from "./kubelet/runtimes/sandbox/preflight.ts";
-import { kubeconfigFile, runtimeFolder, stateFile, type DaemonMessage, type DaemonState } from "./state.ts";
+import { removeSocket } from "./sockets.ts";
+import {
+  apiServerSocket,
+  kubeconfigFile,
+  runtimeFolder,
+  stateFile,
+  type DaemonMessage,
+  type DaemonState,
+} from "./state.ts";
 
 export interface ClusterInfo {
   name: string;
@@ -178,6 +186,7 @@ async function end(folder: string, signal: "SIGTERM" | "SIGQUIT"): Promise<boole
     stopped = true;
     if (!(await waitForExit(state.daemon, stopTimeoutMilliseconds))) signalProcess(state.daemon, "SIGKILL");
   }
+  await removeSocket(apiServerSocket(folder));
   // A daemon that was killed leaves its containers running; they end with the agent that holds them.
   return (await stopAgent(runtimeFolder(folder))) || stopped;
 }

@@ -24,5 +24,8 @@ export type DaemonMessage =
 
 export const stateFile = (folder: string): string => join(folder, "daemon.json");
 export const kubeconfigFile = (folder: string): string => join(folder, "kubeconfig");
+/** The API server's own folder. */
+export const apiServerFolder = (folder: string): string => join(folder, "apiserver");
+export const apiServerSocket = (folder: string): string => join(apiServerFolder(folder), "apiserver.sock");
 /** The container runtime's own folder. */
 export const runtimeFolder = (folder: string): string => join(folder, "runtime");
