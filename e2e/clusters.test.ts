@@ -1,6 +1,7 @@
 /** Clusters as a whole: two at once, a killed daemon, and nothing left behind. */
 import { execFileSync } from "node:child_process";
-import { existsSync, readdirSync, readFileSync, readlinkSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { configMaps, deployments, pods } from "@kws/kube/resources";
@@ -44,14 +45,18 @@ test("two clusters run side by side and do not see each other", async () => {
   const [one, two] = await Promise.all([kws.cluster("one"), kws.cluster("two")]);
   expect(one.apiUrl).not.toBe(two.apiUrl);
   expect(one.ingressPort).not.toBe(two.ingressPort);
-  const clientOne = await kws.client("one");
-  await clientOne.create(pods, sleeper("only-in-one"));
-  await running("only-in-one", "one");
-  const clientTwo = await kws.client("two");
+  const [clientOne, clientTwo] = await Promise.all([kws.client("one"), kws.client("two")]);
+  // Both ask at once for the base image, which nobody has made yet.
+  await Promise.all([
+    clientOne.create(pods, sleeper("only-in-one")),
+    clientTwo.create(pods, sleeper("in-two")),
+  ]);
+  await Promise.all([running("only-in-one", "one"), running("in-two", "two")]);
   expect(await clientTwo.find(pods, "only-in-one", "default")).toBeUndefined();
   await kws.run(["cluster", "reset", "one", "--yes"]);
   expect((await kws.cluster("two")).state).toBe("running");
-  expect((await clientTwo.list(pods)).items).toEqual([]);
+  expect((await clientTwo.list(pods)).items.map(({ metadata }) => metadata.name)).toEqual(["in-two"]);
+  expect((await running("in-two", "two"))["status"].containerStatuses[0].restartCount).toBe(0);
 });
 
 test("a daemon killed in the middle of writes loses none that it acknowledged", async () => {
@@ -133,26 +138,27 @@ test("after reset nothing is left: no process, mount, namespace, interface or fi
     readFileSync("/proc/self/mountinfo", "utf8")
       .split("\n")
       .filter((line) => line.includes(kws.home));
-  const processes = (): string[] =>
-    readdirSync("/proc")
-      .filter((entry) => /^\d+$/.test(entry))
-      .filter((pid) => {
-        try {
-          const text =
-            readFileSync(join("/proc", pid, "cmdline"), "utf8") + readlinkSync(join("/proc", pid, "cwd"));
-          return text.includes(kws.home);
-        } catch {
-          return false;
-        }
-      });
-  const before = interfaces();
+  const sockets = (): string[] =>
+    readdirSync(tmpdir())
+      .filter((name) => /^kws-\d+$/.test(name))
+      .flatMap((name) => readdirSync(join(tmpdir(), name)));
+  const groups = (): string[] =>
+    ["", "memory", "cpu"]
+      .map((controller) => join("/sys/fs/cgroup", controller))
+      .filter((folder) => existsSync(folder))
+      .flatMap((folder) =>
+        readdirSync(folder, { recursive: false, encoding: "utf8" }).filter((name) => name.startsWith("kws-")),
+      );
+  const before = { interfaces: interfaces(), sockets: sockets(), groups: groups() };
   await start();
   await (await kws.client()).create(pods, sleeper("left"));
   await running("left");
-  expect(processes().length).toBeGreaterThan(0);
+  expect(kws.processes().length).toBeGreaterThan(0);
   expect((await kws.run(["cluster", "reset", "--yes"])).code).toBe(0);
-  expect(processes()).toEqual([]);
+  expect(kws.processes()).toEqual([]);
   expect(mounts()).toEqual([]);
-  expect(interfaces()).toBe(before);
-  expect(existsSync(join(kws.home, ".local/share/kws/clusters/default"))).toBe(false);
+  expect(interfaces()).toBe(before.interfaces);
+  expect(groups().filter((name) => !before.groups.includes(name))).toEqual([]);
+  expect(sockets().filter((name) => !before.sockets.includes(name))).toEqual([]);
+  expect(existsSync(kws.clusterFolder())).toBe(false);
 });

@@ -59,6 +59,7 @@ test("an order placed through the gateway is in PostgreSQL after the cluster was
   expect((await kws.run(["cluster", "start"])).code).toBe(0);
   const started = await kws.run(["demo"]);
   expect(started.code, started.stderr).toBe(0);
+  port = (await kws.cluster()).ingressPort;
 
   const found = await shop("gateway", `/api/orders/orders/${order.id}`);
   expect(found.status, found.text).toBe(200);

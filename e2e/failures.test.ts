@@ -139,7 +139,7 @@ spec:
 `,
   );
   const client = await kws.client();
-  const killed = kws.start(["stack", "start", "broken"], folder);
+  const killed = kws.spawn(["stack", "start", "broken"], folder);
   await expect.poll(() => client.find(jobs, "api-hook", "broken"), { timeout: 30_000 }).toBeDefined();
   killed.kill("SIGKILL");
   const again = await kws.run(["stack", "start", "broken"], { cwd: folder });

@@ -1,6 +1,7 @@
 /** `kws` as a person runs it, with an empty home of its own, and the Kubernetes API that it starts. */
-import { type ChildProcess, execFile, spawn } from "node:child_process";
-import { mkdtemp, rm } from "node:fs/promises";
+import { execFile, spawn, type ChildProcess } from "node:child_process";
+import { readdirSync, readFileSync, readlinkSync } from "node:fs";
+import { chown, mkdtemp, rm } from "node:fs/promises";
 import { homedir, tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -38,21 +39,33 @@ export interface Kws extends AsyncDisposable {
   home: string;
   /** Runs a command to its end, whatever its exit code. */
   run(args: string[], options?: { cwd?: string; signal?: AbortSignal }): Promise<Result>;
-  /** Begins a command that is not meant to end by itself. */
-  start(args: string[], cwd: string): ChildProcess;
+  /** Starts a command, for those that are to be interrupted. */
+  spawn(args: string[], cwd?: string): ChildProcess;
+  /** The folder of a cluster's own files. */
+  clusterFolder(name?: string): string;
+  /** Process ids of all that was started from this home. */
+  processes(): number[];
   /** Runs a command that must succeed, and parses what it prints with `-o json`. */
   json<T>(...args: string[]): Promise<T>;
   cluster(name?: string): Promise<ClusterStatus>;
   client(name?: string): Promise<KubeClient>;
 }
 
+export interface KwsOptions {
+  /** Another user than the one that runs the tests, who must be root. */
+  user?: { uid: number; gid: number };
+}
+
 /** Disposing it resets the clusters that were started under it. */
-export async function newKws(): Promise<Kws> {
+export async function newKws({ user }: KwsOptions = {}): Promise<Kws> {
   const home = await mkdtemp(join(tmpdir(), "kws-e2e-"));
-  const env = { ...inherited, HOME: home, TERM: "dumb" };
+  if (user !== undefined) await chown(home, user.uid, user.gid);
+  // Another user cannot read this one's cache.
+  const cache = user === undefined ? inherited.npm_config_cache : undefined;
+  const env = { ...inherited, npm_config_cache: cache, HOME: home, TERM: "dumb" };
   const run: Kws["run"] = (args, options = {}) =>
     new Promise((resolve, reject) => {
-      const settings = { env, cwd: repository, maxBuffer: 1e8, ...options };
+      const settings = { env, cwd: repository, maxBuffer: 1e8, ...user, ...options };
       execFile(process.execPath, [bin, ...args], settings, (error, stdout, stderr) => {
         const code = error === null ? 0 : error.code;
         if (typeof code === "number") resolve({ code, stdout, stderr });
@@ -69,7 +82,10 @@ export async function newKws(): Promise<Kws> {
   return {
     home,
     run,
-    start: (args, cwd) => spawn(process.execPath, [bin, ...args], { env, cwd, stdio: "ignore" }),
+    spawn: (args, cwd = repository) =>
+      spawn(process.execPath, [bin, ...args], { env, cwd, ...user, stdio: "ignore" }),
+    clusterFolder: (name = "default") => join(home, ".local/share/kws/clusters", name),
+    processes: () => processesOf(home),
     json,
     cluster,
     client: async (name) => new KubeClient(await connect({ path: (await cluster(name)).kubeconfigPath })),
@@ -79,4 +95,20 @@ export async function newKws(): Promise<Kws> {
       await rm(home, { recursive: true, force: true });
     },
   };
+}
+
+function processesOf(home: string): number[] {
+  return readdirSync("/proc")
+    .filter((entry) => /^\d+$/.test(entry))
+    .filter((pid) => {
+      try {
+        const folder = join("/proc", pid);
+        return (readFileSync(join(folder, "cmdline"), "utf8") + readlinkSync(join(folder, "cwd"))).includes(
+          home,
+        );
+      } catch {
+        return false; // It has ended meanwhile.
+      }
+    })
+    .map(Number);
 }

@@ -1,9 +1,10 @@
 /** Joins the parts of a cluster in this process; nothing else knows more than one of them. */
 import { join } from "node:path";
+import { UserError } from "@kws/base/errors";
 import type { Logger } from "@kws/base/logger";
 import { KubeClient } from "@kws/kube/client";
 import { SharedInformers } from "@kws/kube/informer";
-import { startApiServer } from "./apiserver/server.ts";
+import { startApiServer, type ApiServer } from "./apiserver/server.ts";
 import { startControllers } from "./controllers/index.ts";
 import { baseImageReference, ensureBaseImage } from "./images/base-image.ts";
 import type { ImageStore } from "./images/image.ts";
@@ -15,7 +16,8 @@ import type { NodeStreams } from "./kubelet/streams.ts";
 import { startNetwork } from "./network/controller.ts";
 import { addresses } from "./network/state.ts";
 import { startScheduler } from "./scheduler/index.ts";
-import { runtimeFolder } from "./state.ts";
+import { prepareSocket } from "./sockets.ts";
+import { apiServerFolder, apiServerSocket, runtimeFolder } from "./state.ts";
 
 export interface ClusterOptions {
   name: string;
@@ -26,6 +28,8 @@ export interface ClusterOptions {
   /** Preferred ports on 127.0.0.1. */
   apiPort?: number;
   ingressPort: number;
+  /** Where Ingress hosts were served last: taken before any other where the preferred one is not free. */
+  previousIngressPort?: number;
   /** The Node that the base image is made of; the version without a `v`. */
   node: { path: string; version: string };
   logger: Logger;
@@ -39,11 +43,15 @@ export interface Cluster {
   kubeconfig: string;
   /** Resolves when the part that holds the containers has ended, which the rest cannot do without. */
   agentGone: Promise<void>;
-  /** Ends containers and everything else. */
-  stop(): Promise<void>;
+  /**
+   * Ends containers and everything else. Gracefully: containers get their signal, their hooks and the time that their pods
+   * give them, at most 30 s.
+   */
+  stop(how: "gracefully" | "at once"): Promise<void>;
 }
 
 const nodeName = "kws";
+const longestGraceSeconds = 30;
 
 /** Resolves when the API is ready and the node takes pods. */
 export async function runCluster(options: ClusterOptions): Promise<Cluster> {
@@ -54,14 +62,7 @@ export async function runCluster(options: ClusterOptions): Promise<Cluster> {
 
   // The agent takes as long to start as the API server does.
   const [api, sandbox, images] = await Promise.all([
-    startApiServer({
-      dataDir: join(folder, "apiserver"),
-      ...(options.apiPort === undefined ? {} : { port: options.apiPort }),
-      name: `kws-${options.name}`,
-      logger: logger.child({ part: "apiserver" }),
-      now,
-      streams: () => streams,
-    }),
+    startApi(options, () => streams),
     startSandboxRuntime({ dataDir: runtimeFolder(folder), logger: logger.child({ part: "runtime" }) }),
     openImageStore(options.imagesFolder),
   ]);
@@ -84,7 +85,10 @@ export async function runCluster(options: ClusterOptions): Promise<Cluster> {
       ...common("network"),
       dataplane: sandbox.network,
       runtime: sandbox.runtime,
-      ingress: { port: options.ingressPort },
+      ingress: {
+        port: options.ingressPort,
+        ...(options.previousIngressPort === undefined ? {} : { secondPort: options.previousIngressPort }),
+      },
     }),
     startControllers({
       ...common("controllers"),
@@ -100,13 +104,39 @@ export async function runCluster(options: ClusterOptions): Promise<Cluster> {
     ingressPort: network.ingress.port,
     kubeconfig: api.kubeconfig(),
     agentGone: sandbox.closed,
-    async stop() {
+    async stop(how) {
+      // First, while names, Services and the API still answer.
+      if (how === "gracefully") await kubelet.stopPods(longestGraceSeconds);
       stopping.abort();
       await Promise.all([kubelet.close(), network.close()]);
       await sandbox.stop();
       await api.close();
     },
   };
+}
+
+/** On the port of last time, so that kubeconfigs stay valid, or on another where a program has taken it meanwhile. */
+async function startApi(
+  { folder, apiPort, name, logger, now }: ClusterOptions,
+  streams: () => NodeStreams | undefined,
+): Promise<ApiServer> {
+  const part = logger.child({ part: "apiserver" });
+  const options = {
+    dataDir: apiServerFolder(folder),
+    socketPath: await prepareSocket(apiServerSocket(folder)),
+    name: `kws-${name}`,
+    logger: part,
+    now,
+    streams,
+  };
+  if (apiPort === undefined) return startApiServer(options);
+  try {
+    return await startApiServer({ ...options, port: apiPort });
+  } catch (error) {
+    if (!(error instanceof UserError) || error.code !== "conflict") throw error;
+    part.warn("the API server moves to another port", { reason: error.message });
+    return startApiServer(options);
+  }
 }
 
 /** The base image is made of what the machine has, when it is first asked for. */

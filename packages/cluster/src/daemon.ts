@@ -3,7 +3,7 @@
  * descriptor that it is ready or why not, and ends on SIGTERM.
  */
 import { readFile, rename, writeFile } from "node:fs/promises";
-import { createWriteStream } from "node:fs";
+import { createWriteStream, writeFileSync } from "node:fs";
 import { UserError } from "@kws/base/errors";
 import { createLogger } from "@kws/base/logger";
 import { identify } from "@kws/base/process";
@@ -23,17 +23,20 @@ messages.on("error", () => logger.warn("nobody is listening for this cluster to 
 const logger = createLogger((line) => process.stderr.write(line));
 
 let cluster: Cluster | undefined;
+let current: DaemonState | undefined;
 let stopping = false;
+/** When the cluster's parts were restarted, by `performance.now()`. */
+let recoveries: number[] = [];
 
 async function main(name: string, folder: string, imagesFolder: string): Promise<void> {
-  const previous = await previousState(folder);
+  const previous = current ?? (await previousState(folder));
   cluster = await runCluster({
     name,
     folder,
     imagesFolder,
     apiPort: previous?.apiPort,
-    // Addresses stay what they were, so that a browser's tab works again after a restart.
-    ingressPort: Number(givenIngressPort ?? previous?.ingressPort ?? defaultIngressPort),
+    ingressPort: Number(givenIngressPort ?? defaultIngressPort),
+    previousIngressPort: previous?.ingressPort,
     node: { path: process.execPath, version: process.versions.node },
     logger,
     now: Date.now,
@@ -50,20 +53,48 @@ async function main(name: string, folder: string, imagesFolder: string): Promise
   };
   await replaceFile(kubeconfigFile(folder), cluster.kubeconfig);
   await replaceFile(stateFile(folder), `${JSON.stringify(state, undefined, 2)}\n`);
-  say({ type: "ready" });
+  current = state;
+  if (!messages.writableEnded) say({ type: "ready" });
   logger.info("ready", { apiPort: cluster.apiPort, ingressPort: cluster.ingressPort });
-  void cluster.agentGone.then(() => {
-    if (stopping) return;
-    logger.error("the process that holds the containers has ended");
-    return stop(1);
-  });
+  void cluster.agentGone.then(() => recover(name, folder, imagesFolder));
 }
 
-async function stop(code: number): Promise<void> {
+/** The containers are gone, and all else is on disk: the cluster's parts start anew, on the same ports. */
+async function recover(name: string, folder: string, imagesFolder: string): Promise<void> {
   if (stopping) return;
+  logger.error("the process that holds the containers has ended");
+  recoveries = recoveries.filter((time) => performance.now() - time < 60_000);
+  if (recoveries.length >= 3)
+    return stop(1, "the process that holds the containers ended four times in a minute");
+  recoveries.push(performance.now());
+  try {
+    await cluster?.stop("at once");
+    if (stopping) return;
+    await main(name, folder, imagesFolder);
+    logger.info("recovered");
+  } catch (error) {
+    logger.error("could not recover", { error: error instanceof Error ? error.stack : String(error) });
+    const why = error instanceof Error ? error.message : String(error);
+    await stop(1, `the process that holds the containers ended, and another did not start: ${why}`);
+  }
+}
+
+async function stop(code: number, why = "", how: "gracefully" | "at once" = "at once"): Promise<void> {
+  if (stopping && how === "gracefully") return;
   stopping = true;
-  await cluster?.stop();
+  await cluster?.stop(how);
+  sayWhy(why);
   process.exit(code);
+}
+
+/** For `kws cluster status`. */
+function sayWhy(ended: string): void {
+  if (current === undefined || folder === undefined) return;
+  try {
+    writeFileSync(stateFile(folder), `${JSON.stringify({ ...current, ended }, undefined, 2)}\n`);
+  } catch (error) {
+    logger.warn("the cluster's state is not written", { error: String(error) });
+  }
 }
 
 function say(message: DaemonMessage): void {
@@ -72,7 +103,8 @@ function say(message: DaemonMessage): void {
 
 async function previousState(folder: string): Promise<DaemonState | undefined> {
   try {
-    return JSON.parse(await readFile(stateFile(folder), "utf8")) as DaemonState;
+    const state = JSON.parse(await readFile(stateFile(folder), "utf8")) as Partial<DaemonState> | null;
+    return typeof state?.apiPort === "number" ? (state as DaemonState) : undefined;
   } catch {
     return undefined; // The first start, or a file that a newer one replaces.
   }
@@ -84,11 +116,13 @@ async function replaceFile(path: string, text: string): Promise<void> {
   await rename(`${path}.new`, path);
 }
 
-process.on("SIGTERM", () => void stop(0));
-process.on("SIGINT", () => void stop(0));
+process.on("SIGTERM", () => void stop(0, "", "gracefully"));
+process.on("SIGINT", () => void stop(0, "", "gracefully"));
+process.on("SIGQUIT", () => void stop(0));
 process.on("SIGHUP", () => {});
 process.on("uncaughtException", (error) => {
   logger.error("uncaught exception", { error: error.stack });
+  sayWhy(`an error in the cluster's own process: ${error.message}`);
   // State is on disk and containers outlive this process: the next start continues where this one ended.
   process.exit(70);
 });
@@ -104,6 +138,6 @@ try {
   const more = error instanceof UserError ? { code: error.code, fix: error.fix } : {};
   say({ type: "failed", message, ...more });
   process.exitCode = 1;
-  await cluster?.stop();
+  await cluster?.stop("at once");
   setTimeout(() => process.exit(1), 1000).unref();
 }

@@ -3,16 +3,26 @@
  * Nothing here talks to the Kubernetes API.
  */
 import { spawn, type ChildProcess } from "node:child_process";
-import { chmodSync, closeSync, openSync, readFileSync } from "node:fs";
-import { mkdir, open, readdir, readFile, rm, unlink } from "node:fs/promises";
+import { randomUUID } from "node:crypto";
+import { closeSync, existsSync, openSync, readFileSync } from "node:fs";
+import { link, mkdir, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { createInterface } from "node:readline";
 import { join } from "node:path";
 import { isErrno, messageOf, UserError } from "@kws/base/errors";
 import { identify, isAlive, signalProcess, waitForExit, type ProcessIdentity } from "@kws/base/process";
 import { daemonEntry } from "./entry.ts";
-import { stopAgent } from "./kubelet/runtimes/sandbox/agent-process.ts";
+import { removeTree } from "./images/unpack.ts";
+import { readAgent, stopAgent } from "./kubelet/runtimes/sandbox/agent-process.ts";
 import { preflight } from "./kubelet/runtimes/sandbox/preflight.ts";
-import { kubeconfigFile, runtimeFolder, stateFile, type DaemonMessage, type DaemonState } from "./state.ts";
+import { removeSocket } from "./sockets.ts";
+import {
+  apiServerSocket,
+  kubeconfigFile,
+  runtimeFolder,
+  stateFile,
+  type DaemonMessage,
+  type DaemonState,
+} from "./state.ts";
 
 export interface ClusterInfo {
   name: string;
@@ -31,6 +41,8 @@ export interface ClusterInfo {
   startedAt?: string;
   /** Resident memory of the cluster's own processes, without the pods'. */
   memoryBytes?: number;
+  /** Why it is stopped, where nobody asked for that. */
+  problem?: string;
 }
 
 export interface ClusterLocation {
@@ -67,12 +79,12 @@ const imagesFolder = (home: string): string => join(home, "images");
 /** Starts the cluster, or answers at once when it runs. Resolves when the API is ready and the node is Ready. */
 export async function startCluster(options: StartOptions): Promise<ClusterInfo> {
   const folder = clusterFolder(options);
-  await mkdir(folder, { recursive: true, mode: 0o700 });
   await using _lock = await lock(folder, options.signal);
   const running = await clusterStatus(options);
   if (running?.state === "running") return running;
   const problem = await preflight();
   if (problem !== undefined) throw problem;
+  const agentBefore = await readAgent(runtimeFolder(folder));
 
   const logPath = join(folder, "daemon.log");
   const log = openSync(logPath, "a", 0o600);
@@ -93,7 +105,9 @@ export async function startCluster(options: StartOptions): Promise<ClusterInfo> 
   try {
     await daemonIsReady(child, logPath, options.signal);
   } catch (error) {
-    child.kill("SIGKILL");
+    await giveUp(child);
+    // One that was there before holds containers, for the next start to take over.
+    if (agentBefore === undefined) await stopAgent(runtimeFolder(folder));
     throw error;
   } finally {
     child.unref();
@@ -145,15 +159,32 @@ function crashed(logPath: string): UserError {
   });
 }
 
-/** Ends the cluster's processes and containers and keeps its state. True when there was something to stop. */
+async function giveUp(child: ChildProcess): Promise<void> {
+  const daemon = child.pid === undefined ? undefined : identify(child.pid);
+  child.kill("SIGKILL");
+  if (daemon !== undefined) await waitForExit(daemon, 5000);
+}
+
+/**
+ * Ends the cluster's processes and containers and keeps its state; containers get the time that they ask for, at most 30 s.
+ * True when there was something to stop.
+ */
 export async function stopCluster(location: ClusterLocation): Promise<boolean> {
   const folder = clusterFolder(location);
+  if (!existsSync(folder)) return false;
+  await using _lock = await lock(folder);
+  return await end(folder, "SIGTERM");
+}
+
+/** SIGTERM leaves containers the time that they ask for, SIGQUIT ends them at once. */
+async function end(folder: string, signal: "SIGTERM" | "SIGQUIT"): Promise<boolean> {
   const state = await readState(folder);
   let stopped = false;
-  if (state !== undefined && signalProcess(state.daemon, "SIGTERM")) {
+  if (state !== undefined && signalProcess(state.daemon, signal)) {
     stopped = true;
     if (!(await waitForExit(state.daemon, stopTimeoutMilliseconds))) signalProcess(state.daemon, "SIGKILL");
   }
+  await removeSocket(apiServerSocket(folder));
   // A daemon that was killed leaves its containers running; they end with the agent that holds them.
   return (await stopAgent(runtimeFolder(folder))) || stopped;
 }
@@ -161,8 +192,10 @@ export async function stopCluster(location: ClusterLocation): Promise<boolean> {
 /** Stops the cluster and deletes all that it stored. True when there was one. */
 export async function resetCluster(location: ClusterLocation): Promise<boolean> {
   const folder = clusterFolder(location);
+  if (!existsSync(folder)) return false;
   const existed = (await clusterStatus(location)) !== undefined;
-  await stopCluster(location);
+  await using _lock = await lock(folder);
+  await end(folder, "SIGQUIT");
   await removeTree(folder);
   return existed;
 }
@@ -182,24 +215,46 @@ export async function clusterStatus(location: ClusterLocation): Promise<ClusterI
     kubeconfigPath: kubeconfigFile(folder),
     version: state.version,
   };
-  if (!running) return info;
+  if (!running) {
+    const problem = await whyStopped(folder, state);
+    return problem === undefined ? info : { ...info, problem };
+  }
   const agentPid = Number(await readFile(join(runtimeFolder(folder), "agent.pid"), "utf8").catch(() => "0"));
   const memoryBytes = residentBytes(state.daemon.pid) + (agentPid > 0 ? residentBytes(agentPid) : 0);
   return { ...info, pid: state.daemon.pid, startedAt: state.startedAt, memoryBytes };
 }
 
+async function whyStopped(folder: string, { ended }: DaemonState): Promise<string | undefined> {
+  if (ended === "") return undefined;
+  const what = ended ?? "the cluster's process was killed, or the machine was restarted";
+  const containersRun = (await readAgent(runtimeFolder(folder))) !== undefined;
+  return containersRun ? `${what}; its containers run on, and the next start takes them over` : what;
+}
+
 export async function listClusters(home: string): Promise<ClusterInfo[]> {
-  const names: string[] = await readdir(join(home, "clusters")).catch((error: unknown) => {
-    if (isErrno(error, "ENOENT")) return [];
-    throw error;
-  });
+  const names = await clusterNames(home);
   const infos = await Promise.all(names.toSorted().map((name) => clusterStatus({ name, home })));
   return infos.filter((info) => info !== undefined);
 }
 
+/** Also one that has never become ready. */
+export async function anyCluster(home: string): Promise<boolean> {
+  return (await clusterNames(home)).length > 0;
+}
+
+function clusterNames(home: string): Promise<string[]> {
+  return readdir(join(home, "clusters")).catch((error: unknown) => {
+    if (isErrno(error, "ENOENT")) return [];
+    throw error;
+  });
+}
+
 async function readState(folder: string): Promise<DaemonState | undefined> {
   try {
-    return JSON.parse(await readFile(stateFile(folder), "utf8")) as DaemonState;
+    const state = JSON.parse(await readFile(stateFile(folder), "utf8")) as Partial<DaemonState> | null;
+    if (typeof state?.daemon?.pid !== "number" || typeof state.apiPort !== "number")
+      throw new Error("it does not say what runs");
+    return state as DaemonState;
   } catch (error) {
     if (isErrno(error, "ENOENT")) return undefined;
     throw new UserError(`${stateFile(folder)} cannot be read: ${messageOf(error)}`, {
@@ -218,39 +273,47 @@ function residentBytes(pid: number): number {
   }
 }
 
-/** Two starts at once take turns; the lock of a process that died is taken over. */
+/**
+ * Starts, stops and resets of one cluster take turns. The lock is a file that names its holder; it appears whole, and that
+ * of a process that died is taken over.
+ */
 async function lock(folder: string, signal?: AbortSignal): Promise<AsyncDisposable> {
   const path = join(folder, "start.lock");
+  const mine = `${path}.${process.pid}.${randomUUID()}`;
   for (;;) {
     signal?.throwIfAborted();
     try {
-      const file = await open(path, "wx", 0o600);
-      await file.writeFile(JSON.stringify(identify(process.pid)));
-      await file.close();
-      return { [Symbol.asyncDispose]: () => unlink(path) };
+      // Whoever held the lock may have removed the cluster.
+      await mkdir(folder, { recursive: true, mode: 0o700 });
+      await writeFile(mine, JSON.stringify(identify(process.pid)), { mode: 0o600 });
+      await link(mine, path);
+      return { [Symbol.asyncDispose]: () => rm(path, { force: true }) };
     } catch (error) {
-      if (!isErrno(error, "EEXIST")) throw error;
+      if (!isErrno(error, "EEXIST", "ENOENT")) throw error;
+    } finally {
+      await rm(mine, { force: true });
     }
-    const holder = await readFile(path, "utf8").catch(() => "");
-    if (holder !== "" && !isAlive(JSON.parse(holder) as ProcessIdentity)) await rm(path, { force: true });
+    await removeStale(path, mine);
     await new Promise((resolve) => setTimeout(resolve, 50));
   }
 }
 
-/** Overlay work folders have no permissions at all, which stops an ordinary user's removal of their own files. */
-async function removeTree(folder: string): Promise<void> {
+async function removeStale(path: string, aside: string): Promise<void> {
+  const held = (text: string): boolean => {
+    try {
+      return isAlive(JSON.parse(text) as ProcessIdentity);
+    } catch {
+      return false; // What a machine that lost its power left.
+    }
+  };
   try {
-    await rm(folder, { recursive: true, force: true });
+    if (held(await readFile(path, "utf8"))) return;
+    // A rename has one winner; if another process has taken the lock over just before, it gets it back.
+    await rename(path, aside);
+    if (held(await readFile(aside, "utf8"))) await link(aside, path);
   } catch (error) {
-    if (!isErrno(error, "EACCES", "EPERM")) throw error;
-    await openFolders(folder);
-    await rm(folder, { recursive: true, force: true });
-  }
-}
-
-async function openFolders(folder: string): Promise<void> {
-  chmodSync(folder, 0o700);
-  for (const entry of await readdir(folder, { withFileTypes: true })) {
-    if (entry.isDirectory()) await openFolders(join(folder, entry.name));
+    if (!isErrno(error, "ENOENT", "EEXIST")) throw error;
+  } finally {
+    await rm(aside, { force: true });
   }
 }

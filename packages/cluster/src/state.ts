@@ -13,6 +13,8 @@ export interface DaemonState {
   startedAt: string;
   /** Kubernetes version that the API server speaks. */
   version: string;
+  /** Why it ended; empty where it was asked to, and absent while it runs or where it had no time to say. */
+  ended?: string;
 }
 
 /** What the daemon says on its fourth file descriptor while it starts: one JSON line. */
@@ -22,5 +24,8 @@ export type DaemonMessage =
 
 export const stateFile = (folder: string): string => join(folder, "daemon.json");
 export const kubeconfigFile = (folder: string): string => join(folder, "kubeconfig");
+/** The API server's own folder. */
+export const apiServerFolder = (folder: string): string => join(folder, "apiserver");
+export const apiServerSocket = (folder: string): string => join(apiServerFolder(folder), "apiserver.sock");
 /** The container runtime's own folder. */
 export const runtimeFolder = (folder: string): string => join(folder, "runtime");

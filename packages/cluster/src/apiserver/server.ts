@@ -26,6 +26,8 @@ import { tokenIssuer } from "./tokens.ts";
 export interface ApiServerOptions {
   /** Storage, keys and the socket; made where it is missing. */
   dataDir: string;
+  /** Where the Unix socket is to be instead. */
+  socketPath?: string;
   /** On 127.0.0.1; a free one unless given. */
   port?: number;
   logger: Logger;
@@ -102,7 +104,7 @@ export async function startApiServer(options: ApiServerOptions): Promise<ApiServ
     const listener = { context, handler, upgrade, pki, staticTokens };
     const tcp = createListener(listener);
     const local = createListener(listener);
-    const socketPath = join(dataDir, "apiserver.sock");
+    const socketPath = options.socketPath ?? join(dataDir, "apiserver.sock");
     await rm(socketPath, { force: true });
     const actualPort = await listen(tcp.server, { port });
     await listen(local.server, { path: socketPath });

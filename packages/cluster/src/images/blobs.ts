@@ -104,11 +104,17 @@ export function openBlobs(dir: string): Blobs {
     },
     async json(digest) {
       const text = await readFile(path(digest));
-      if (sha256(text) !== digest) throw new Error(`the blob ${path(digest)} is damaged`);
+      if (sha256(text) !== digest) throw damaged(path(digest));
       return JSON.parse(text.toString("utf8"));
     },
   };
   return blobs;
+}
+
+function damaged(path: string): UserError {
+  return new UserError(`${path} is damaged: its content is not what its name says; remove the file`, {
+    fix: "Remove the file, and build or load the image again.",
+  });
 }
 
 async function* once(content: Uint8Array): AsyncGenerator<Uint8Array> {

@@ -117,7 +117,7 @@ export async function openImageStore(dir: string, options: StoreOptions = {}): P
 
   const inspect = async (reference: string): Promise<StoredImage | undefined> => {
     const digest = await digestOf(reference);
-    if (digest === undefined) return undefined;
+    if (digest === undefined || !(await blobs.has(digest))) return undefined;
     const manifest = readManifest(await blobs.json(digest), reference);
     const document = readImageDocument(await blobs.json(manifest.config.digest), reference);
     const diffIds = document.rootfs.diff_ids;

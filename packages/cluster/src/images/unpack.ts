@@ -231,9 +231,14 @@ export async function removeTree(path: string): Promise<void> {
   } catch (error) {
     if (!isErrno(error, "EACCES", "EPERM", "ENOTEMPTY")) throw error;
     const unlock = async (folder: string): Promise<void> => {
-      await chmod(folder, 0o700);
-      for (const entry of await readdir(folder, { withFileTypes: true })) {
-        if (entry.isDirectory()) await unlock(join(folder, entry.name));
+      try {
+        await chmod(folder, 0o700);
+        for (const entry of await readdir(folder, { withFileTypes: true })) {
+          if (entry.isDirectory()) await unlock(join(folder, entry.name));
+        }
+      } catch (error) {
+        // The removal that failed at one place goes on at others for a moment.
+        if (!isErrno(error, "ENOENT")) throw error;
       }
     };
     await unlock(path);

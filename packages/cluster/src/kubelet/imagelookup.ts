@@ -1,4 +1,5 @@
 /** Finds a container's image in the local store, and tells in upstream's words why it is not there. */
+import { messageOf } from "@kws/base/errors";
 import type { Image, ImageStore } from "../images/image.ts";
 import { isImageReference } from "./create.ts";
 import type { PodContainer } from "./pod.ts";
@@ -36,10 +37,18 @@ export class ImageLookup {
       this.#retryAfter(wait);
       return undefined;
     }
-    const image = await this.#images.find(reference);
+    let image: Image | undefined;
+    let damage: string | undefined;
+    try {
+      image = await this.#images.find(reference);
+    } catch (error) {
+      damage = `Failed to inspect image "${reference}": ${messageOf(error)}`;
+    }
     if (image !== undefined) return image;
     this.#missedAt.set(container.name, performance.now());
     this.#retryAfter(retryMs);
+    if (damage !== undefined)
+      return this.#fail(container, record, "ImageInspectError", damage, "InspectFailed");
     if (container.imagePullPolicy === "Never") {
       const message = `Container image "${reference}" is not present with pull policy of Never`;
       return this.#fail(container, record, "ErrImageNeverPull", message, "ErrImageNeverPull");

@@ -36,6 +36,11 @@ export interface KubeletOptions {
 
 export interface Kubelet {
   streams: NodeStreams;
+  /**
+   * Starts nothing any more, and ends all containers as their pods ask for, for at most so long. Pods that restart come back
+   * with the next kubelet; others have failed, as with https://kubernetes.io/docs/concepts/cluster-administration/node-shutdown/.
+   */
+  stopPods(limitSeconds: number): Promise<void>;
   /** Stops watching and probing; containers go on and are adopted by the next kubelet. */
   close(): Promise<void>;
 }
@@ -102,6 +107,16 @@ export async function startKubelet(options: KubeletOptions): Promise<Kubelet> {
 
   return {
     streams: serveStreams(context, (uid) => workers.get(uid)),
+    async stopPods(limitSeconds) {
+      stop.abort();
+      const all = [...workers.values()].map((worker) => worker.shutDown(limitSeconds));
+      const limit = Promise.withResolvers<void>();
+      const timer = setTimeout(limit.resolve, (limitSeconds + 2) * 1000);
+      for (const result of await Promise.race([Promise.allSettled(all), limit.promise.then(() => [])])) {
+        if (result.status === "rejected") logger.warn("pod not stopped", { error: messageOf(result.reason) });
+      }
+      clearTimeout(timer);
+    },
     async close() {
       stop.abort();
       unsubscribe();

@@ -25,7 +25,7 @@ export interface StatusInput {
   /** RFC 3339. */
   now: string;
   /** Decided by the kubelet rather than by the containers, such as `DeadlineExceeded`. */
-  failed?: { reason: string; message: string };
+  failed?: { reason: string; message: string; /** The node made it end. */ disrupted?: boolean };
   /** Nothing of the pod will run again, whatever its restart policy says. */
   ended?: boolean;
 }
@@ -44,7 +44,7 @@ export function computeStatus(input: StatusInput): PodStatus {
   const ephemeralContainerStatuses = (spec.ephemeralContainers ?? []).map(view("ContainerCreating", false));
   const kept = isFinished(pod);
   const phase = kept ? old.phase : failed ? "Failed" : computePhase(pod, records, input.ended);
-  const verdict = kept ? { reason: old.reason, message: old.message } : failed;
+  const { reason, message } = kept ? old : (failed ?? {});
   const conditions = computeConditions(
     pod,
     phase,
@@ -53,11 +53,15 @@ export function computeStatus(input: StatusInput): PodStatus {
     initContainerStatuses,
     address,
   );
+  if (failed?.disrupted === true) {
+    const disruption = { reason: "TerminationByKubelet", message: failed.message };
+    conditions.push({ type: "DisruptionTarget", status: "True", ...disruption });
+  }
   const podIP = address ?? old.podIP;
   return {
     ...(pod.metadata.generation === undefined ? {} : { observedGeneration: pod.metadata.generation }),
     phase,
-    ...(verdict?.reason === undefined ? {} : verdict),
+    ...(reason === undefined ? {} : { reason, message }),
     conditions: keepTransitions(conditions, previous?.conditions ?? [], old.conditions ?? [], now),
     hostIP: nodeAddress,
     hostIPs: [{ ip: nodeAddress }],

@@ -40,7 +40,7 @@ export class PodWorker {
   #volumes: Map<string, VolumeSource> | undefined;
   #volumesStale = true;
   #volumesInUse: boolean;
-  #failed: { reason: string; message: string } | undefined;
+  #failed: { reason: string; message: string; disrupted?: boolean } | undefined;
   #ended = false;
   #cleaned = false;
   #gone = false;
@@ -121,6 +121,27 @@ export class PodWorker {
     if (this.#syncing || this.#closed) return;
     this.#syncing = true;
     void this.#run();
+  }
+
+  /** Ends the pod's containers because the node goes down. Pods that do not restart have failed by it. */
+  async shutDown(limitSeconds: number): Promise<void> {
+    const pod = this.#pod;
+    const running = [...this.containers.records.values()].some(
+      (record) => latestRun(record)?.state === "running",
+    );
+    this.#closed = true;
+    clearTimeout(this.#timer?.handle);
+    clearTimeout(this.#refresh);
+    if (!running || this.#gone) return;
+    this.#ending.abort();
+    const restarts = (pod.spec.restartPolicy ?? "Always") === "Always";
+    if (!restarts && pod.metadata.deletionTimestamp === undefined && !this.#regularOnesAreDone()) {
+      const message = "Pod was terminated in response to imminent node shutdown.";
+      this.#failed ??= { reason: "Terminated", message, disrupted: true };
+    }
+    const grace = pod.metadata.deletionGracePeriodSeconds ?? pod.spec.terminationGracePeriodSeconds ?? 30;
+    await this.containers.stopAll(Math.min(grace, limitSeconds));
+    await this.#status.flush();
   }
 
   /** Leaves the pod as it is, for the next kubelet to adopt. */

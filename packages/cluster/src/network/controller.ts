@@ -23,8 +23,8 @@ export interface NetworkOptions {
   client: KubeClient;
   dataplane: NetworkDataplane;
   runtime: Pick<Runtime, "dial">;
-  /** The first port to try, and for TLS `tlsPort` (8443 unless given). */
-  ingress: { port: number; tlsPort?: number };
+  /** The first port to try, the second one before those that follow the first, and for TLS `tlsPort` (8443 unless given). */
+  ingress: { port: number; secondPort?: number; tlsPort?: number };
   /** Copies that others in the process watch too; own ones unless given. */
   informers?: SharedInformers;
   logger: Logger;
@@ -168,7 +168,7 @@ export async function startNetwork(options: NetworkOptions): Promise<Network> {
 
   await Promise.all(Object.values(watched).map((informer) => informer.synced()));
   if (!watched.classes.list().some(({ metadata }) => metadata.name === className)) await createClass(client);
-  const port = await listener.listen(options.ingress.port, false);
+  const port = await listener.listen(options.ingress.port, false, options.ingress.secondPort);
   const tlsPort = await listener.listen(options.ingress.tlsPort ?? 8443, true);
   await applyNetwork();
   return {

@@ -12,7 +12,7 @@ import { createServer as createTlsServer } from "node:https";
 import type { AddressInfo, Server as NetServer } from "node:net";
 import type { Duplex } from "node:stream";
 import type { SecureContext } from "node:tls";
-import { isErrno, messageOf } from "@kws/base/errors";
+import { isErrno, UserError, messageOf } from "@kws/base/errors";
 import type { Logger } from "@kws/base/logger";
 import type { Endpoint } from "./records.ts";
 import { findRoute, type Route } from "./routes.ts";
@@ -78,7 +78,7 @@ export class IngressListener {
   }
 
   /** Listens on the first free loopback port from `from`; answers it. */
-  async listen(from: number, secure: boolean): Promise<number> {
+  async listen(from: number, secure: boolean, second?: number): Promise<number> {
     const onRequest: RequestListener = (request, response) => this.#serve(request, response, secure);
     const server = secure
       ? createTlsServer(
@@ -96,7 +96,7 @@ export class IngressListener {
     server.requestTimeout = 0;
     server.on("upgrade", (request, socket, head) => this.#upgrade(request, socket, head, secure));
     server.on("clientError", (_, socket) => socket.destroy());
-    const port = await listenFrom(server, from);
+    const port = await listenFrom(server, from, second);
     this.#servers.push(server);
     return port;
   }
@@ -254,16 +254,20 @@ function withSocketMethods(connection: Duplex): Duplex {
   return connection;
 }
 
-/** Binds to 127.0.0.1, trying up to 100 ports upwards. */
-export async function listenFrom(server: NetServer, from: number): Promise<number> {
-  for (let port = from; ; port += 1) {
+/** Binds to 127.0.0.1, trying the second port and then up to 100 upwards from the first where that is taken. */
+export async function listenFrom(server: NetServer, from: number, second?: number): Promise<number> {
+  const others = Array.from({ length: 100 }, (_, index) => from + 1 + index);
+  for (const port of [from, ...(second === undefined ? [] : [second]), ...others]) {
     try {
       await listenOn(server, port);
       return (server.address() as AddressInfo).port;
     } catch (error) {
-      if (!isErrno(error, "EADDRINUSE", "EACCES") || from === 0 || port >= from + 100) throw error;
+      if (!isErrno(error, "EADDRINUSE", "EACCES") || from === 0) throw error;
     }
   }
+  throw new UserError(`no port of 127.0.0.1 from ${from} to ${from + 100} is free for the Ingress`, {
+    fix: "Give another one to start from: kws cluster start --ingress-port.",
+  });
 }
 
 export async function listenOn(server: NetServer, port: number): Promise<void> {

@@ -1,5 +1,4 @@
 /** The cluster that kws brings along. The only file of the platform that knows that it exists. */
-import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { UserError } from "@kws/base/errors";
 import type { ClusterInfo } from "@kws/cluster/lifecycle";
@@ -59,9 +58,12 @@ export async function resetEmbedded(options: EmbeddedOptions): Promise<boolean> 
 
 /** Removes the images, which all clusters share, once there is no cluster left; true when they are gone. */
 export async function removeUnusedImages(home: string): Promise<boolean> {
-  const { listClusters } = await import("@kws/cluster/lifecycle");
-  if ((await listClusters(home)).length > 0) return false;
-  await rm(join(home, "images"), { recursive: true, force: true });
+  const [{ anyCluster }, { removeTree }] = await Promise.all([
+    import("@kws/cluster/lifecycle"),
+    import("@kws/cluster/images/unpack"),
+  ]);
+  if (await anyCluster(home)) return false;
+  await removeTree(join(home, "images"));
   return true;
 }
 

@@ -19,6 +19,8 @@ export interface ProviderStatus {
   startedAt?: string;
   pods?: number;
   memoryBytes?: number;
+  /** Why it does not run, where nobody asked for that. */
+  problem?: string;
 }
 
 /** For helm and kubectl: a file and, in it, a context. */

@@ -1,4 +1,5 @@
 import { exitCodes } from "@kws/base/errors";
+import type { ProviderStatus } from "@kws/platform/providers/provider";
 import { clusterTable } from "../../tables.ts";
 import { defineCommand } from "../../command.ts";
 
@@ -13,12 +14,16 @@ export const command = defineCommand({
     return {
       data: status,
       table: clusterTable([status], ctx.style, ctx.clock()),
-      ...told(status.kubeconfigPath),
+      ...told(status),
       exitCode,
     };
   },
 });
 
-function told(path: string | undefined): { text?: string } {
-  return path === undefined ? {} : { text: `\nkubeconfig: ${path}` };
+function told({ kubeconfigPath, problem }: ProviderStatus): { text?: string } {
+  const lines = [
+    ...(problem === undefined ? [] : [`\nstopped: ${problem}`]),
+    ...(kubeconfigPath === undefined ? [] : [`\nkubeconfig: ${kubeconfigPath}`]),
+  ];
+  return lines.length === 0 ? {} : { text: lines.join("") };
 }

@@ -46,6 +46,16 @@ if [ "$nodes" = nodes ]; then
 else
   tool cp -a "$old$run/dev/." /dev/
 fi
+if [ "$nodes" = binds ]; then
+  for name in chown chgrp; do
+    for folder in /bin /usr/bin; do
+      if [ -f "$folder/$name" ] && [ ! -L "$folder/$name" ] && [ -x /bin/sh ]; then
+        tool mount -n --bind ${toolsTarget}/$name "$folder/$name"
+        break
+      fi
+    done
+  done
+fi
 batch=0
 while [ -e "$old$run/fstab.$batch" ]; do
   set --
@@ -131,6 +141,22 @@ exec 2>&5 3<&- 4>&- 5>&-
 exec "$@"
 `;
 
+/**
+ * In front of an image's own `chown` and `chgrp` where one user alone is mapped: there every file belongs to whichever
+ * user a container runs as, so that another owner is neither possible (EINVAL) nor needed. Other errors stay errors.
+ */
+const owner = (name: "chown" | "chgrp"): string => `#!/bin/sh
+exec 3>&1
+if errors=$(LC_ALL=C ${tool}/${name} "$@" 2>&1 >&3); then exit 0; else code=$?; fi
+refused=
+while IFS= read -r line; do
+  case $line in *": Invalid argument") ;; *) refused=1; printf '%s\\n' "$line" >&2 ;; esac
+done <<_kws_end
+$errors
+_kws_end
+[ -z "$refused" ] || exit "$code"
+`;
+
 /** File name to content, for the folder of tools. */
 export const scripts: Readonly<Record<string, string>> = {
   enter,
@@ -138,4 +164,6 @@ export const scripts: Readonly<Record<string, string>> = {
   terminal,
   "terminal-shell": terminalShell,
   run,
+  chown: owner("chown"),
+  chgrp: owner("chgrp"),
 };

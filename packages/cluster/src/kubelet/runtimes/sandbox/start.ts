@@ -8,10 +8,11 @@ import { identify, type ProcessIdentity } from "@kws/base/process";
 import type { Logger } from "@kws/base/logger";
 import { agentEntry } from "../../../entry.ts";
 import type { NetworkDataplane } from "../../../network/state.ts";
+import { prepareSocket } from "../../../sockets.ts";
 import type { Runtime } from "../../runtime.ts";
 import {
+  agentSocket,
   killAgent,
-  prepareSocketPath,
   readAgent,
   recordAgent,
   recordAgentPid,
@@ -59,7 +60,7 @@ const startTimeoutMs = 15_000;
 export async function startSandboxRuntime(options: SandboxRuntimeOptions): Promise<SandboxRuntime> {
   const { dataDir, logger } = options;
   await mkdir(dataDir, { recursive: true, mode: 0o700 });
-  const socketPath = await prepareSocketPath(dataDir, options.runtimeDir);
+  const socketPath = await prepareSocket(agentSocket(dataDir), options.runtimeDir);
   const found = await adopt(dataDir, socketPath);
   const { client, pid } = found ?? (await launch(options, socketPath));
   client.onResolve(forwardToHost);

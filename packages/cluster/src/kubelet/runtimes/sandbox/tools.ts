@@ -11,7 +11,19 @@ import { scripts } from "./scripts.ts";
 
 const run = promisify(execFile);
 
-const inside = ["sh", "mount", "umount", "mkdir", "rmdir", "cp", "chown", "env", "setpriv", "unshare"];
+const inside = [
+  "sh",
+  "mount",
+  "umount",
+  "mkdir",
+  "rmdir",
+  "cp",
+  "chown",
+  "chgrp",
+  "env",
+  "setpriv",
+  "unshare",
+];
 /** Needed for terminals alone. */
 const optional = ["script"];
 const outside = ["pivot_root", "nsenter", "ldd"];
@@ -44,7 +56,7 @@ export async function requirePrograms(names: string[] = [...inside, ...outside])
     if (await findProgram(name)) continue;
     const from =
       packages[name] ??
-      (["mkdir", "rmdir", "cp", "chown", "env"].includes(name) ? "coreutils" : "util-linux");
+      (["mkdir", "rmdir", "cp", "chown", "chgrp", "env"].includes(name) ? "coreutils" : "util-linux");
     throw new UserError(`containers need the program "${name}", which this machine does not have`, {
       code: "tool-missing",
       fix: `install the package ${from}, for example: apt-get install ${from}`,
