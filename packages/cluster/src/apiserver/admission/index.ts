@@ -14,20 +14,25 @@ import { setServiceAccount } from "./service-account.ts";
 export type { AdmissionContext } from "./context.ts";
 
 /** In upstream's order: what fills in comes before what counts. */
-const steps: ((context: AdmissionContext) => void)[] = [
+const steps: ((context: AdmissionContext) => void | Promise<void>)[] = [
   protectNamespaces,
   applyLimitRanges,
   setServiceAccount,
   resolvePriority,
   setTolerationSeconds,
   setStorageClass,
-  allocateService,
-  enforceQuota,
 ];
 
 /** Changes `object` in place; throws `ApiError` when the request is refused. */
 export async function admit(context: AdmissionContext): Promise<void> {
-  for (const step of steps) step(context);
-  // Kept asynchronous for webhooks, which have to be asked over the network.
-  return Promise.resolve();
+  for (const step of steps) await step(context);
+}
+
+/**
+ * The last part of admission: what hands out or counts what there is only so much of. Synchronous, and to be followed by the
+ * write in the same turn of the event loop: two requests at once never get the same address nor the last of a quota.
+ */
+export function claim(context: AdmissionContext): void {
+  allocateService(context);
+  enforceQuota(context);
 }
