@@ -6,7 +6,7 @@ import { allocateService } from "./addresses.ts";
 import type { AdmissionContext } from "./context.ts";
 import { applyLimitRanges } from "./limits.ts";
 import { protectNamespaces } from "./namespaces.ts";
-import { setTolerationSeconds, setStorageClass } from "./defaults.ts";
+import { setRequester, setStorageClass, setTolerationSeconds } from "./defaults.ts";
 import { resolvePriority } from "./priority.ts";
 import { enforceQuota } from "./quota.ts";
 import { setServiceAccount } from "./service-account.ts";
@@ -21,6 +21,7 @@ const steps: ((context: AdmissionContext) => void | Promise<void>)[] = [
   resolvePriority,
   setTolerationSeconds,
   setStorageClass,
+  setRequester,
 ];
 
 /** Changes `object` in place; throws `ApiError` when the request is refused. */
