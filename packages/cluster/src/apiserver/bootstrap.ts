@@ -1,5 +1,6 @@
-/** Objects that every cluster has from its first moment: namespaces, roles, and the Service of the API server itself. */
+/** Objects that every cluster has from its first moment: namespaces, roles, and the Services of the API server and of names. */
 import type { KubeObject } from "@kws/kube/object";
+import { addresses } from "../network/state.ts";
 import type { PolicyRule } from "./authorization.ts";
 import type { ServerContext } from "./context.ts";
 import { storageKey, tableOf } from "./registry.ts";
@@ -48,7 +49,8 @@ function bootstrapObjects(): KubeObject[] {
       "system:service-account-issuer-discovery",
       "system:serviceaccounts",
     ),
-    apiService,
+    ...apiService,
+    ...dnsService,
   ];
 }
 
@@ -233,19 +235,54 @@ const selfRules: PolicyRule[] = [
   { apiGroups: ["authentication.k8s.io"], resources: ["selfsubjectreviews"], verbs: ["create"] },
 ];
 
-const apiService: KubeObject = {
-  apiVersion: "v1",
-  kind: "Service",
-  metadata: {
-    name: "kubernetes",
-    namespace: "default",
-    labels: { component: "apiserver", provider: "kubernetes" },
+/** A Service that the cluster's own network answers: no selector, and endpoints on the node. */
+function systemService(
+  metadata: KubeObject["metadata"],
+  clusterIP: string,
+  ports: { name: string; port: number; protocol: string; targetPort: number }[],
+): KubeObject[] {
+  const { name, namespace } = metadata;
+  const published = ports.map(({ targetPort, ...port }) => ({ ...port, port: targetPort }));
+  const mirrored = { "endpointslice.kubernetes.io/skip-mirror": "true" };
+  const spec = { type: "ClusterIP", clusterIP, clusterIPs: [clusterIP], ports, sessionAffinity: "None" };
+  return [
+    { apiVersion: "v1", kind: "Service", metadata, spec },
+    {
+      apiVersion: "v1",
+      kind: "Endpoints",
+      metadata: { name, namespace, labels: mirrored },
+      subsets: [{ addresses: [{ ip: addresses.node }], ports: published }],
+    },
+    {
+      apiVersion: "discovery.k8s.io/v1",
+      kind: "EndpointSlice",
+      metadata: { name, namespace, labels: { "kubernetes.io/service-name": name } },
+      addressType: "IPv4",
+      endpoints: [{ addresses: [addresses.node], conditions: { ready: true } }],
+      ports: published,
+    },
+  ];
+}
+
+const apiService = systemService(
+  { name: "kubernetes", namespace: "default", labels: { component: "apiserver", provider: "kubernetes" } },
+  addresses.apiServer,
+  [{ name: "https", port: 443, protocol: "TCP", targetPort: 6443 }],
+);
+
+const dnsService = systemService(
+  {
+    name: "kube-dns",
+    namespace: "kube-system",
+    labels: {
+      "k8s-app": "kube-dns",
+      "kubernetes.io/cluster-service": "true",
+      "kubernetes.io/name": "CoreDNS",
+    },
   },
-  spec: {
-    type: "ClusterIP",
-    clusterIP: "10.96.0.1",
-    clusterIPs: ["10.96.0.1"],
-    ports: [{ name: "https", port: 443, protocol: "TCP", targetPort: 6443 }],
-    sessionAffinity: "None",
-  },
-};
+  addresses.dns,
+  [
+    { name: "dns", port: 53, protocol: "UDP", targetPort: 53 },
+    { name: "dns-tcp", port: 53, protocol: "TCP", targetPort: 53 },
+  ],
+);

@@ -3,6 +3,7 @@ import { messageOf } from "@kws/base/errors";
 import { ApiError, apiError } from "@kws/kube/status";
 import { isPublicPath, unauthorized } from "./authentication.ts";
 import { refusal, type PathAttributes, type ResourceAttributes } from "./authorization.ts";
+import { warningHeader } from "./bodies.ts";
 import type { ServerContext } from "./context.ts";
 import { remove, removeCollection } from "./deletion.ts";
 import { discover } from "./discovery.ts";
@@ -77,13 +78,25 @@ async function route(context: ServerContext, request: ApiRequest): Promise<ApiRe
   );
   if (!known) throw noSuchPath();
   const target: Target = { definition, path, request };
+  const deprecation = path.group === "" ? deprecations[path.resource] : undefined;
   if (definition.namespaced && path.namespace === undefined && !["list", "watch"].includes(verb)) {
     throw path.name === undefined ? methodNotAllowed() : noSuchPath();
   }
   if (!definition.namespaced && path.namespace !== undefined) throw noSuchPath();
   if (path.subresource !== undefined) return routeSubresource(context, target, verb);
   if (!verbsOf(definition).includes(verb)) throw methodNotAllowed();
-  return perform(context, target, verb);
+  const response = await perform(context, target, verb);
+  return deprecation === undefined ? response : withWarning(response, deprecation);
+}
+
+/** What upstream says to everyone who uses a kind that it will not develop further, by resource of the core group. */
+const deprecations: Record<string, string> = {
+  endpoints: "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice",
+};
+
+function withWarning(response: ApiResponse, text: string): ApiResponse {
+  const all = [response.headers["warning"], warningHeader([text])["warning"]].filter(Boolean).join(", ");
+  return { ...response, headers: { ...response.headers, warning: all } };
 }
 
 function perform(context: ServerContext, target: Target, verb: Verb): Promise<ApiResponse> | ApiResponse {
@@ -113,7 +126,7 @@ async function routeSubresource(context: ServerContext, target: Target, verb: Ve
   const { subresource } = path;
   if (subresource === "scale") return scale(context, target, verb);
   if (subresource === "proxy") return proxy(context, target);
-  if (subresource === "status" || subresource === "ephemeralcontainers" || subresource === "resize") {
+  if (["status", "approval", "ephemeralcontainers", "resize"].includes(subresource ?? "")) {
     if (verb === "get" || verb === "update" || verb === "patch") return perform(context, target, verb);
     throw methodNotAllowed();
   }

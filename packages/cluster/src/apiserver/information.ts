@@ -14,7 +14,11 @@ export async function information(
   request: ApiRequest,
 ): Promise<ApiResponse | undefined> {
   const path = request.path.length > 1 ? request.path.replace(/\/$/, "") : request.path;
-  if (/^\/(?:healthz|livez|readyz)(?:\/|$)/.test(path)) return plainText("ok");
+  const health = /^\/(?<endpoint>healthz|livez|readyz)(?:\/|$)/.exec(path)?.groups?.["endpoint"];
+  if (health !== undefined) {
+    const verbose = request.query.has("verbose") && path === `/${health}`;
+    return plainText(verbose ? `[+]ping ok\n[+]log ok\n[+]etcd ok\n${health} check passed\n` : "ok");
+  }
   switch (path) {
     case "/version":
       return jsonResponse(200, {

@@ -6,6 +6,7 @@ import { createPrivateKey, webcrypto, X509Certificate, type KeyObject } from "no
 import { mkdir, readFile, rename, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { isErrno } from "@kws/base/errors";
+import { addresses } from "../network/state.ts";
 import { provideReflection } from "./reflection.ts";
 
 export interface Pki {
@@ -78,7 +79,8 @@ const serverNames = [
   { type: "dns", value: "kubernetes.default.svc" },
   { type: "dns", value: "kubernetes.default.svc.cluster.local" },
   { type: "ip", value: "127.0.0.1" },
-  { type: "ip", value: "10.96.0.1" },
+  { type: "ip", value: addresses.apiServer },
+  { type: "ip", value: addresses.node },
 ] as const;
 
 /** The certificate library is loaded only here: a running cluster has no use for it. */

@@ -210,7 +210,7 @@ export async function finalizeNamespace(context: ServerContext, target: Target):
   }
   object.spec = { ...object.spec, finalizers: wanted.spec?.finalizers ?? [] };
   if ((object.spec.finalizers as string[]).length === 0) delete object.spec.finalizers;
-  const stored = await replaceObject(context, definition, live, object, modeOf(target.request));
+  const stored = await replaceObject(context, definition, live, object, modeOf(target.request, "finalize"));
   return jsonResponse(200, stored.object);
 }
 

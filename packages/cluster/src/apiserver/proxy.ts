@@ -122,6 +122,8 @@ function send(
     ([name, value]) => value !== undefined && !hopByHop.has(name),
   );
   return new Promise((resolve, reject) => {
+    // A runtime may hand over its connections paused, which the HTTP client would not notice.
+    socket.resume();
     const outgoing = httpRequest({
       createConnection: () => socket,
       method,
@@ -130,6 +132,8 @@ function send(
         ...Object.fromEntries(passed),
         host: headers.host ?? "localhost",
         "content-length": body.length,
+        // Otherwise the next request, to whichever pod, would get this connection.
+        connection: "close",
       },
     });
     outgoing.on("response", resolve);

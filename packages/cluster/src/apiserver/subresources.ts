@@ -44,6 +44,9 @@ const ofCore: Record<string, Subresource[]> = {
 export function subresourcesOf(definition: ResourceDefinition): Subresource[] {
   const { group, resource, kind, hasStatus, scale } = definition;
   return [
+    ...(group === "certificates.k8s.io" && resource === "certificatesigningrequests"
+      ? [{ name: "approval", kind, verbs: write }]
+      : []),
     ...(group === "" ? (ofCore[resource] ?? []) : []),
     ...(scale === undefined
       ? []

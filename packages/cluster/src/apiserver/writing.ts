@@ -12,7 +12,7 @@ import { refuseEscalation } from "./escalation.ts";
 import { alreadyExists, conflict, invalid, namespaceTerminating, notFound } from "./failures.ts";
 import { apiVersionOf, inVersion, storageKey, tableOf, toStored } from "./registry.ts";
 import type { User } from "./request.ts";
-import { admit, validateMetadata } from "./resources/index.ts";
+import { admit, claim, validateMetadata } from "./resources/index.ts";
 import type { ResourceDefinition } from "./resources/resource.ts";
 import { applyDefaults, normalize, trackUpdate, validateStructural } from "./schema/index.ts";
 import type { ObjectSchema } from "./schema/types.ts";
@@ -82,7 +82,9 @@ export async function createObject(
   const crd = context.registry.customResourceDefinition(definition);
   if (crd !== undefined && definition.hasStatus) delete object.status;
   setDefaults(context, definition, object);
-  await admitObject(context, "CREATE", definition, object, undefined, mode);
+  const admission = admissionOf(context, "CREATE", definition, object, undefined, mode);
+  await admit(admission);
+  claim(admission);
   definition.prepareForCreate?.(object);
   checkObject(context, definition, object, undefined, mode.subresource);
   refuseEscalation(context, definition, object, mode.user);
@@ -119,8 +121,10 @@ export async function replaceObject(
     keepAllButPart(mode.subresource, old, object);
   }
   setDefaults(context, definition, object);
-  await admitObject(context, "UPDATE", definition, object, old, mode);
-  if (mode.subresource !== "status") definition.prepareForUpdate?.(object, old);
+  const admission = admissionOf(context, "UPDATE", definition, object, old, mode);
+  await admit(admission);
+  claim(admission);
+  if (mode.subresource !== "status") definition.prepareForUpdate?.(object, old, mode.subresource);
   if (hasGeneration(context, definition) && mode.subresource !== "status") bumpGeneration(old, object);
   checkObject(context, definition, object, old, mode.subresource);
   refuseEscalation(context, definition, object, mode.user);
@@ -202,34 +206,42 @@ function setDefaults(context: ServerContext, definition: ResourceDefinition, obj
   if (schema !== undefined && custom) applyDefaults(schema, object);
 }
 
-async function admitObject(
+function admissionOf(
   context: ServerContext,
   operation: "CREATE" | "UPDATE" | "DELETE",
   definition: ResourceDefinition,
   object: KubeObject,
   old: KubeObject | undefined,
   { user, subresource }: WriteMode,
-): Promise<void> {
-  await admit({
-    operation,
-    definition,
-    object,
-    old,
-    subresource,
-    user,
-    ...storageReader(context),
-  });
+): AdmissionContext {
+  return { operation, definition, object, old, subresource, user, ...storageReader(context) };
 }
 
 /** What admission may look up. */
-export function storageReader({ store }: ServerContext): Pick<AdmissionContext, "get" | "list"> {
+export function storageReader({ store }: ServerContext): Pick<AdmissionContext, "get" | "list" | "waitFor"> {
   return {
     get: (resource, name, namespace) =>
       store.latest(tableOf(resource), namespace === undefined ? name : `${namespace}/${name}`)?.object,
     list: (resource, namespace) =>
       store
-        .list(tableOf(resource), namespace === undefined ? "" : `${namespace}/`)
+        .listLatest(tableOf(resource), namespace === undefined ? "" : `${namespace}/`)
         .map((stored) => stored.object),
+    waitFor: (resource, name, namespace, timeoutMs) =>
+      new Promise((resolve) => {
+        const table = tableOf(resource);
+        const key = `${namespace}/${name}`;
+        const found = store.latest(table, key);
+        if (found !== undefined) return resolve(found.object);
+        const end = (object?: KubeObject): void => {
+          clearTimeout(timer);
+          stop();
+          resolve(object);
+        };
+        const timer = setTimeout(() => end(), timeoutMs);
+        const stop = store.watch(table, store.revision, ({ type, current }) => {
+          if (type !== "DELETED" && current.key === key) end(current.object);
+        });
+      }),
   };
 }
 

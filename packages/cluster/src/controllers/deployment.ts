@@ -172,12 +172,14 @@ export function deploymentController(ctx: ControllerContext): Controller {
       if (hasDeadline(deployment)) {
         addProgress(round, "NewReplicaSetCreated", `Created new replica set "${set.metadata.name}"`);
       }
-      recorder.event(
-        deployment,
-        "Normal",
-        "ScalingReplicaSet",
-        `Scaled up replica set ${set.metadata.name} from 0 to ${sizeOf(set)}`,
-      );
+      if (sizeOf(set) > 0) {
+        recorder.event(
+          deployment,
+          "Normal",
+          "ScalingReplicaSet",
+          `Scaled up replica set ${set.metadata.name} from 0 to ${sizeOf(set)}`,
+        );
+      }
       return set;
     } catch (error) {
       if (error instanceof ApiError && error.reason === "AlreadyExists")

@@ -26,13 +26,15 @@ interface Listener {
   close(): void;
 }
 
+/** The port of the API server on the node. */
+const apiServerPort = 6443;
 const connectTimeoutMs = 5000;
 const udpIdleMs = 60_000;
 
 export class ServiceProxy {
   readonly #logger: Logger;
   readonly #listeners = new Map<string, Promise<Listener | undefined>>();
-  #apiServer: Server | undefined;
+  #apiServers: Server[] = [];
   #apiServerPath = "";
 
   constructor(logger: Logger) {
@@ -81,15 +83,20 @@ export class ServiceProxy {
     );
   }
 
-  /** Pipes the address of `default/kubernetes` to the API server's Unix socket. */
+  /** Pipes the address of `default/kubernetes`, and of its endpoint on the node, to the API server's Unix socket. */
   async setApiServer(path: string): Promise<void> {
     this.#apiServerPath = path;
-    if (this.#apiServer) return;
-    const server = createServer({ allowHalfOpen: true, noDelay: true }, (client) => {
-      join(client, connect({ path: this.#apiServerPath, allowHalfOpen: true }));
-    });
-    this.#apiServer = server;
-    await listening(server, addresses.apiServer, 443);
+    if (this.#apiServers.length > 0) return;
+    const pipe = (): Server =>
+      createServer({ allowHalfOpen: true, noDelay: true }, (client) => {
+        join(client, connect({ path: this.#apiServerPath, allowHalfOpen: true }));
+      });
+    const [service, endpoint] = [pipe(), pipe()];
+    this.#apiServers = [service, endpoint];
+    await Promise.all([
+      listening(service, addresses.apiServer, 443),
+      listening(endpoint, addresses.node, apiServerPort),
+    ]);
   }
 }
 

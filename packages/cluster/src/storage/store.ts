@@ -63,6 +63,20 @@ export class Store {
     return this.#tables.get(resource)?.list(prefix) ?? [];
   }
 
+  /** The list with what is about to be committed: where a write depends on what others hold, as with addresses and quotas. */
+  listLatest(resource: string, prefix = ""): Stored[] {
+    const committed = this.list(resource, prefix);
+    if (this.#pending.length === 0) return committed;
+    const latest = new Map(committed.map((stored) => [stored.key, stored]));
+    for (const { resource: changed, event } of this.#pending) {
+      const { key } = event.current;
+      if (changed !== resource || !key.startsWith(prefix)) continue;
+      if (event.type === "DELETED") latest.delete(key);
+      else latest.set(key, event.current);
+    }
+    return [...latest.values()];
+  }
+
   /** The list as it was at a revision; throws `expired` where that is no longer known. */
   listAt(resource: string, revision: number, prefix = ""): Stored[] {
     if (revision === this.#revision) return this.list(resource, prefix);

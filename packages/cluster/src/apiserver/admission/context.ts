@@ -14,4 +14,11 @@ export interface AdmissionContext {
   /** Reads from memory, synchronously, so that a step and the write that follows it see one state. */
   get(resource: Resource, name: string, namespace?: string): KubeObject | undefined;
   list(resource: Resource, namespace?: string): readonly KubeObject[];
+  /** The object, once it is there; undefined where it is not within this many milliseconds. */
+  waitFor(
+    resource: Resource,
+    name: string,
+    namespace: string,
+    timeoutMs: number,
+  ): Promise<KubeObject | undefined>;
 }

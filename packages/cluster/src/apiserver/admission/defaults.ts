@@ -39,3 +39,12 @@ export function setStorageClass(context: AdmissionContext): void {
     });
   if (defaults[0] !== undefined) object["spec"].storageClassName = defaults[0].metadata.name;
 }
+
+/** A CertificateSigningRequest says who asks for it, whatever its author writes there. */
+export function setRequester(context: AdmissionContext): void {
+  const { object, operation, user } = context;
+  if (operation !== "CREATE" || object === undefined) return;
+  if (!isKind(context, "certificates.k8s.io", "certificatesigningrequests")) return;
+  const { uid: _uid, extra: _extra, ...spec } = (object["spec"] ?? {}) as Record<string, unknown>;
+  object["spec"] = { ...spec, username: user.name, groups: user.groups };
+}

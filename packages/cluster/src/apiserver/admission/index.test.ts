@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import type { KubeObject } from "@kws/kube/object";
 import { builtinResources } from "../resources/index.ts";
-import { admit, type AdmissionContext } from "./index.ts";
+import { admit, claim, type AdmissionContext } from "./index.ts";
 
 type World = Record<string, KubeObject[]>;
 
@@ -21,6 +21,7 @@ function contextOf(resource: string, world: World, rest: Partial<AdmissionContex
     get: ({ resource }, name, namespace) =>
       world[resource]?.filter(inNamespace(namespace)).find(({ metadata }) => metadata.name === name),
     list: ({ resource }, namespace) => (world[resource] ?? []).filter(inNamespace(namespace)),
+    waitFor: () => Promise.resolve(undefined),
     ...rest,
   };
 }
@@ -29,6 +30,7 @@ async function create(resource: string, object: KubeObject, world: World): Promi
   const context = contextOf(resource, world, { object });
   context.definition.setDefaults?.(object);
   await admit(context);
+  claim(context);
   return object;
 }
 
@@ -143,7 +145,7 @@ describe("Services", () => {
   test("keep what they were given when an update leaves it out", async () => {
     const old = await create("services", serviceOf("a", { type: "NodePort" }), {});
     const object = serviceOf("a", { type: "NodePort", ports: [{ port: 80, protocol: "TCP" }] });
-    await admit(contextOf("services", { services: [old] }, { operation: "UPDATE", object, old }));
+    claim(contextOf("services", { services: [old] }, { operation: "UPDATE", object, old }));
     expect(object["spec"].clusterIP).toBe(old["spec"].clusterIP);
     expect(object["spec"].ports[0].nodePort).toBe(old["spec"].ports[0].nodePort);
   });

@@ -11,7 +11,13 @@ import { isKind, refuse } from "./failures.ts";
 const mountPath = "/var/run/secrets/kubernetes.io/serviceaccount";
 const mirrorAnnotation = "kubernetes.io/config.mirror";
 
-export function setServiceAccount(context: AdmissionContext): void {
+/**
+ * How long a pod waits for the account `default` of its namespace, which a controller makes right after the namespace itself;
+ * as upstream's ten attempts.
+ */
+const defaultAccountTimeoutMs = 1500;
+
+export async function setServiceAccount(context: AdmissionContext): Promise<void> {
   const { object, operation, subresource } = context;
   if (operation !== "CREATE" || subresource || object === undefined || !isKind(context, "", "pods")) return;
   if (object.metadata.annotations?.[mirrorAnnotation] !== undefined) return;
@@ -20,7 +26,10 @@ export function setServiceAccount(context: AdmissionContext): void {
   spec["serviceAccountName"] = name;
   spec["serviceAccount"] = name;
   const { namespace = "default" } = object.metadata;
-  const account = context.get(serviceAccounts, name, namespace);
+  let account = context.get(serviceAccounts, name, namespace);
+  if (account === undefined && name === "default") {
+    account = await context.waitFor(serviceAccounts, name, namespace, defaultAccountTimeoutMs);
+  }
   if (account === undefined) {
     throw refuse(
       context,

@@ -20,7 +20,7 @@ import * as storage from "./storage-kinds.ts";
 import * as system from "./system-kinds.ts";
 import * as virtual from "./virtual.ts";
 
-export { admit } from "../admission/index.ts";
+export { admit, claim } from "../admission/index.ts";
 export { fromCustomResourceDefinition } from "./custom.ts";
 export { validateMetadata } from "./metadata.ts";
 export { apiGroups, apiVersions } from "./versions.ts";

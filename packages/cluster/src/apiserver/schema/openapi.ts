@@ -136,7 +136,11 @@ function writeResources(
     }
     const list = types.get({ group, version: apiVersion, kind: `${kind}List` });
     const listRef = list === undefined ? ref : reference(writer, list);
-    Object.assign(paths, pathsFor(resource, ref, listRef, version));
+    const of = (spoken: { group: string; version: string; kind: string }): string | undefined => {
+      const shape = spoken.kind === kind ? undefined : types.get(spoken);
+      return shape === undefined ? undefined : reference(writer, shape);
+    };
+    Object.assign(paths, pathsFor(resource, { own: ref, list: listRef, of }, version));
   }
   return paths;
 }

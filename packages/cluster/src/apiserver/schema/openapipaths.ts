@@ -1,5 +1,6 @@
 /** The paths of a resource in OpenAPI: which requests exist, on which kind, with which query parameters. */
 import type { ResourceDefinition, Verb } from "../resources/resource.ts";
+import { subresourcesOf } from "../subresources.ts";
 import type { Json } from "./json.ts";
 
 /** How HTTP methods are called in `x-kubernetes-action`. */
@@ -20,6 +21,8 @@ const onObject: Operation[] = [
   { method: "patch", action: "patch", verb: "patch" },
   { method: "delete", action: "delete", verb: "delete" },
 ];
+
+const onSubresource: Operation[] = [{ method: "post", action: "post", verb: "create" }, ...onObject];
 
 const listQuery = [
   "allowWatchBookmarks:boolean",
@@ -58,14 +61,17 @@ const patchTypes = [
   "application/apply-patch+yaml",
 ];
 
-/** `ref` and `listRef` point to the shapes of the kind and of its list. */
-export function pathsFor(
-  resource: ResourceDefinition,
-  ref: string,
-  listRef: string,
-  version: "v2" | "v3",
-): Json {
-  const { group, version: apiVersion, namespaced, hasStatus } = resource;
+/** The shapes that a resource's requests and answers have. */
+export interface Shapes {
+  own: string;
+  list: string;
+  /** Of a kind that a subresource speaks; undefined where there is none, as for streams. */
+  of(kind: { group: string; version: string; kind: string }): string | undefined;
+}
+
+export function pathsFor(resource: ResourceDefinition, shapes: Shapes, version: "v2" | "v3"): Json {
+  const { own: ref, list: listRef } = shapes;
+  const { group, version: apiVersion, namespaced } = resource;
   const root = group === "" ? `/api/${apiVersion}` : `/apis/${group}/${apiVersion}`;
   const base = namespaced
     ? `${root}/namespaces/{namespace}/${resource.resource}`
@@ -79,7 +85,21 @@ export function pathsFor(
     [item]: write(onObject, ref, ["name", ...inNamespace]),
   };
   if (namespaced) paths[`${root}/${resource.resource}`] = write(onCollection.slice(0, 1), listRef, []);
-  if (hasStatus) paths[`${item}/status`] = write(onObject.slice(0, 3), ref, ["name", ...inNamespace]);
+  for (const one of subresourcesOf(resource)) {
+    const kind = { group: one.group ?? group, version: one.version ?? apiVersion, kind: one.kind };
+    const operations = onSubresource.filter(({ verb }) => one.verbs.includes(verb));
+    const shape = shapes.of(kind) ?? ref;
+    const spoken = { ...resource, ...kind, verbs: undefined };
+    paths[`${item}/${one.name}`] = writeItem(
+      spoken,
+      operations,
+      shape,
+      ["name", ...inNamespace],
+      shape,
+      version,
+      `${resource.kind}${one.name.charAt(0).toUpperCase()}${one.name.slice(1)}`,
+    );
+  }
   return Object.fromEntries(Object.entries(paths).filter(([, path]) => Object.keys(path as Json).length > 1));
 }
 
@@ -90,6 +110,7 @@ function writeItem(
   names: string[],
   ref: string,
   version: "v2" | "v3",
+  subject: string = resource.kind,
 ): Json {
   const { group, version: apiVersion, kind, verbs } = resource;
   const typed = (name: string, place: "path" | "query", type: string): Json => {
@@ -106,7 +127,7 @@ function writeItem(
     });
     const answer = action === "list" ? shape : ref;
     const operation: Json = {
-      operationId: operationId(resource, action, names, shape !== ref),
+      operationId: operationId(resource, subject, action, names, shape !== ref),
       parameters: query,
       responses: { "200": { description: "OK", ...content(answer, version) } },
       "x-kubernetes-action": action,
@@ -137,6 +158,7 @@ function content(ref: string, version: "v2" | "v3"): Json {
 
 function operationId(
   resource: ResourceDefinition,
+  subject: string,
   action: string,
   names: string[],
   collection: boolean,
@@ -145,5 +167,5 @@ function operationId(
   const title = (text: string) => `${text.charAt(0).toUpperCase()}${text.slice(1)}`;
   const scope = names.includes("namespace") ? "Namespaced" : "";
   const all = collection && resource.namespaced && scope === "" ? "ForAllNamespaces" : "";
-  return `${action}${title(group)}${title(resource.version)}${scope}${resource.kind}${all}`;
+  return `${action}${title(group)}${title(resource.version)}${scope}${subject}${all}`;
 }

@@ -10,6 +10,7 @@ import type { Logger } from "@kws/base/logger";
 import { setUpBridge } from "../../../network/bridge.ts";
 import { ClusterDns } from "../../../network/dns.ts";
 import { ServiceProxy } from "../../../network/proxy.ts";
+import { addresses } from "../../../network/state.ts";
 import { ContainerStartError } from "../../runtime.ts";
 import { fromMask } from "./capabilities.ts";
 import { groupNameOf, removeControlGroups } from "./cgroups.ts";
@@ -86,6 +87,7 @@ export async function runAgent({ dataDir, socketPath, logger }: AgentOptions): P
     });
   });
   await dns.listen();
+  await dns.listen(addresses.node);
   const proxy = new ServiceProxy(logger);
 
   const handlers: Handlers = {
