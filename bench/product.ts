@@ -3,7 +3,7 @@ import { execFile } from "node:child_process";
 import { existsSync } from "node:fs";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { Agent, request } from "node:https";
-import { tmpdir } from "node:os";
+import { homedir, tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { gunzipSync } from "node:zlib";
@@ -30,7 +30,15 @@ export async function disposeAll(): Promise<void> {
 export async function product(): Promise<Product> {
   if (!existsSync(bundle)) throw new Error("kws is not built: run `npm run build` first");
   const home = await mkdtemp(join(tmpdir(), "kws-bench-"));
-  const env = { ...process.env, HOME: home, KWS_HOME: join(home, "kws"), NO_COLOR: "1" };
+  // npm's cache is where `npm ci` put what the demo installs.
+  const npmCache = process.env["npm_config_cache"] ?? join(homedir(), ".npm");
+  const env = {
+    ...process.env,
+    npm_config_cache: npmCache,
+    HOME: home,
+    KWS_HOME: join(home, "kws"),
+    NO_COLOR: "1",
+  };
   const kws = (...args: string[]): Promise<string> =>
     new Promise((resolve, reject) => {
       execFile(
