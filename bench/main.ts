@@ -2,10 +2,12 @@
  * `npm run bench [NAME…]`: every figure that the project promises, measured on the built product, as one JSON document.
  * Nothing here passes or fails; a figure stands beside its target.
  */
+import { loadavg } from "node:os";
 import * as cli from "./cli.ts";
 import * as cluster from "./cluster.ts";
 import * as demo from "./demo.ts";
 import { machine, type Measurement } from "./measure.ts";
+import { disposeAll } from "./product.ts";
 
 const suites: Record<string, () => Promise<Measurement[]>> = {
   cli: cli.measure,
@@ -13,15 +15,22 @@ const suites: Record<string, () => Promise<Measurement[]>> = {
   demo: demo.measure,
 };
 
+for (const signal of ["SIGINT", "SIGTERM"] as const) {
+  process.once(signal, () => void disposeAll().finally(() => process.exit(130)));
+}
+
 const names = process.argv.length > 2 ? process.argv.slice(2) : Object.keys(suites);
 const measurements: Measurement[] = [];
+/** Processes that wanted to run during the last minute, before: far above 0, others share the machine. */
+const load = Number(loadavg()[0]!.toFixed(2));
+const unknown = names.find((name) => suites[name] === undefined);
+if (unknown !== undefined) {
+  process.stderr.write(`there is no benchmark "${unknown}"; there are ${Object.keys(suites).join(", ")}\n`);
+  process.exit(2);
+}
 for (const name of names) {
-  const suite = suites[name];
-  if (suite === undefined) {
-    process.stderr.write(`there is no benchmark "${name}"; there are ${Object.keys(suites).join(", ")}\n`);
-    process.exit(2);
-  }
+  const suite = suites[name]!;
   process.stderr.write(`${name} …\n`);
   measurements.push(...(await suite()));
 }
-process.stdout.write(`${JSON.stringify({ machine: machine(), measurements }, undefined, 2)}\n`);
+process.stdout.write(`${JSON.stringify({ machine: machine(), load, measurements }, undefined, 2)}\n`);

@@ -6,6 +6,8 @@ export interface Measurement {
   unit: "ms" | "per second" | "percent of a core" | "MB" | "ratio";
   /** What the project promises, and whether more or less is better. */
   target?: { atMost: number } | { atLeast: number };
+  /** Whether the median is within the target. */
+  met?: boolean;
   minimum: number;
   median: number;
   maximum: number;
@@ -20,12 +22,15 @@ export function summarize(
 ): Measurement {
   const sorted = values.toSorted((a, b) => a - b);
   const at = (index: number): number => Number((sorted[index] ?? Number.NaN).toFixed(2));
+  const median = at(Math.floor(sorted.length / 2));
   return {
     name,
     unit,
-    ...(target === undefined ? {} : { target }),
+    ...(target === undefined
+      ? {}
+      : { target, met: "atMost" in target ? median <= target.atMost : median >= target.atLeast }),
     minimum: at(0),
-    median: at(Math.floor(sorted.length / 2)),
+    median,
     maximum: at(sorted.length - 1),
     runs: sorted.length,
   };

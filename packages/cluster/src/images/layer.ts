@@ -3,8 +3,8 @@
  * owners absent; so equal content has an equal digest, whoever builds it and when.
  */
 import type { Hash } from "node:crypto";
-import { createReadStream } from "node:fs";
-import { open, readFile } from "node:fs/promises";
+import { closeSync, fstatSync, openSync, readFileSync } from "node:fs";
+import { type FileHandle, open } from "node:fs/promises";
 import { Header, Pax } from "tar";
 
 /** A path in a layer, without a leading or trailing slash. */
@@ -34,21 +34,22 @@ export async function writeLayer(path: string, entries: LayerEntry[], hash: Hash
   const file = await open(path, "wx", 0o644);
   try {
     let size = 0;
-    let pending: Uint8Array[] = [];
-    let pendingSize = 0;
-    const flush = async () => {
-      if (pendingSize === 0) return;
-      const bytes = Buffer.concat(pending);
-      pending = [];
-      pendingSize = 0;
+    const pending = Buffer.allocUnsafe(bufferSize);
+    let filled = 0;
+    const write = async (bytes: Uint8Array) => {
       hash.update(bytes);
-      await file.write(bytes);
+      await writeAll(file, bytes);
       size += bytes.length;
     };
+    const flush = async () => {
+      await write(pending.subarray(0, filled));
+      filled = 0;
+    };
     const put = async (bytes: Uint8Array) => {
-      pending.push(bytes);
-      pendingSize += bytes.length;
-      if (pendingSize >= bufferSize) await flush();
+      if (filled + bytes.length > bufferSize) await flush();
+      if (bytes.length > bufferSize) return write(bytes);
+      pending.set(bytes, filled);
+      filled += bytes.length;
     };
     for (const entry of sorted(entries)) {
       await writeEntry(entry, put);
@@ -61,34 +62,55 @@ export async function writeLayer(path: string, entries: LayerEntry[], hash: Hash
   }
 }
 
+async function writeAll(file: FileHandle, bytes: Uint8Array): Promise<void> {
+  for (let at = 0; at < bytes.length;) at += (await file.write(bytes, at)).bytesWritten;
+}
+
 async function writeEntry(entry: LayerEntry, put: (bytes: Uint8Array) => Promise<void>): Promise<void> {
   const small =
     entry.type !== "file"
       ? Buffer.alloc(0)
       : typeof entry.source === "string"
-        ? await smallContent(entry.source)
+        ? smallContent(entry.source)
         : Buffer.from(entry.source ?? "");
   const size = typeof small === "number" ? small : small.length;
   for (const bytes of headers(entry, size)) await put(bytes);
   if (typeof small !== "number") {
     await put(small);
   } else if (typeof entry.source === "string") {
-    let seen = 0;
-    for await (const chunk of createReadStream(entry.source, { highWaterMark: bufferSize })) {
-      seen += (chunk as Buffer).length;
-      await put(chunk as Buffer);
-    }
-    if (seen !== size) throw new Error(`${entry.source} changed while it was read`);
+    await copyContent(entry.source, size, put);
   }
   if (size % block !== 0) await put(Buffer.alloc(block - (size % block)));
 }
 
-/** A file's content, or its size where it is too large to hold. */
-async function smallContent(path: string): Promise<Buffer | number> {
+/** A file's content, or its size where it is too large to hold. Synchronous: a thread's turn for each call costs more. */
+function smallContent(path: string): Buffer | number {
+  const file = openSync(path, "r");
+  try {
+    const { size } = fstatSync(file);
+    return size > 4 * bufferSize ? size : readFileSync(file);
+  } finally {
+    closeSync(file);
+  }
+}
+
+async function copyContent(
+  path: string,
+  size: number,
+  put: (bytes: Uint8Array) => Promise<void>,
+): Promise<void> {
   const file = await open(path, "r");
   try {
-    const { size } = await file.stat();
-    return size > 4 * bufferSize ? size : await readFile(file);
+    const buffer = Buffer.allocUnsafe(bufferSize);
+    let seen = 0;
+    for (;;) {
+      const { bytesRead } = await file.read(buffer, 0, bufferSize);
+      if (bytesRead === 0) break;
+      seen += bytesRead;
+      if (seen > size) break;
+      await put(buffer.subarray(0, bytesRead));
+    }
+    if (seen !== size) throw new Error(`${path} changed while it was read`);
   } finally {
     await file.close();
   }

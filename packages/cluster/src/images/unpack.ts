@@ -7,7 +7,22 @@
  * one whiteout for each entry of the layers below. Such a folder is right only above those layers.
  */
 import { execFile } from "node:child_process";
-import { chmod, lchown, link, lutimes, mkdir, open, readdir, rm, symlink, utimes } from "node:fs/promises";
+import {
+  chmodSync,
+  closeSync,
+  fchmodSync,
+  fchownSync,
+  futimesSync,
+  lchownSync,
+  lutimesSync,
+  mkdirSync,
+  openSync,
+  symlinkSync,
+  utimesSync,
+  write,
+  writeFileSync,
+} from "node:fs";
+import { chmod, link, lchown, mkdir, readdir, rm } from "node:fs/promises";
 import { join, posix } from "node:path";
 import { promisify } from "node:util";
 import { UserError, isErrno } from "@kws/base/errors";
@@ -84,19 +99,16 @@ export async function unpackLayer(
     const mode = (entry.mode ?? 0o644) & 0o7777;
     switch (entry.type) {
       case "Directory":
-        if (existing === undefined) await mkdir(target);
+        if (existing === undefined) mkdirSync(target);
         made.set(path, "directory");
         directories.set(path, { mode, mtime });
-        await own(target, entry);
+        own(target, entry);
         return;
       case "File":
       case "OldFile":
       case "ContiguousFile": {
-        await writeFile(target, entry);
-        await own(target, entry);
-        // After chown, which clears the set-user-ID bit.
-        await chmod(target, mode);
-        await utimes(target, mtime, mtime);
+        const owner = options.owners ? { uid: entry.uid ?? 0, gid: entry.gid ?? 0 } : undefined;
+        await writeFile(target, entry, { mode, mtime, owner });
         made.set(path, "file");
         return;
       }
@@ -105,9 +117,9 @@ export async function unpackLayer(
         if (to === "" || to.includes("\0") || climbs(posix.join(posix.dirname(path), to))) {
           throw refused(options.archive, entry.path, `is a symbolic link out of the image: "${to}"`);
         }
-        await symlink(to, target);
-        await own(target, entry);
-        await lutimes(target, mtime, mtime);
+        symlinkSync(to, target);
+        own(target, entry);
+        lutimesSync(target, mtime, mtime);
         made.set(path, "symlink");
         return;
       }
@@ -129,8 +141,8 @@ export async function unpackLayer(
     }
   };
 
-  const own = async (target: string, entry: ReadEntry) => {
-    if (options.owners) await lchown(target, entry.uid ?? 0, entry.gid ?? 0);
+  const own = (target: string, entry: ReadEntry) => {
+    if (options.owners) lchownSync(target, entry.uid ?? 0, entry.gid ?? 0);
   };
 
   await readTar(source, async (entry) => {
@@ -180,8 +192,8 @@ export async function unpackLayer(
   await makeWhiteouts([...whiteouts].filter((path) => !made.has(path)).map((path) => join(folder, path)));
   // Last and deepest first, since a read-only directory could not be filled and filling changes the time.
   for (const [path, { mode, mtime }] of [...directories].toReversed()) {
-    await chmod(join(folder, path), mode);
-    await utimes(join(folder, path), mtime, mtime);
+    chmodSync(join(folder, path), mode);
+    utimesSync(join(folder, path), mtime, mtime);
   }
   return { opaque: opaque.size > 0 };
 }
@@ -194,14 +206,36 @@ async function makeWhiteouts(paths: string[]): Promise<void> {
   }
 }
 
-async function writeFile(target: string, entry: ReadEntry): Promise<void> {
+interface FileAttributes {
+  mode: number;
+  mtime: Date;
+  owner: { uid: number; gid: number } | undefined;
+}
+
+/** Files up to this size are written synchronously: a layer has thousands, and a thread's turn for each call costs more. */
+const smallFile = 1 << 20;
+
+async function writeFile(target: string, entry: ReadEntry, attributes: FileAttributes): Promise<void> {
+  const small = entry.size <= smallFile ? await entry.concat() : undefined;
   // "wx" does not follow a symbolic link, whatever might lie there.
-  const file = await open(target, "wx", 0o600);
+  const file = openSync(target, "wx", 0o600);
   try {
-    for await (const chunk of entry) await file.write(chunk);
+    if (small !== undefined) writeFileSync(file, small);
+    else for await (const chunk of entry) await writeChunk(file, chunk);
+    const { mode, mtime, owner } = attributes;
+    if (owner !== undefined) fchownSync(file, owner.uid, owner.gid);
+    // After chown, which clears the set-user-ID bit.
+    fchmodSync(file, mode);
+    futimesSync(file, mtime, mtime);
   } finally {
-    await file.close();
+    closeSync(file);
   }
+}
+
+const writeSome = promisify(write);
+
+async function writeChunk(file: number, chunk: Buffer): Promise<void> {
+  for (let at = 0; at < chunk.length;) at += (await writeSome(file, chunk, at)).bytesWritten;
 }
 
 /** The path inside the layer without leading and trailing slashes; undefined where it is absolute or leaves the layer. */

@@ -75,7 +75,7 @@ async function loop(
   let last: boolean | undefined;
   // Until the first success, look more often than asked: a server that needs 300 ms to listen is ready then, and not a
   // whole period later. Failures of these extra looks count for nothing.
-  let extraMs = kind === "liveness" ? periodMs : 100;
+  let extraMs = kind === "liveness" ? periodMs : 50;
   let nextRegular = performance.now();
   while (!signal.aborted) {
     const regular = performance.now() >= nextRegular - 1;
@@ -94,7 +94,7 @@ async function loop(
       }
     }
     const wait = Math.max(0, Math.min(extraMs, nextRegular - performance.now()));
-    extraMs = Math.min(extraMs * 2, periodMs);
+    extraMs = Math.min(extraMs * 1.5, periodMs);
     if (!(await pause(wait, signal))) return;
   }
 }
