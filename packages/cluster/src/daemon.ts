@@ -22,6 +22,9 @@ const messages = createWriteStream("", { fd: 3 });
 messages.on("error", () => logger.warn("nobody is listening for this cluster to be ready"));
 const logger = createLogger((line) => process.stderr.write(line));
 
+// The user's own may be such that a container's root folder is closed to its users, or open to others for writing.
+process.umask(0o022);
+
 let cluster: Cluster | undefined;
 let current: DaemonState | undefined;
 let stopping = false;

@@ -22,7 +22,8 @@ export class SelectorError extends Error {
 /** Parses `a=b,c!=d,e in (x,y),f notin (z),g,!h`. The empty string selects everything. */
 export function parseSelector(text: string): Requirement[] {
   const requirements: Requirement[] = [];
-  let rest = text.trim();
+  // One space for many: the expression below tries every way to share out a run of them.
+  let rest = text.trim().replaceAll(/\s+/g, " ");
   while (rest !== "") {
     const match =
       /^(?:!\s*(?<absent>[^\s,=!()<>]+)|(?<key>[^\s,=!()<>]+)\s*(?:(?<set>in|notin)\s*\((?<list>[^)]*)\)|(?<op>==|=|!=|>|<)\s*(?<value>[^\s,=!()<>]*))?)\s*(?:,\s*(?=\S)|$)/.exec(

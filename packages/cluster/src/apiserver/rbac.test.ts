@@ -2,7 +2,14 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import type { PolicyRule, ResourceAttributes } from "./authorization.ts";
 import { ruleAllows } from "./rbac.ts";
 import { KubeClient } from "@kws/kube/client";
-import { clusterRoleBindings, configMaps, roleBindings, roles, secrets } from "@kws/kube/resources";
+import {
+  clusterRoleBindings,
+  clusterRoles,
+  configMaps,
+  roleBindings,
+  roles,
+  secrets,
+} from "@kws/kube/resources";
 import { startTestServer, type TestServer } from "./testing/server.ts";
 
 const rule = (given: Partial<PolicyRule>): PolicyRule => ({
@@ -118,4 +125,29 @@ test("nobody grants what he does not have", async () => {
     /attempting to grant RBAC permissions not currently held/,
   );
   expect((await grant("edit")).metadata.name).toBe("grant-edit");
+});
+
+test("who aggregates roles that are yet to come has to hold everything", async () => {
+  const { client } = server;
+  await client.create(clusterRoles, {
+    apiVersion: `${group}/v1`,
+    kind: "ClusterRole",
+    metadata: { name: "role-author" },
+    rules: [{ apiGroups: [group], resources: ["clusterroles"], verbs: ["create", "update"] }],
+  });
+  await client.create(clusterRoleBindings, {
+    apiVersion: `${group}/v1`,
+    kind: "ClusterRoleBinding",
+    metadata: { name: "role-author" },
+    roleRef: { apiGroup: group, kind: "ClusterRole", name: "role-author" },
+    subjects: subjects("author"),
+  });
+  const aggregated = as("author").create(clusterRoles, {
+    apiVersion: `${group}/v1`,
+    kind: "ClusterRole",
+    metadata: { name: "later" },
+    aggregationRule: { clusterRoleSelectors: [{ matchLabels: { "example.com/later": "true" } }] },
+    rules: [],
+  });
+  await expect(aggregated).rejects.toThrow(/attempting to grant RBAC permissions not currently held/);
 });

@@ -97,6 +97,7 @@ function startOf(context: ServerContext, query: URLSearchParams): Start {
       throw badRequest("specifying resource version is not allowed when using continue");
     }
     const { after, revision: at } = decodeToken(token);
+    if (at > context.store.revision) throw badRequest("continue key is not valid");
     return { after, revision: at < 0 ? context.store.revision : at };
   }
   if (match !== undefined) {

@@ -16,6 +16,8 @@ import {
   namespaces,
   nodes,
   pods,
+  roleBindings,
+  roles,
   serviceAccounts,
   services,
 } from "@kws/kube/resources";
@@ -81,6 +83,13 @@ async function refusal(work: Promise<unknown>): Promise<ApiError> {
   expect(error).toBeInstanceOf(ApiError);
   return error as ApiError;
 }
+
+const webSocket = {
+  connection: "Upgrade",
+  upgrade: "websocket",
+  "sec-websocket-key": "dGhlIHNhbXBsZSBub25jZQ==",
+  "sec-websocket-version": "13",
+};
 
 function call(path: string, headers: Record<string, string> = {}): Promise<{ status: number; body: string }> {
   return new Promise((resolve, reject) => {
@@ -179,6 +188,48 @@ test("keys and storage are readable by their owner alone", async () => {
   for (const file of await readdir(join(test1.dataDir, "pki"))) {
     expect((await stat(join(test1.dataDir, "pki", file))).mode & 0o077).toBe(0);
   }
+});
+
+test("storage and the socket are their owner's alone, whatever the umask", async () => {
+  for (const file of await readdir(test1.dataDir)) {
+    expect([file, (await stat(join(test1.dataDir, file))).mode & 0o077]).toEqual([file, 0]);
+  }
+});
+
+test("who may only read pods cannot run commands by a WebSocket, which begins with GET", async () => {
+  const group = "rbac.authorization.k8s.io";
+  const metadata = { name: "exec-reader", namespace };
+  await client.create(roles, {
+    apiVersion: `${group}/v1`,
+    kind: "Role",
+    metadata,
+    rules: [{ apiGroups: [""], resources: ["pods", "pods/exec"], verbs: ["get"] }],
+  });
+  await client.create(roleBindings, {
+    apiVersion: `${group}/v1`,
+    kind: "RoleBinding",
+    metadata,
+    roleRef: { apiGroup: group, kind: "Role", name: "exec-reader" },
+    subjects: [{ kind: "User", name: "jane", apiGroup: group }],
+  });
+  const { status, body } = await call(`/api/v1/namespaces/${namespace}/pods/p/exec?command=id`, {
+    ...webSocket,
+    authorization: "Bearer secret-token",
+  });
+  expect(status).toBe(403);
+  expect(body).toContain('cannot create resource \\"pods/exec\\"');
+});
+
+test("an upgrade of a path that is none is refused like any other", async () => {
+  expect((await call("//", webSocket)).status).toBe(404);
+  expect((await call("//[", webSocket)).status).toBe(404);
+});
+
+test("a forged continue token is the client's error", async () => {
+  const forged = Buffer.from(JSON.stringify({ rv: 9e14, start: "" })).toString("base64url");
+  const path = `/api/v1/namespaces/${namespace}/configmaps?limit=1&continue=${forged}`;
+  const { status } = await test1.server.transport().request({ method: "GET", path });
+  expect(status).toBe(400);
 });
 
 test("creating twice, reading what is not there and updating an old version fail in upstream's words", async () => {

@@ -2,7 +2,7 @@
  * The API server as a whole: storage, keys, listeners, and the transport for the daemon's own parts. Everything else in this
  * folder is a function of the context that is put together here.
  */
-import { mkdir, rm } from "node:fs/promises";
+import { chmod, mkdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import type { Logger } from "@kws/base/logger";
 import type { Transport } from "@kws/kube/transport";
@@ -108,6 +108,7 @@ export async function startApiServer(options: ApiServerOptions): Promise<ApiServ
     await rm(socketPath, { force: true });
     const actualPort = await listen(tcp.server, { port });
     await listen(local.server, { path: socketPath });
+    await chmod(socketPath, 0o600);
     const url = `https://127.0.0.1:${actualPort}`;
     const compaction = setInterval(() => store.compact(), compactionInterval);
     compaction.unref();

@@ -136,9 +136,12 @@ export class ClusterDns {
   async listen(host: string = addresses.dns, port = 53): Promise<{ port: number; close(): void }> {
     const udp = createSocket("udp4");
     udp.on("message", (message, from) => {
-      void this.answer(message).then((reply) => {
-        if (reply) udp.send(fit(reply, message), from.port, from.address);
-      });
+      void this.answer(message)
+        .then((reply) => {
+          if (reply) udp.send(fit(reply, message), from.port, from.address);
+        })
+        // What cannot be answered, such as a packet from port 0, is not worth a line in the log each.
+        .catch(() => undefined);
     });
     const tcp = createServer((socket) => {
       let pending = Buffer.alloc(0);
@@ -150,12 +153,15 @@ export class ClusterDns {
           const end = 2 + pending.readUInt16BE(0);
           const message = pending.subarray(2, end);
           pending = pending.subarray(end);
-          void this.answer(message).then((reply) => {
-            if (!reply || socket.destroyed) return;
-            const size = Buffer.alloc(2);
-            size.writeUInt16BE(reply.length);
-            socket.write(Buffer.concat([size, reply]));
-          });
+          this.answer(message).then(
+            (reply) => {
+              if (!reply || socket.destroyed) return;
+              const size = Buffer.alloc(2);
+              size.writeUInt16BE(reply.length);
+              socket.write(Buffer.concat([size, reply]));
+            },
+            () => socket.destroy(),
+          );
         }
       });
     });

@@ -2,6 +2,7 @@
  * Objects on disk: one SQLite table, one transaction for each batch of writes. A batch that `commit` returned from survives
  * the process being killed and the machine losing power (WAL with `synchronous=FULL`).
  */
+import { chmodSync, closeSync, openSync } from "node:fs";
 import { DatabaseSync } from "node:sqlite";
 import { isErrno, messageOf, UserError } from "@kws/base/errors";
 
@@ -75,6 +76,9 @@ export function openDatabase(path: string): Database {
 function connect(path: string): DatabaseSync {
   let db: DatabaseSync | undefined;
   try {
+    // SQLite gives its other files the mode of this one, and secrets are in all of them.
+    closeSync(openSync(path, "a", 0o600));
+    chmodSync(path, 0o600);
     db = new DatabaseSync(path);
     db.exec("PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;");
     db.exec(schema);

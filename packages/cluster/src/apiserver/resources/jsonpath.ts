@@ -13,8 +13,14 @@ export class JsonPathError extends Error {
   override name = "JsonPathError";
 }
 
+/** Far more than any column needs; the time to read one that is malformed grows faster than its length. */
+const maximumLength = 1024;
+
 /** The values at a path, none when nothing is there. With or without the braces of kubectl's templates. */
 export function compileJsonPath(text: string): (object: unknown) => unknown[] {
+  if (text.length > maximumLength) {
+    throw new JsonPathError(`a JSONPath may have ${maximumLength} characters, this one has ${text.length}`);
+  }
   const inner = text.trim().replace(/^\{(.*)\}$/, "$1");
   const steps = parse(inner.replace(/^\$/, ""));
   return (object) => evaluate(steps, object);

@@ -4,6 +4,8 @@ import { clone, equal, isObject, type Json, own, put } from "./json.ts";
 
 /** A copy of a large value per operation makes a small request into a large object (upstream refuses as many). */
 const maximumOperations = 10_000;
+/** Bytes of JSON that all `copy` operations of a patch may add; copies of copies double. Upstream's limit. */
+const maximumCopied = 3 * 1024 * 1024;
 
 /** Throws `SchemaError` for operations that are malformed or that do not fit the object; a failed `test` too. */
 export function jsonPatch<T>(object: T, operations: unknown): T {
@@ -14,8 +16,17 @@ export function jsonPatch<T>(object: T, operations: unknown): T {
     );
   }
   let root: unknown = clone(object);
+  let copied = 0;
   for (const operation of operations as unknown[]) {
     if (!isObject(operation)) throw new SchemaError("an operation of a JSON patch is an object");
+    if (operation["op"] === "copy") {
+      copied += JSON.stringify(read(root, pointer(operation, "from"))).length;
+      if (copied > maximumCopied) {
+        throw new SchemaError(
+          `unable to copy, the accumulated size increase of copy is ${copied}, exceeding the limit ${maximumCopied}`,
+        );
+      }
+    }
     root = apply(root, operation);
   }
   return root as T;

@@ -4,6 +4,8 @@ import { SchemaError } from "./error.ts";
 
 /** Deeper than any real object, and shallow enough for every recursive walk over it. */
 const maximumDepth = 1000;
+/** More duplicates than this are not told, as upstream: every one is a path, and paths of a hostile body are long. */
+const maximumDuplicates = 100;
 
 export interface Parsed {
   object: unknown;
@@ -90,7 +92,7 @@ function duplicateYamlKeys(node: Node | null, path: string, found: string[]): vo
   for (const pair of node.items) {
     const key = isScalar(pair.key) ? String(pair.key.value) : String(pair.key);
     const at = path === "" ? key : `${path}.${key}`;
-    if (seen.has(key) && key !== "<<") found.push(at);
+    if (seen.has(key) && key !== "<<" && found.length < maximumDuplicates) found.push(at);
     seen.add(key);
     duplicateYamlKeys(pair.value as Node | null, at, found);
   }
@@ -127,8 +129,12 @@ export function duplicateKeys(text: string): string[] {
       skipSpace();
       const raw = skipString();
       const key = raw.includes("\\") ? (JSON.parse(raw) as string) : raw.slice(1, -1);
-      const inner = () => (path() === "" ? key : `${path()}.${key}`);
-      if (seen.has(key)) found.push(inner());
+      // Asks for the outer path once: twice at every level would double the work with each.
+      const inner = () => {
+        const outer = path();
+        return outer === "" ? key : `${outer}.${key}`;
+      };
+      if (seen.has(key) && found.length < maximumDuplicates) found.push(inner());
       seen.add(key);
       skipSpace();
       at += 1;

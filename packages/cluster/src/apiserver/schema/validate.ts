@@ -2,6 +2,7 @@
  * Validates custom resources against the `openAPIV3Schema` of their definition, with the wording of the Kubernetes API server.
  * CEL rules (`x-kubernetes-validations`) are not evaluated.
  */
+import { createContext, Script, type Context } from "node:vm";
 import type { StatusCause } from "@kws/kube/status";
 import { formatProblem } from "./formats.ts";
 import { equal, isObject, type Json, own } from "./json.ts";
@@ -9,8 +10,22 @@ import { equal, isObject, type Json, own } from "./json.ts";
 /** An empty list accepts the object. `metadata` is checked elsewhere. */
 export function validateStructural(openAPIV3Schema: object, object: unknown): StatusCause[] {
   const causes: StatusCause[] = [];
-  validate(openAPIV3Schema as Json, object, "", causes, true);
+  try {
+    validate(openAPIV3Schema as Json, object, "", causes, true);
+  } catch (error) {
+    // The rest of the object is not judged: each of its values might cost as much.
+    if (!(error instanceof PatternTimeout)) throw error;
+    causes.push({ reason: "FieldValueInvalid", field: error.path, message: error.message });
+  }
   return causes;
+}
+
+class PatternTimeout extends Error {
+  readonly path: string;
+  constructor(path: string, pattern: string) {
+    super(`Invalid value: "string": ${path} in body takes too long to match against '${pattern}'`);
+    this.path = path;
+  }
 }
 
 function invalid(path: string, value: unknown, detail: string): StatusCause {
@@ -111,12 +126,36 @@ function validateString(schema: Json, value: string, path: string, causes: Statu
       causes.push(invalid(path, value, `${path} in body should be at least ${minLength} chars long`));
     }
   }
-  if (typeof pattern === "string" && !compile(pattern).test(value)) {
-    causes.push(invalid(path, value, `${path} in body should match '${pattern}'`));
+  if (typeof pattern === "string") {
+    const fits = matchesPattern(compile(pattern), value);
+    if (fits === undefined) throw new PatternTimeout(path, pattern);
+    if (!fits) causes.push(invalid(path, value, `${path} in body should match '${pattern}'`));
   }
   const detail = formatProblem(format, value, path);
   if (detail !== undefined) causes.push(invalid(path, value, detail));
 }
+
+/**
+ * Upstream's expressions take linear time, JavaScript's may take forever. Those that could are run where they can be
+ * interrupted. Undefined: it was.
+ */
+function matchesPattern(expression: RegExp, value: string): boolean | undefined {
+  const quantifiers = expression.source.match(/[*+?{]/g)?.length ?? 0;
+  if (quantifiers <= 1 && value.length <= 1000) return expression.test(value);
+  interruptible ??= { script: new Script("expression.test(value)"), context: createContext({}) };
+  Object.assign(interruptible.context, { expression, value });
+  try {
+    return interruptible.script.runInContext(interruptible.context, { timeout: patternTimeoutMs }) as boolean;
+  } catch (error) {
+    if ((error as { code?: unknown }).code === "ERR_SCRIPT_EXECUTION_TIMEOUT") return undefined;
+    throw error;
+  } finally {
+    Object.assign(interruptible.context, { expression: undefined, value: undefined });
+  }
+}
+
+const patternTimeoutMs = 100;
+let interruptible: { script: Script; context: Context } | undefined;
 
 const patterns = new Map<string, RegExp>();
 

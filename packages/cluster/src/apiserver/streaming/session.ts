@@ -17,6 +17,7 @@ const execProtocols = ["v5.channel.k8s.io", "v4.channel.k8s.io", "channel.k8s.io
 const spdyExecProtocols = ["v4.channel.k8s.io"];
 const tunnelProtocol = "SPDY/3.1+portforward.k8s.io";
 const portProtocols = [tunnelProtocol, "v4.channel.k8s.io", "portforward.k8s.io"];
+const interactive = new Set(["exec", "attach", "portforward"]);
 const logProtocols = ["binary.k8s.io"];
 
 /** Throws what refuses the upgrade. */
@@ -27,18 +28,28 @@ export async function openSession(
   head: Buffer,
   whoIs: () => User,
 ): Promise<void> {
-  const url = new URL(incoming.url ?? "/", "https://localhost");
-  const path = parseResourcePath(url.pathname);
+  const [pathname = "", ...rest] = (incoming.url ?? "/").split("?");
+  const path = parseResourcePath(pathname);
   const subresource = path?.subresource ?? "";
   if (path === undefined || path.group !== "" || path.resource !== "pods" || path.name === undefined)
     throw noSuchPath();
   const headers = incoming.headers as Record<string, string | undefined>;
   const user = effectiveUser(context.authorizer, { user: whoIs(), headers });
   authorize(context, { user }, attributesOf(path, incoming.method === "POST" ? "create" : "get"));
+  // As upstream: a WebSocket begins with GET, and whoever may only read must not run commands with it.
+  if (interactive.has(subresource)) authorize(context, { user }, attributesOf(path, "create"));
   const definition = context.registry.find(path);
   if (definition === undefined) throw noSuchPath();
   const pod = storedAt(context, { definition, path }).object;
-  const request: Upgrade = { context, incoming, socket, head, query: url.searchParams, pod, subresource };
+  const request: Upgrade = {
+    context,
+    incoming,
+    socket,
+    head,
+    query: new URLSearchParams(rest.join("?")),
+    pod,
+    subresource,
+  };
   const protocol = (incoming.headers.upgrade ?? "").toLowerCase();
   if (protocol === "websocket") return openWebSocket(request);
   if (protocol === "spdy/3.1") return openSpdy(request);
