@@ -1,6 +1,7 @@
 /** Stacks that cannot become ready: the reason and the culprit's last words, soon, and not a timeout. */
 import { cp, mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { jobs, namespaces } from "@kws/kube/resources";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { newKws, type Kws, type Result } from "./kws.ts";
 
@@ -11,9 +12,25 @@ beforeAll(async () => {
 });
 afterAll(() => kws[Symbol.asyncDispose]());
 
+interface Broken {
+  program: string;
+  probe?: string;
+  image?: string;
+  kind?: "Deployment" | "StatefulSet";
+  /** For a service that is started again. */
+  folder?: string;
+}
+
+const newFolder = () => mkdtemp(join(kws.home, "workspace-"));
+
 /** A workspace of one service with the given program, probe and image. */
-async function start(options: { program: string; probe?: string; image?: string }): Promise<Result> {
-  const folder = await mkdtemp(join(kws.home, "workspace-"));
+async function start(options: Broken): Promise<Result> {
+  const folder = options.folder ?? (await newFolder());
+  await write(folder, options);
+  return kws.run(["stack", "start", "broken"], { cwd: folder });
+}
+
+async function write(folder: string, options: Broken): Promise<void> {
   const files: Record<string, string> = {
     "kws.yaml": "name: broken\nservices:\n  api: { path: ./api }\nstacks:\n  broken:\n    services: [api]\n",
     "api/kws.yaml": "name: api\nbuild:\n  dockerfile: Dockerfile\nchart: ./chart\n",
@@ -22,9 +39,10 @@ async function start(options: { program: string; probe?: string; image?: string 
     "api/chart/Chart.yaml": "apiVersion: v2\nname: api\nversion: 1.0.0\n",
     "api/chart/values.yaml": "image: { repository: api, tag: latest, digest: '' }\n",
     "api/chart/templates/deployment.yaml": `apiVersion: apps/v1
-kind: Deployment
+kind: ${options.kind ?? "Deployment"}
 metadata: { name: api }
 spec:
+  ${options.kind === "StatefulSet" ? "serviceName: api" : "revisionHistoryLimit: 3"}
   selector: { matchLabels: { app: api } }
   template:
     metadata: { labels: { app: api } }
@@ -40,7 +58,6 @@ spec:
     await mkdir(join(folder, path, ".."), { recursive: true });
     await writeFile(join(folder, path), text);
   }
-  return kws.run(["stack", "start", "broken"], { cwd: folder });
 }
 
 test("a service that crashes is named, with its last lines", async () => {
@@ -68,6 +85,65 @@ test("a readiness probe that never passes is told as that", async () => {
   expect(code).not.toBe(0);
   expect(stderr).toMatch(/[Rr]eadiness probe failed/);
   expect(stderr).toContain("500");
+});
+
+test("a StatefulSet whose pod was broken is rolled out once it is mended", async () => {
+  const folder = await newFolder();
+  const remove = await kws.run(["stack", "remove", "broken", "--yes"], { cwd: folder });
+  expect(remove.code).toBe(0);
+  const broken = await start({ kind: "StatefulSet", program: "process.exit(1);", folder });
+  expect(broken.code).toBe(1);
+  expect(broken.stderr).toContain("CrashLoopBackOff");
+  const mended = await start({ kind: "StatefulSet", program: "setInterval(() => {}, 1000);", folder });
+  expect(mended.code, mended.stderr).toBe(0);
+  expect(mended.stderr).toContain("removed the pod api-0 of the old revision");
+});
+
+test("of two starts at once, the second waits for the first", async () => {
+  const folder = await newFolder();
+  await write(folder, { kind: "StatefulSet", program: "setInterval(() => {}, 2000);" });
+  const both = await Promise.all(
+    ["first", "second"].map(() => kws.run(["stack", "start", "broken"], { cwd: folder })),
+  );
+  expect(both.map(({ code }) => code)).toEqual([0, 0]);
+  expect(both.filter(({ stderr }) => /wait for .*process \d+/.test(stderr))).toHaveLength(1);
+});
+
+test("a chart that cannot be rendered is refused with its place, and nothing is changed", async () => {
+  const folder = await newFolder();
+  await write(folder, { program: "" });
+  await writeFile(join(folder, "api/chart/templates/bad.yaml"), "a: b\n{{ nope }}\n");
+  const { code, stderr } = await kws.run(["stack", "start", "broken", "-n", "untouched"], { cwd: folder });
+  expect(code).toBe(4);
+  expect(stderr).toContain(join(folder, "api/chart/templates/bad.yaml:2"));
+  const client = await kws.client();
+  expect(await client.find(namespaces, "untouched")).toBeUndefined();
+});
+
+test("a kws that is killed leaves a stack that starts again", async () => {
+  const folder = await newFolder();
+  await write(folder, { program: "setInterval(() => {}, 3000);" });
+  await writeFile(
+    join(folder, "api/chart/templates/hook.yaml"),
+    `apiVersion: batch/v1
+kind: Job
+metadata: { name: api-hook, annotations: { helm.sh/hook: pre-upgrade } }
+spec:
+  template:
+    spec:
+      restartPolicy: Never
+      containers:
+        - name: hook
+          image: "{{ .Values.image.repository }}@{{ .Values.image.digest }}"
+          command: [node, -e, "setTimeout(() => {}, 3000)"]
+`,
+  );
+  const client = await kws.client();
+  const killed = kws.start(["stack", "start", "broken"], folder);
+  await expect.poll(() => client.find(jobs, "api-hook", "broken"), { timeout: 30_000 }).toBeDefined();
+  killed.kill("SIGKILL");
+  const again = await kws.run(["stack", "start", "broken"], { cwd: folder });
+  expect(again.code, again.stderr).toBe(0);
 });
 
 test("a kws.yaml with an unknown key is refused with its place, and nothing is changed", async () => {

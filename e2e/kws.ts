@@ -1,5 +1,5 @@
 /** `kws` as a person runs it, with an empty home of its own, and the Kubernetes API that it starts. */
-import { execFile } from "node:child_process";
+import { type ChildProcess, execFile, spawn } from "node:child_process";
 import { mkdtemp, rm } from "node:fs/promises";
 import { homedir, tmpdir } from "node:os";
 import { join } from "node:path";
@@ -38,6 +38,8 @@ export interface Kws extends AsyncDisposable {
   home: string;
   /** Runs a command to its end, whatever its exit code. */
   run(args: string[], options?: { cwd?: string; signal?: AbortSignal }): Promise<Result>;
+  /** Begins a command that is not meant to end by itself. */
+  start(args: string[], cwd: string): ChildProcess;
   /** Runs a command that must succeed, and parses what it prints with `-o json`. */
   json<T>(...args: string[]): Promise<T>;
   cluster(name?: string): Promise<ClusterStatus>;
@@ -47,9 +49,9 @@ export interface Kws extends AsyncDisposable {
 /** Disposing it resets the clusters that were started under it. */
 export async function newKws(): Promise<Kws> {
   const home = await mkdtemp(join(tmpdir(), "kws-e2e-"));
+  const env = { ...inherited, HOME: home, TERM: "dumb" };
   const run: Kws["run"] = (args, options = {}) =>
     new Promise((resolve, reject) => {
-      const env = { ...inherited, HOME: home, TERM: "dumb" };
       const settings = { env, cwd: repository, maxBuffer: 1e8, ...options };
       execFile(process.execPath, [bin, ...args], settings, (error, stdout, stderr) => {
         const code = error === null ? 0 : error.code;
@@ -67,6 +69,7 @@ export async function newKws(): Promise<Kws> {
   return {
     home,
     run,
+    start: (args, cwd) => spawn(process.execPath, [bin, ...args], { env, cwd, stdio: "ignore" }),
     json,
     cluster,
     client: async (name) => new KubeClient(await connect({ path: (await cluster(name)).kubeconfigPath })),

@@ -1,5 +1,7 @@
 /** Steps of long work: what runs, how long it took, and the chain of steps that decided the whole time. */
 
+import { messageOf } from "./errors.ts";
+
 export interface StepEvent {
   kind: "start" | "detail" | "done" | "skipped" | "failed";
   id: string;
@@ -24,6 +26,8 @@ export interface StepRecord {
 /** What a step's work may say about itself. */
 export interface StepHandle {
   detail(text: string): void;
+  /** Something out of the ordinary was done, told when the step ends. */
+  note(text: string): void;
   /** Nothing had to be done. */
   skip(note?: string): void;
 }
@@ -62,6 +66,9 @@ export class Steps {
     try {
       return await work({
         detail: (text) => emit("detail", text),
+        note: (text) => {
+          note = note === undefined ? text : `${note}; ${text}`;
+        },
         skip: (text) => {
           outcome = "skipped";
           note = text;
@@ -69,7 +76,10 @@ export class Steps {
       });
     } catch (error) {
       // What was given up because something else failed did not fail itself.
-      if (outcome !== "skipped") outcome = "failed";
+      if (outcome !== "skipped") {
+        outcome = "failed";
+        [note] = messageOf(error).split("\n");
+      }
       throw error;
     } finally {
       const durationMs = this.#now() - started;

@@ -21,7 +21,9 @@ export interface Chosen {
 export async function choose(ctx: Context, names: string[], stack?: string): Promise<Chosen> {
   const provider = await ctx.provider();
   const connection = await ctx.connect(provider);
-  const all = await listReleases(connection.client, { signal: ctx.signal });
+  const everywhere = await listReleases(connection.client, { signal: ctx.signal });
+  const { namespace } = ctx.globals;
+  const all = everywhere.filter((release) => namespace === undefined || release.namespace === namespace);
   return {
     provider,
     connection,

@@ -104,6 +104,12 @@ export const globalOptions = {
     description: "the embedded cluster to work on",
     completes: "clusters",
   },
+  namespace: {
+    type: "string",
+    short: "n",
+    value: "name",
+    description: "the namespace, instead of the stack's own",
+  },
   output: {
     type: "string",
     short: "o",
@@ -113,6 +119,12 @@ export const globalOptions = {
   },
   yes: { type: "boolean", short: "y", description: "do not ask" },
   quiet: { type: "boolean", short: "q", description: "no progress on standard error" },
+  "log-level": {
+    type: "string",
+    value: "level",
+    choices: ["debug", "info", "warn", "error"],
+    description: "debug tells every request and program; warn and error leave out the progress",
+  },
   "no-color": { type: "boolean", description: "no colours" },
 } as const satisfies Record<string, OptionSpec>;
 

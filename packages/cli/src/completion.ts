@@ -4,26 +4,36 @@ import { type Completes, globalOptions, type OptionSpec } from "./command.ts";
 import { commands } from "./commands.ts";
 import type { World } from "./context.ts";
 import { createContext } from "./create-context.ts";
-import { findCommand } from "./program.ts";
+import { findCommand, leadingOptions } from "./program.ts";
 
 export const shells = ["bash", "zsh", "fish", "powershell"] as const;
 
-/** The words that may stand in the last place, one a line. `words` are those after `kws`, the last one perhaps begun. */
-export async function complete(words: string[], world: World): Promise<string> {
-  const current = words.at(-1) ?? "";
-  const before = words.slice(0, -1);
+/** The words that may stand in the last place, one a line. `given` are those after `kws`, the last one perhaps begun. */
+export async function complete(given: string[], world: World): Promise<string> {
+  // bash takes `--stack=shop` apart at the sign.
+  const isSign = (word: string, index: number) => word === "=" && given[index - 1]?.startsWith("--") === true;
+  const words = given.filter((word, index) => !isSign(word, index));
+  if (given.length > 0 && isSign(given.at(-1) ?? "", given.length - 1)) words.push("");
+  const last = words.at(-1) ?? "";
+  const joined = /^(--[^=]+=)(.*)$/s.exec(last);
+  const [prefix, current] = joined === null ? ["", last] : [joined[1] ?? "", joined[2] ?? ""];
+  const before = [...words.slice(0, -1), ...(prefix === "" ? [] : [prefix.slice(0, -1)])];
   const candidates = await candidatesFor(before, current, world);
   return [...new Set(candidates)]
     .filter((candidate) => candidate.startsWith(current))
     .sort()
-    .map((candidate) => `${candidate}\n`)
+    .map((candidate) => `${prefix}${candidate}\n`)
     .join("");
 }
 
 async function candidatesFor(before: string[], current: string, world: World): Promise<string[]> {
   const named = findCommand(before);
   if (named === undefined) {
-    const prefix = before.length === 0 ? "" : `${before.join(" ")} `;
+    const words = before.slice(leadingOptions(before));
+    const asked = optionOf(globalOptions, before.at(-1) ?? "");
+    if (asked?.completes !== undefined) return liveNames(asked.completes, world);
+    if (current.startsWith("-")) return Object.keys(globalOptions).map((name) => `--${name}`);
+    const prefix = words.length === 0 ? "" : `${words.join(" ")} `;
     return Object.keys(commands)
       .filter((path) => path.startsWith(prefix))
       .map((path) => path.slice(prefix.length).split(" ")[0] ?? "");

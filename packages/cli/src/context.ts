@@ -1,7 +1,9 @@
 /** The world as a command sees it: small, lazy, and handed in, so that tests can hand in another. */
+import type { Logger } from "@kws/base/logger";
 import type { Steps } from "@kws/base/steps";
 import type { Project } from "@kws/platform/project/workspace";
 import type { Locations } from "@kws/platform/project/locations";
+import type { Holder } from "@kws/platform/stacks/lock";
 import type { Connection, Provider } from "@kws/platform/providers/provider";
 import type { Globals } from "./command.ts";
 import type { Style } from "./style.ts";
@@ -10,6 +12,7 @@ export interface Output {
   write(text: string): unknown;
   isTTY?: boolean;
   columns?: number;
+  rows?: number;
 }
 
 export interface World {
@@ -27,6 +30,8 @@ export interface World {
   now: () => number;
   /** Milliseconds since the epoch. */
   clock: () => number;
+  /** Who runs kws, for locks that others see. */
+  holder: Holder;
 }
 
 export interface Context extends World {
@@ -35,6 +40,10 @@ export interface Context extends World {
   style: Style;
   /** What child processes get: the caller's own, with the Node that runs kws first on the PATH. */
   childEnv: NodeJS.ProcessEnv;
+  /** No progress. */
+  quiet: boolean;
+  /** What `--log-level debug` shows. */
+  log: Logger;
   /** May the person be asked? */
   interactive: boolean;
   /** The nearest workspace; throws where there is none. */

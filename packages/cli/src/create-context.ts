@@ -1,6 +1,7 @@
 /** Makes the context of a command out of the process's world and the options that every command takes. */
 import { delimiter, dirname } from "node:path";
 import { UserError } from "@kws/base/errors";
+import { createLogger } from "@kws/base/logger";
 import { Steps } from "@kws/base/steps";
 import { locations } from "@kws/platform/project/locations";
 import type { Project } from "@kws/platform/project/workspace";
@@ -16,6 +17,9 @@ export function createContext(world: World, globals: Globals): { context: Contex
   const style = createStyle(wantsColor(env, stderr.isTTY === true, globals["no-color"]));
   const open: Connection[] = [];
   const interactive = world.stdin.isTTY && stderr.isTTY === true && env["CI"] === undefined;
+  const level = globals["log-level"] ?? "info";
+  const quiet = globals.quiet === true || level === "warn" || level === "error";
+  const log = createLogger((line) => stderr.write(line), level === "debug" ? level : "warn");
   let loaded: Promise<Project> | undefined;
 
   const project = () => (loaded ??= load());
@@ -60,17 +64,19 @@ export function createContext(world: World, globals: Globals): { context: Contex
     style,
     childEnv: { ...env, PATH: [dirname(world.nodePath), env["PATH"] ?? ""].join(delimiter) },
     interactive,
+    quiet,
+    log,
     project,
     findProject,
     provider,
     async connect(given) {
       const { connect } = await import("@kws/platform/providers/provider");
-      const connection = await connect(given ?? (await provider()));
+      const connection = await connect(given ?? (await provider()), log);
       open.push(connection);
       return connection;
     },
     steps() {
-      const onEvent: Reporter | undefined = globals.quiet === true ? undefined : reporter(context);
+      const onEvent: Reporter | undefined = quiet ? undefined : reporter(context);
       return new Steps({ now: world.now, ...(onEvent === undefined ? {} : { onEvent }) });
     },
     async confirm(question) {
@@ -89,7 +95,8 @@ export function createContext(world: World, globals: Globals): { context: Contex
   return { context, close: () => open.forEach((connection) => connection.close()) };
 }
 
-function reporter({ stderr, style, env, now }: Context): Reporter {
-  const live = stderr.isTTY === true && env["TERM"] !== "dumb" && env["CI"] === undefined;
+function reporter({ stderr, style, env, now, globals }: Context): Reporter {
+  const undisturbed = globals["log-level"] !== "debug";
+  const live = undisturbed && stderr.isTTY === true && env["TERM"] !== "dumb" && env["CI"] === undefined;
   return live ? liveReporter(stderr, style, now) : plainReporter(stderr, style);
 }

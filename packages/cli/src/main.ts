@@ -8,7 +8,10 @@ if (process.argv.length === 3 && process.argv[2] === "--version") {
 }
 
 async function main(): Promise<void> {
-  const [{ runProgram }, { homedir }] = await Promise.all([import("./program.ts"), import("node:os")]);
+  const [{ runProgram }, { homedir, hostname, userInfo }] = await Promise.all([
+    import("./program.ts"),
+    import("node:os"),
+  ]);
   const controller = new AbortController();
   let interrupts = 0;
   const onSignal = (signal: NodeJS.Signals) => {
@@ -23,6 +26,14 @@ async function main(): Promise<void> {
     if (error.code === "EPIPE") process.exit(0);
     throw error;
   });
+  const userName = () => {
+    try {
+      return userInfo().username;
+    } catch {
+      // A container may run as a user that has no name.
+      return String(process.getuid?.() ?? "unknown");
+    }
+  };
   process.exitCode = await runProgram(process.argv.slice(2), {
     stdin: process.stdin,
     stdout: process.stdout,
@@ -35,5 +46,6 @@ async function main(): Promise<void> {
     signal: controller.signal,
     now: () => performance.now(),
     clock: () => Date.now(),
+    holder: { user: userName(), host: hostname(), pid: process.pid },
   });
 }

@@ -31,6 +31,7 @@ function world(cwd: string, env: NodeJS.ProcessEnv = {}): World & { out: () => s
     signal: new AbortController().signal,
     now: () => 0,
     clock: () => 0,
+    holder: { user: "someone", host: "here", pid: process.pid },
     out: () => written.out,
     err: () => written.err,
   };

@@ -1,14 +1,13 @@
 /** Finds the command that the words name, runs it, prints what it answers, and turns failures into exit codes. */
 import { UserError } from "@kws/base/errors";
-import type { Command } from "./command.ts";
+import { type Command, globalOptions } from "./command.ts";
 import { commands, groups } from "./commands.ts";
 import type { Context, World } from "./context.ts";
 import { createStyle, wantsColor } from "./style.ts";
 
 /** The exit code. */
 export async function runProgram(words: string[], world: World): Promise<number> {
-  let json =
-    words.includes("-o=json") || words.includes("--output=json") || world.env["KWS_OUTPUT"] === "json";
+  const json = wantsJson(words, world.env);
   let closing: (() => void) | undefined;
   try {
     if (words[0] === "__complete") {
@@ -20,9 +19,6 @@ export async function runProgram(words: string[], world: World): Promise<number>
     if (named === undefined) return await showHelp(words, world);
     const { command } = await named.load();
     const { parseCommand } = await import("./parse.ts");
-    json ||=
-      /^(-o|--output)$/.test(named.rest.at(named.rest.indexOf("json") - 1) ?? "") &&
-      named.rest.includes("json");
     const parsed = parseCommand(named.path, command, named.rest, world.env);
     if (parsed.kind === "help") {
       world.stdout.write(parsed.text);
@@ -65,12 +61,39 @@ interface Named {
   rest: string[];
 }
 
+/** Known before the words are parsed, because parsing may fail. The last one counts. */
+function wantsJson(words: string[], env: NodeJS.ProcessEnv): boolean {
+  const end = words.indexOf("--");
+  const line = words.slice(0, end < 0 ? undefined : end).join("\n");
+  const given = [...line.matchAll(/(?<=^|\n)(?:-o[=\n]?|--output[=\n])([a-z]+)(?=$|\n)/g)].at(-1)?.[1];
+  return (given ?? env["KWS_OUTPUT"]) === "json";
+}
+
+/** Options that every command takes may stand before the words of the command as well. */
+export function leadingOptions(words: string[]): number {
+  let index = 0;
+  for (let word = words[index]; word?.startsWith("-") === true; word = words[index]) {
+    const known = Object.entries(globalOptions).find(([name, spec]) => {
+      const short = "short" in spec ? spec.short : undefined;
+      return (
+        word === `--${name}` || word.startsWith(`--${name}=`) || (short !== undefined && word[1] === short)
+      );
+    });
+    if (known === undefined) return 0;
+    const takesNext = known[1].type !== "boolean" && !word.includes("=") && /^(-.|--.+)$/.test(word);
+    index += takesNext ? 2 : 1;
+  }
+  return index;
+}
+
 /** The longest run of leading words that is a command. */
-export function findCommand(words: string[]): Named | undefined {
+export function findCommand(all: string[]): Named | undefined {
+  const before = leadingOptions(all);
+  const words = all.slice(before);
   for (const length of [2, 1]) {
     const path = words.slice(0, length).join(" ");
     const load = words.length >= length && Object.hasOwn(commands, path) ? commands[path] : undefined;
-    if (load !== undefined) return { path, load, rest: words.slice(length) };
+    if (load !== undefined) return { path, load, rest: [...all.slice(0, before), ...words.slice(length)] };
   }
   return undefined;
 }

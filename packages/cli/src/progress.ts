@@ -28,13 +28,16 @@ export function liveReporter(stderr: Output, style: Style, now: () => number): R
   let timer: NodeJS.Timeout | undefined;
   const draw = () => {
     const spin = style.yellow(frames[frame++ % frames.length] ?? "");
+    // A line that wraps, or more lines than the terminal has, could not be written over.
     const room = (stderr.columns ?? 80) - 4;
-    region.draw(
-      [...running.values()].map(({ title, detail, began }) => {
-        const head = `${title} (${formatDuration(now() - began)})`;
-        return `${spin} ${head} ${style.dim(detail.slice(0, Math.max(0, room - head.length)))}`;
-      }),
-    );
+    const lines = [...running.values()].map(({ title, detail, began }) => {
+      const time = ` (${formatDuration(now() - began)})`;
+      const head = `${title.slice(0, Math.max(0, room - time.length))}${time}`;
+      return `${spin} ${head} ${style.dim(detail.slice(0, Math.max(0, room - head.length)))}`;
+    });
+    const height = Math.max(1, (stderr.rows ?? 24) - 2);
+    const more = lines.length > height ? [style.dim(`  and ${lines.length - height + 1} more`)] : [];
+    region.draw([...lines.slice(0, height - more.length), ...more]);
   };
   return (event) => {
     if (event.kind === "start") running.set(event.id, { title: event.title, detail: "", began: now() });
@@ -62,7 +65,8 @@ export function liveReporter(stderr: Output, style: Style, now: () => number): R
 /** Lines at the end of a terminal that are written over again and again. */
 function liveRegion(stream: Output): { draw(lines: string[]): void; above(text: string): void } {
   let shown: string[] = [];
-  const erase = () => (shown.length === 0 ? "" : `\u001b[${shown.length}A\u001b[0J`);
+  // To the first column too: the terminal itself may have written ^C.
+  const erase = () => (shown.length === 0 ? "" : `\r\u001b[${shown.length}A\u001b[0J`);
   const body = (lines: string[]) => (lines.length === 0 ? "" : `${lines.join("\n")}\n`);
   return {
     draw(lines) {

@@ -1,12 +1,16 @@
 /** What `kws stack start` and `kws demo` have in common: check, start the cluster, start the stack, tell the addresses. */
+import { UserError } from "@kws/base/errors";
 import type { StepRecord, Steps } from "@kws/base/steps";
+import { placeholderValues } from "@kws/platform/images/build";
 import { graphNode, loadServices, type Project, type ProjectStack } from "@kws/platform/project/workspace";
 import type { Connection, Provider, ProviderStatus } from "@kws/platform/providers/provider";
+import { checkRenders } from "@kws/platform/charts/render";
 import { listReleases } from "@kws/platform/services/releases";
 import { serviceStatuses, type ServiceStatus } from "@kws/platform/services/status";
 import { removeStack } from "@kws/platform/stacks/remove";
-import { planStack, startStack } from "@kws/platform/stacks/start";
+import { planStack, type ServicePlan, startStack } from "@kws/platform/stacks/start";
 import { locateTool } from "@kws/platform/tools/locate";
+import type { Result } from "./command.ts";
 import type { Context } from "./context.ts";
 import { renderCriticalPath } from "./progress.ts";
 
@@ -35,8 +39,13 @@ export async function start(ctx: Context, request: StartRequest): Promise<Starte
   const clone = { cache: locations.cache, env: childEnv, signal, refresh: request.refresh === true };
   const services = await loadServices(project, clone);
   const plans = await planStack(services, stack, request.only);
+  for (const { service } of plans) {
+    if (service.config.build !== undefined || service.config.images !== undefined)
+      provider.checkBuild(service.name);
+  }
   const steps = ctx.steps();
   const helm = await prepareTool(ctx, steps);
+  await checkCharts(ctx, helm, stack, plans);
   const cluster = await steps.run({ id: "cluster", title: `cluster (${provider.name})` }, async (step) => {
     const before = await provider.status();
     if (before.state === "running") {
@@ -60,14 +69,16 @@ export async function start(ctx: Context, request: StartRequest): Promise<Starte
     helm,
     cache: locations.cache,
     env: childEnv,
+    log: ctx.log,
     steps,
     signal,
     timeoutMs: request.timeoutMs ?? defaultTimeoutMs,
     clock: ctx.clock,
+    holder: ctx.holder,
   });
   const path = steps.criticalPath();
-  if (ctx.globals.quiet !== true) ctx.stderr.write(renderCriticalPath(path, ctx.style));
-  const statuses = await statusesOf(connection, stack.name, cluster.ingressPort);
+  if (!ctx.quiet) ctx.stderr.write(renderCriticalPath(path, ctx.style));
+  const statuses = await statusesOf(connection, stack, cluster.ingressPort);
   return {
     cluster,
     steps: steps.records(),
@@ -77,6 +88,67 @@ export async function start(ctx: Context, request: StartRequest): Promise<Starte
         changed: results.find((result) => result.service === status.service)?.changed ?? false,
       }),
     ),
+  };
+}
+
+async function checkCharts(
+  ctx: Context,
+  helm: string,
+  stack: ProjectStack,
+  plans: ServicePlan[],
+): Promise<void> {
+  const { namespace } = stack;
+  const options = { helm, namespace, cache: ctx.locations.cache, env: ctx.childEnv, signal: ctx.signal };
+  await Promise.all(
+    plans.map(({ service, chart }) =>
+      checkRenders(chart, { ...options, release: service.name, images: placeholderValues(service) }),
+    ),
+  );
+}
+
+/** The stack with what flags say of it. */
+export function placed(stack: ProjectStack, namespace?: string, profile?: string): ProjectStack {
+  for (const [flag, name] of [
+    ["--namespace", namespace],
+    ["--profile", profile],
+  ]) {
+    if (name === undefined || /^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/.test(name)) continue;
+    throw new UserError(`${flag} cannot be ${JSON.stringify(name)}`, {
+      code: "usage",
+      fix: "Use lower-case letters, digits and hyphens, beginning and ending with a letter or digit.",
+    });
+  }
+  return { ...stack, namespace: namespace ?? stack.namespace, profile: profile ?? stack.profile };
+}
+
+/** Everything is read and checked as for a start; nothing is built, and the cluster is not touched. */
+export async function dryRun(
+  ctx: Context,
+  request: Pick<StartRequest, "project" | "stack" | "only">,
+): Promise<Result> {
+  const { project, stack } = request;
+  const { signal, locations, childEnv } = ctx;
+  const services = await loadServices(project, { cache: locations.cache, env: childEnv, signal });
+  const plans = await planStack(services, stack, request.only);
+  await checkCharts(ctx, await prepareTool(ctx, ctx.steps()), stack, plans);
+  const data = plans.map(({ service, chart }) => ({
+    service: service.name,
+    builds: service.config.build !== undefined || service.config.images !== undefined,
+    chart: `${chart.name}-${chart.version}`,
+    after: service.dependsOn,
+  }));
+  const rows = data.map((one) => [
+    one.service,
+    one.builds ? "yes" : "no",
+    one.chart,
+    one.after.join(", "),
+    stack.profile,
+    stack.namespace,
+  ]);
+  return {
+    data: { stack: stack.name, namespace: stack.namespace, profile: stack.profile, services: data },
+    table: { columns: ["SERVICE", "BUILDS", "CHART", "AFTER", "PROFILE", "NAMESPACE"], rows },
+    text: "Nothing was changed.",
   };
 }
 
@@ -95,16 +167,19 @@ async function prepareTool(ctx: Context, steps: Steps): Promise<string> {
 
 async function statusesOf(
   connection: Connection,
-  stack: string,
+  stack: ProjectStack,
   ingressPort?: number,
 ): Promise<ServiceStatus[]> {
-  const releases = await listReleases(connection.client, { stack });
+  const all = await listReleases(connection.client, { stack: stack.name });
+  const releases = all.filter((release) => release.namespace === stack.namespace);
   return serviceStatuses(connection.client, releases, ingressPort === undefined ? {} : { ingressPort });
 }
 
 export interface RemoveRequest {
   stack: string;
   keepData: boolean;
+  /** Only what is in it. */
+  namespace?: string;
   provider: Provider;
   project?: Project;
   timeoutMs?: number;
@@ -131,12 +206,16 @@ export async function remove(
   return removeStack({
     stack: request.stack,
     keepData: request.keepData,
+    ...(request.namespace === undefined ? {} : { namespace: request.namespace }),
     graph,
     connection,
     helm: tool.path,
     env: ctx.childEnv,
+    log: ctx.log,
     steps: ctx.steps(),
     signal: ctx.signal,
     timeoutMs: request.timeoutMs ?? defaultTimeoutMs,
+    clock: ctx.clock,
+    holder: ctx.holder,
   });
 }

@@ -12,11 +12,14 @@ export interface Readiness {
   message: string;
 }
 
-interface Condition {
+/** As most kinds have them in their status (metav1.Condition). */
+export interface Condition {
   type: string;
   status: string;
   reason?: string;
   message?: string;
+  /** RFC 3339. */
+  lastTransitionTime?: string;
 }
 
 const current = (message: string): Readiness => ({ status: "Current", message });
@@ -236,7 +239,8 @@ function customResourceDefinition(object: KubeObject): Readiness {
   return inProgress("Install in progress");
 }
 
-function conditionOf(object: KubeObject, type: string): Condition | undefined {
+/** The condition of that type; undefined where the status does not tell it. */
+export function conditionOf(object: KubeObject, type: string): Condition | undefined {
   const conditions = object["status"]?.conditions as Condition[] | undefined;
   return conditions?.find((condition) => condition.type === type);
 }

@@ -1,7 +1,8 @@
 import { existsSync } from "node:fs";
-import { writeFile } from "node:fs/promises";
-import { basename, join, relative } from "node:path";
+import { mkdir, writeFile } from "node:fs/promises";
+import { basename, dirname, join, relative } from "node:path";
 import { UserError } from "@kws/base/errors";
+import { newChart, portOf } from "@kws/platform/charts/new-chart";
 import { discover, type Discovered, serviceYaml, workspaceYaml } from "@kws/platform/project/discover";
 import { fileName, toName } from "@kws/platform/project/workspace";
 import { defineCommand } from "../command.ts";
@@ -10,14 +11,20 @@ import type { Context } from "../context.ts";
 export const command = defineCommand({
   summary: "make a kws.yaml from what the folder holds",
   description:
-    "Looks for Dockerfiles, charts and package.json files, asks which of them are services, and writes a kws.yaml for each " +
-    "and one for the workspace. Files that exist are left alone.",
+    "Looks for Dockerfiles, charts and package.json files, asks which of them are services, and writes a kws.yaml for each, " +
+    "a first chart for each that has none, and a kws.yaml for the workspace. Files that exist are left alone.",
   options: {
     name: { type: "string", value: "name", description: "the workspace's name; the folder's unless given" },
     services: {
       type: "string",
       value: "names",
       description: "only these of the found services, separated by commas",
+    },
+    port: {
+      type: "number",
+      value: "port",
+      description:
+        "where the program listens, for a new chart; found in the Dockerfile or the program unless given",
     },
     "dry-run": { type: "boolean", description: "print what would be written" },
   },
@@ -31,7 +38,10 @@ export const command = defineCommand({
       });
     }
     const { name, services } = await settle(ctx, found, options.name, options.services?.split(","));
-    const files = planned(ctx.cwd, name, services);
+    const files = [
+      ...planned(ctx.cwd, name, services),
+      ...(await Promise.all(services.map((one) => chartFiles(ctx.cwd, one, options.port)))).flat(),
+    ];
     const fresh = files.filter((file) => !existsSync(file.path));
     if (fresh.length === 0) {
       throw new UserError(`${join(ctx.cwd, fileName)} exists already`, {
@@ -40,7 +50,10 @@ export const command = defineCommand({
       });
     }
     if (options["dry-run"] !== true) {
-      for (const { path, text } of fresh) await writeFile(path, text, { flag: "wx" });
+      for (const { path, text } of fresh) {
+        await mkdir(dirname(path), { recursive: true });
+        await writeFile(path, text, { flag: "wx" });
+      }
     }
     const shown = fresh.map(({ path, text }) => `# ${relative(ctx.cwd, path)}\n${text}`);
     return {
@@ -112,12 +125,31 @@ function planned(root: string, name: string, services: Discovered[]): { path: st
   }
 }
 
-function told(root: string, files: { path: string }[], services: Discovered[]): string {
-  const without = services.filter((service) => service.chart === undefined && !service.configured);
+/** A service with a kws.yaml of its own says itself where its chart is. */
+async function chartFiles(
+  root: string,
+  service: Discovered,
+  given: number | undefined,
+): Promise<{ path: string; text: string }[]> {
+  if (service.chart !== undefined || service.configured) return [];
+  const dir = join(root, service.path);
+  const port = given ?? (await portOf(dir, service.dockerfile));
+  const files = newChart({ service: service.name, ...(port === undefined ? {} : { port }) });
+  return Object.entries(files).map(([path, text]) => ({ path: join(dir, "chart", path), text }));
+}
+
+function told(root: string, files: { path: string; text: string }[], services: Discovered[]): string {
+  const silent = services.filter((service) =>
+    files.some(
+      ({ path, text }) =>
+        path === join(root, service.path, "chart", "values.yaml") && text.includes("\nport: 0\n"),
+    ),
+  );
   return [
     ...files.map((file) => `wrote ${relative(root, file.path)}`),
-    ...without.map(
-      (service) => `${service.name} has no chart yet: put one into ${join(service.path, "chart")}`,
+    ...silent.map(
+      (service) =>
+        `where ${service.name} listens is not known: if it does, set \`port\` in ${join(service.path, "chart", "values.yaml")}`,
     ),
     "Next: kws stack start",
   ].join("\n");

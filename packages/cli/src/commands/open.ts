@@ -47,7 +47,7 @@ export const command = defineCommand({
           throw error;
         },
       );
-      if (result?.exitCode !== 0 && ctx.globals.quiet !== true)
+      if (result?.exitCode !== 0 && !ctx.quiet)
         ctx.stderr.write("No browser could be started; open it yourself:\n");
     }
   },

@@ -19,6 +19,8 @@ export interface Chart {
   digest: string;
   /** The values of the profile, over the chart's own. */
   values: Record<string, unknown>;
+  /** Whether the chart has the profile; one that it does not have adds nothing. */
+  hasProfile: boolean;
 }
 
 const maxFiles = 2000;
@@ -48,8 +50,10 @@ export async function loadChart(service: ProjectService, profile: string): Promi
     });
   }
   await toValues(join(dir, "values.yaml"));
-  const values = await toValues(join(dir, "profiles", profile, "values.yaml"));
-  return { dir, name, version, digest: await digestOf(dir, files), values };
+  const profilePath = join(dir, "profiles", profile, "values.yaml");
+  const values = await toValues(profilePath);
+  const digest = await digestOf(dir, files);
+  return { dir, name, version, digest, values, hasProfile: existsSync(profilePath) };
 }
 
 async function toValues(path: string): Promise<Record<string, unknown>> {

@@ -24,6 +24,7 @@ function recorder(): { builds: ImageBuild[]; provider: Provider } {
     stop: unused,
     status: unused,
     kubeconfig: unused,
+    checkBuild() {},
     buildImage: async (build) => {
       builds.push(build);
       return { repository: `r/${build.name}`, tag: "t", digest: "sha256:1", cached: true };

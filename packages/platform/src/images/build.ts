@@ -44,6 +44,13 @@ export async function buildImages(
   return result;
 }
 
+/** What `buildImages` will tell the chart, with an image that does not exist. */
+export function placeholderValues({ config }: ProjectService): Record<string, unknown> {
+  const image = { repository: "example", tag: "unbuilt", digest: `sha256:${"0".repeat(64)}` };
+  if (config.build !== undefined) return { image };
+  return Object.fromEntries(Object.keys(config.images ?? {}).map((key) => [key, { image }]));
+}
+
 function toValues({ repository, tag, digest }: BuiltImage): Record<string, string> {
   return { repository, tag, digest };
 }

@@ -13,6 +13,8 @@ export interface Discovered {
   /** The chart's folder, relative to the service's. */
   chart?: string;
   node: boolean;
+  /** npm's command that brings what the program needs; undefined where it needs nothing. */
+  install?: "ci" | "install";
   /** It has a kws.yaml already. */
   configured: boolean;
 }
@@ -60,6 +62,7 @@ async function walk(root: string, dir: string, depth: number): Promise<Discovere
       name: await nameOf(dir, configured),
       path: relative(root, dir) || ".",
       node: files.has("package.json"),
+      ...(await installOf(dir, files)),
       configured,
       ...(dockerfile === undefined ? {} : { dockerfile }),
       ...(chart === undefined ? {} : { chart: `./${chart}` }),
@@ -68,6 +71,15 @@ async function walk(root: string, dir: string, depth: number): Promise<Discovere
   if (depth >= maxDepth) return found;
   const below = await Promise.all(folders.map((folder) => walk(root, join(dir, folder.name), depth + 1)));
   return [...found, ...below.flat()];
+}
+
+async function installOf(dir: string, files: Set<string>): Promise<Pick<Discovered, "install">> {
+  if (files.has("package-lock.json")) return { install: "ci" };
+  if (!files.has("package.json")) return {};
+  const text = await readFile(join(dir, "package.json"), "utf8");
+  const value: unknown = parse(text, { maxAliasCount: 10 });
+  const needs = typeof value === "object" && value !== null && "dependencies" in value;
+  return needs ? { install: "install" } : {};
 }
 
 async function nameOf(dir: string, configured: boolean): Promise<string> {
@@ -84,7 +96,8 @@ export function serviceYaml(service: Discovered): string {
   const lines = [`name: ${service.name}`];
   if (service.dockerfile !== undefined) lines.push("build:", `  dockerfile: ${service.dockerfile}`);
   else if (service.node) lines.push("build:", "  builder: node");
-  if (service.dockerfile === undefined && service.node) lines.push("  prepare: [npm, ci, --omit=dev]");
+  if (service.dockerfile === undefined && service.install !== undefined)
+    lines.push(`  prepare: [npm, ${service.install}, --omit=dev]`);
   lines.push(`chart: ${service.chart ?? "./chart"}`);
   return `${lines.join("\n")}\n`;
 }

@@ -5,12 +5,13 @@ import { basename, dirname, join, relative, resolve, sep } from "node:path";
 import { UserError } from "@kws/base/errors";
 import { checkout, type GitOptions } from "./git.ts";
 import { checkGraph, type GraphNode } from "./graph.ts";
-import { suggest } from "./nearest.ts";
+import { nearest, suggest } from "./nearest.ts";
 import { type ClusterSettings, Service, UserConfig, Workspace } from "./schema.ts";
 import { validate } from "./validate.ts";
 import { readYamlFile, type YamlFile } from "./yaml-file.ts";
 
 export const fileName = "kws.yaml";
+export const defaultProfile = "local";
 
 export interface ProjectService {
   name: string;
@@ -66,9 +67,16 @@ export async function findProjectFile(cwd: string, given?: string): Promise<stri
   });
 }
 
+/** By its own keys; where there is none of them, by what its unknown keys were probably meant to be. */
 function isWorkspace(file: YamlFile): boolean {
   const { value } = file;
-  return typeof value === "object" && value !== null && ("services" in value || "stacks" in value);
+  if (typeof value !== "object" || value === null) return false;
+  if ("services" in value || "stacks" in value) return true;
+  const known = Object.keys({ ...Workspace.properties, ...Service.properties });
+  const meant = Object.keys(value)
+    .filter((key) => !known.includes(key))
+    .map((key) => nearest(key, known));
+  return meant.includes("services") || meant.includes("stacks");
 }
 
 export async function loadProject(path: string): Promise<Project> {
@@ -99,7 +107,7 @@ function base(name: string, root: string, file: YamlFile, workspace: Workspace):
     stacks: Object.entries(stacks).map(([stack, settings]) => ({
       name: stack,
       namespace: settings.namespace ?? stack,
-      profile: settings.profile ?? "local",
+      profile: settings.profile ?? defaultProfile,
       services: settings.services,
     })),
   };

@@ -85,16 +85,18 @@ export function parseYaml(path: string, text: string): YamlFile {
   }
   const fault = document.errors[0];
   if (fault !== undefined) {
-    throw new UserError(`not valid YAML: ${fault.message}`, { code: "config", at: where(fault.pos[0]) });
+    const several = fault.code === "MULTIPLE_DOCS";
+    const message = several ? "the file holds several documents, and one is meant" : fault.message;
+    throw new UserError(`not valid YAML: ${message}`, { code: "config", at: where(fault.pos[0]) });
   }
-  refuseBombs(path, document, where);
+  const firstAlias = refuseBombs(path, document, where);
   let value: unknown;
   try {
     value = document.toJS({ maxAliasCount: maxAliases });
   } catch (error) {
     throw new UserError(`${path} expands without bound through its aliases`, {
       code: "config",
-      at: path,
+      at: where(firstAlias),
       fix: "Write the values out instead of repeating aliases.",
       cause: error,
     });
@@ -120,9 +122,27 @@ function deepIndent(text: string): number | undefined {
   return undefined;
 }
 
-function refuseBombs(path: string, document: Document, where: (offset?: number) => string): void {
+/** Answers where the first alias stands. */
+function refuseBombs(
+  path: string,
+  document: Document,
+  where: (offset?: number) => string,
+): number | undefined {
   let aliases = 0;
+  let first: number | undefined;
+  const anchors = new Set<string>();
   visit(document, (_key, node, parents) => {
+    if (isNode(node) && !isAlias(node) && "anchor" in node && typeof node.anchor === "string")
+      anchors.add(node.anchor);
+    if (isAlias(node)) {
+      first ??= node.range?.[0];
+      if (!anchors.has(node.source)) {
+        throw new UserError(`*${node.source} stands for nothing: there is no &${node.source} before it`, {
+          code: "config",
+          at: where(node.range?.[0]),
+        });
+      }
+    }
     if (isAlias(node) && ++aliases > maxAliases) {
       throw new UserError(`${path} uses more than ${maxAliases} aliases`, {
         code: "config",
@@ -137,6 +157,7 @@ function refuseBombs(path: string, document: Document, where: (offset?: number) 
       });
     }
   });
+  return first;
 }
 
 function offsetOf(document: Document, keys: readonly (string | number)[], key: boolean): number | undefined {

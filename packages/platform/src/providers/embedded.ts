@@ -46,6 +46,7 @@ export function embeddedProvider(options: EmbeddedOptions): Provider {
       }
       return { path: info.kubeconfigPath };
     },
+    checkBuild() {},
     buildImage: (build, context) => buildImage(options.home, build, context),
   };
 }

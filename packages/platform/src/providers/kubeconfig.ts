@@ -2,6 +2,7 @@
  * A cluster that exists already, by a context of the user's kubeconfig. kws changes nothing there unless the context is on
  * an allow-list, because a wrong current context is how the wrong cluster gets changed.
  */
+import { existsSync } from "node:fs";
 import { UserError } from "@kws/base/errors";
 import { accessOf, findContext, kubeconfigPaths, readKubeconfig } from "@kws/kube/kubeconfig";
 import type { Provider, ProviderStatus } from "./provider.ts";
@@ -20,6 +21,12 @@ export interface KubeconfigOptions {
 
 export function kubeconfigProvider(options: KubeconfigOptions): Provider {
   const allowed = async () => {
+    if (options.path !== undefined && !existsSync(options.path)) {
+      throw new UserError(`the kubeconfig ${options.path} does not exist`, {
+        code: "not-found",
+        fix: "Correct --kubeconfig or KWS_KUBECONFIG.",
+      });
+    }
     const config = await readKubeconfig(kubeconfigPaths(options.path, options.env, options.home));
     const context = findContext(config, options.context);
     if (!options.allowContexts.includes(context.name)) {
@@ -61,13 +68,18 @@ export function kubeconfigProvider(options: KubeconfigOptions): Provider {
       const { context } = await allowed();
       return { path: context.path, context: context.name };
     },
+    checkBuild: refuseBuild,
     async buildImage(build) {
-      throw new UserError(`the image ${build.name} cannot be brought to a cluster that kws does not run`, {
-        code: "config",
-        fix: "Push it to a registry, name it in the chart's values, and remove `build` from the service's kws.yaml.",
-      });
+      return refuseBuild(build.name);
     },
   };
+}
+
+function refuseBuild(service: string): never {
+  throw new UserError(`the image of ${service} cannot be brought to a cluster that kws does not run`, {
+    code: "config",
+    fix: "Push it to a registry, name it in the chart's values, and remove `build` from the service's kws.yaml.",
+  });
 }
 
 async function serverVersion(

@@ -1,4 +1,5 @@
 /** What gives a cluster. Everything above speaks to it through the Kubernetes API and Helm alone. */
+import { type Logger, silent } from "@kws/base/logger";
 import type { KubeClient } from "@kws/kube/client";
 import type { Transport } from "@kws/kube/transport";
 
@@ -61,6 +62,8 @@ export interface Provider {
   status(): Promise<ProviderStatus>;
   /** Throws where the cluster does not run. */
   kubeconfig(): Promise<KubeconfigRef>;
+  /** Throws where the provider cannot build, before anything is changed. */
+  checkBuild(service: string): void;
   /** Builds an image so that the cluster's nodes can run it. */
   buildImage(build: ImageBuild, context: BuildContext): Promise<BuiltImage>;
 }
@@ -73,12 +76,21 @@ export interface Connection {
   close(): void;
 }
 
-export async function connect(provider: Provider): Promise<Connection> {
+/** The log is told about every request. */
+export async function connect(provider: Provider, log: Logger = silent): Promise<Connection> {
   const [{ KubeClient }, { connect: open }] = await Promise.all([
     import("@kws/kube/client"),
     import("@kws/kube/kubeconfig"),
   ]);
   const kubeconfig = await provider.kubeconfig();
-  const transport = await open(kubeconfig);
+  const wire = await open(kubeconfig);
+  const transport: Transport & { close(): void } = {
+    close: () => wire.close(),
+    async request(request) {
+      const response = await wire.request(request);
+      log.debug("request", { method: request.method, path: request.path, status: response.status });
+      return response;
+    },
+  };
   return { client: new KubeClient(transport), transport, kubeconfig, close: () => transport.close() };
 }

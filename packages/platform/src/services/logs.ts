@@ -32,6 +32,8 @@ interface Source {
   namespace: string;
   pod: string;
   container: string;
+  /** Which of the container's runs in this pod. */
+  restarts: number;
 }
 
 /** Lines of several containers are held back this long, so that those of one moment come out in order. */
@@ -101,7 +103,13 @@ function containersOf(pod: KubeObject, service: string, namespace: string, optio
         ? ranBefore
         : one !== undefined && (one.state?.waiting === undefined || ranBefore);
     })
-    .map((container) => ({ service, namespace, pod: pod.metadata.name, container }));
+    .map((container) => ({
+      service,
+      namespace,
+      pod: pod.metadata.name,
+      container,
+      restarts: statuses.find((one) => one.name === container)?.restartCount ?? 0,
+    }));
 }
 
 async function* streamOf(
@@ -158,17 +166,27 @@ async function* follow(
   first: Source[],
   options: LogOptions,
 ): AsyncGenerator<LogLine> {
+  // Pods that come later are read from their first line, and so are containers that start again.
+  const later = { ...options };
+  delete later.tail;
+  delete later.sinceMs;
   const pending: { line: LogLine; arrived: number }[] = [];
   let wake = () => {};
   let failure: unknown;
   const stopped = () => options.signal?.aborted === true || failure !== undefined;
   const open = new Set<string>();
+  const newest = new Map<string, LogLine>();
   const begin = (source: Source, settings: LogOptions) => {
     const id = `${source.namespace}/${source.pod}/${source.container}`;
-    if (open.has(id)) return;
-    open.add(id);
+    const run = `${id}/${source.restarts}`;
+    if (open.has(run)) return;
+    open.add(run);
     const pump = async () => {
       for await (const line of streamOf(connection, source, settings)) {
+        // A run that began while the one before was being read may have been read with it.
+        const last = newest.get(id);
+        if (last !== undefined && settings === later && byTime(line, last) <= 0) continue;
+        newest.set(id, line);
         pending.push({ line, arrived: performance.now() });
         wake();
       }
@@ -180,10 +198,6 @@ async function* follow(
       .finally(wake);
   };
   for (const source of first) begin(source, options);
-  // Pods that come later are read from their first line, and so are containers that start again.
-  const later = { ...options };
-  delete later.tail;
-  delete later.sinceMs;
   const rescan = setInterval(() => {
     findSources(connection, releases, options)
       .then((sources) => {
@@ -226,7 +240,13 @@ export async function lastLogLines(
   pod: { namespace: string; name: string; container: string; previous?: boolean },
   count: number,
 ): Promise<string[]> {
-  const source = { service: "", namespace: pod.namespace, pod: pod.name, container: pod.container };
+  const source = {
+    service: "",
+    namespace: pod.namespace,
+    pod: pod.name,
+    container: pod.container,
+    restarts: 0,
+  };
   const lines: string[] = [];
   try {
     const options = { tail: count, previous: pod.previous === true, signal: AbortSignal.timeout(5000) };

@@ -1,6 +1,7 @@
 /** What a release runs: its workloads, the pods of their current template, and whether they are ready. */
 import type { KubeClient, Resource } from "@kws/kube/client";
 import type { KubeObject } from "@kws/kube/object";
+import { conditionOf, readinessOf } from "@kws/kube/readiness";
 import { daemonSets, deployments, jobs, pods, replicaSets, statefulSets } from "@kws/kube/resources";
 import { selects } from "@kws/kube/selector";
 import { hookAnnotation, releaseAnnotation } from "./labels.ts";
@@ -48,8 +49,13 @@ export interface Workload {
   wanted: number;
   /** True where the current template is rolled out completely. */
   done: boolean;
-  /** Of the current template. */
+  /** Of the current template; none until the controller has seen it. */
   pods: KubeObject[];
+  /**
+   * Of an older template, and in the way where they are broken: a StatefulSet replaces one pod at a time, and waits for a
+   * broken one for ever (https://kubernetes.io/docs/concepts/workloads/controllers/statefulset/#forced-rollback).
+   */
+  stale: KubeObject[];
 }
 
 /** The workloads of a release, found by Helm's annotation; hooks are not among them. */
@@ -69,63 +75,93 @@ export function workloadsOf(objects: NamespaceObjects, release: string): Workloa
 const observed = (object: KubeObject) =>
   Number(object["status"]?.observedGeneration ?? 0) >= (object.metadata.generation ?? 0);
 
-/** Complete as `kubectl rollout status` has it (k8s.io/kubectl polymorphichelpers/rollout_status.go). */
+/** Lists leave out what the items are, and readiness goes by it. */
+const isCurrent = (object: KubeObject, kind: WorkloadKind) =>
+  readinessOf({ ...object, apiVersion: "apps/v1", kind }).status === "Current";
+
 function deployment(object: KubeObject, objects: NamespaceObjects): Workload {
   const { spec, status = {} } = object;
-  const wanted = Number(spec?.replicas ?? 1);
-  const updated = Number(status.updatedReplicas ?? 0);
-  const ready = Number(status.availableReplicas ?? 0);
-  const done =
-    observed(object) && updated >= wanted && Number(status.replicas ?? 0) <= updated && ready >= updated;
   const revision = (set: KubeObject) =>
     Number(set.metadata.annotations?.["deployment.kubernetes.io/revision"] ?? 0);
-  const current = objects.replicaSets
+  const sets = objects.replicaSets
     .filter((set) => isOwned(set, object))
-    .toSorted((a, b) => revision(b) - revision(a))[0];
-  const pods =
-    current === undefined || !observed(object) ? [] : objects.pods.filter((pod) => isOwned(pod, current));
-  return { kind: "Deployment", name: object.metadata.name, object, ready, wanted, done, pods };
+    .toSorted((a, b) => revision(b) - revision(a));
+  // A paused Deployment keeps the pods that it has; those of an old template are otherwise on their way out.
+  const running = spec?.paused === true ? sets : sets.slice(0, 1);
+  return {
+    kind: "Deployment",
+    name: object.metadata.name,
+    object,
+    ready: Number(status.availableReplicas ?? 0),
+    wanted: Number(spec?.replicas ?? 1),
+    done: observed(object) && isCurrent(object, "Deployment"),
+    pods: observed(object) ? objects.pods.filter((pod) => running.some((set) => isOwned(pod, set))) : [],
+    stale: [],
+  };
 }
 
 function statefulSet(object: KubeObject, objects: NamespaceObjects): Workload {
   const { spec, status = {} } = object;
-  const wanted = Number(spec?.replicas ?? 1);
-  const ready = Number(status.readyReplicas ?? 0);
-  const rolled =
-    spec?.updateStrategy?.type === "OnDelete" ||
-    status.updateRevision === status.currentRevision ||
-    Number(status.updatedReplicas ?? 0) >=
-      wanted - Number(spec?.updateStrategy?.rollingUpdate?.partition ?? 0);
-  const pods = objects.pods.filter(
-    (pod) =>
-      isOwned(pod, object) &&
-      (status.updateRevision === undefined ||
-        pod.metadata.labels?.["controller-revision-hash"] === status.updateRevision),
-  );
-  const done = observed(object) && ready >= wanted && rolled;
-  return { kind: "StatefulSet", name: object.metadata.name, object, ready, wanted, done, pods };
+  const own = observed(object) ? objects.pods.filter((pod) => isOwned(pod, object)) : [];
+  const { updateRevision } = status;
+  const isOld = (pod: KubeObject) =>
+    updateRevision !== undefined && pod.metadata.labels?.["controller-revision-hash"] !== updateRevision;
+  const partition = Number(spec?.updateStrategy?.rollingUpdate?.partition ?? 0);
+  const rolls = spec?.updateStrategy?.type !== "OnDelete" && partition === 0;
+  return {
+    kind: "StatefulSet",
+    name: object.metadata.name,
+    object,
+    ready: Number(status.readyReplicas ?? 0),
+    wanted: Number(spec?.replicas ?? 1),
+    done: observed(object) && isCurrent(object, "StatefulSet"),
+    // Where nothing replaces them, pods of an old template are what runs.
+    pods: rolls ? own.filter((pod) => !isOld(pod)) : own,
+    stale: rolls ? own.filter(isOld) : [],
+  };
 }
 
 function daemonSet(object: KubeObject, objects: NamespaceObjects): Workload {
   const { status = {} } = object;
+  const own = observed(object) ? objects.pods.filter((pod) => isOwned(pod, object)) : [];
   const wanted = Number(status.desiredNumberScheduled ?? 0);
-  const ready = Number(status.numberAvailable ?? 0);
-  const done = observed(object) && Number(status.updatedNumberScheduled ?? 0) >= wanted && ready >= wanted;
-  const pods = objects.pods.filter((pod) => isOwned(pod, object));
-  return { kind: "DaemonSet", name: object.metadata.name, object, ready, wanted, done, pods };
+  return {
+    kind: "DaemonSet",
+    name: object.metadata.name,
+    object,
+    ready: Number(status.numberAvailable ?? 0),
+    wanted,
+    done: observed(object) && isCurrent(object, "DaemonSet"),
+    pods: Number(status.updatedNumberScheduled ?? 0) >= wanted ? own : newest(own),
+    stale: [],
+  };
+}
+
+/** The pods of the template that the youngest pod has: the controller replaces broken ones of older templates first. */
+function newest(pods: KubeObject[]): KubeObject[] {
+  const hashOf = (pod: KubeObject | undefined) => pod?.metadata.labels?.["controller-revision-hash"];
+  const created = (pod: KubeObject) => pod.metadata.creationTimestamp ?? "";
+  const youngest = pods.toSorted((a, b) => created(b).localeCompare(created(a)))[0];
+  return pods.filter((pod) => hashOf(pod) === hashOf(youngest));
 }
 
 /** A Job of a chart may run for long: it counts as ready while it has not failed. */
 function job(object: KubeObject, objects: NamespaceObjects): Workload {
   const { spec, status = {} } = object;
-  const ready = Number(status.succeeded ?? 0);
-  const wanted = Number(spec?.completions ?? 1);
-  const pods = objects.pods.filter((pod) => isOwned(pod, object));
-  return { kind: "Job", name: object.metadata.name, object, ready, wanted, done: !hasFailed(object), pods };
+  return {
+    kind: "Job",
+    name: object.metadata.name,
+    object,
+    ready: Number(status.succeeded ?? 0),
+    wanted: Number(spec?.completions ?? 1),
+    done: !hasFailed(object),
+    pods: objects.pods.filter((pod) => isOwned(pod, object)),
+    stale: [],
+  };
 }
 
 export function hasFailed(job: KubeObject): boolean {
-  return condition(job, "Failed")?.status === "True";
+  return conditionOf(job, "Failed")?.status === "True";
 }
 
 /** The Jobs that are hooks of a release: they carry no release annotation, so labels and names must do. */
@@ -155,17 +191,4 @@ export function allPods(objects: NamespaceObjects, release: string): KubeObject[
           owner["spec"]?.template !== undefined && selects(owner["spec"].selector, pod.metadata.labels),
       ),
   );
-}
-
-export interface Condition {
-  type: string;
-  status: string;
-  reason?: string;
-  message?: string;
-  lastTransitionTime?: string;
-}
-
-export function condition(object: KubeObject, type: string): Condition | undefined {
-  const conditions = object["status"]?.conditions as Condition[] | undefined;
-  return conditions?.find((candidate) => candidate.type === type);
 }

@@ -1,7 +1,7 @@
 import type { KubeObject } from "@kws/kube/object";
 import { expect, test } from "vitest";
 import { hookJobs, type NamespaceObjects, workloadsOf } from "../services/workloads.ts";
-import { diagnose, diagnoseHooks, hasSettled } from "./diagnose.ts";
+import { diagnose, diagnoseHooks, hasSettled, stuckPods } from "./diagnose.ts";
 
 const now = Date.parse("2026-01-01T00:10:00Z");
 const annotations = { "meta.helm.sh/release-name": "api" };
@@ -84,8 +84,8 @@ test("a configuration that cannot be used is a fault", () => {
 test("a probe that does not pass is a fault once its time is over", () => {
   const spec = { containers: [{ name: "main", readinessProbe: { periodSeconds: 5, failureThreshold: 2 } }] };
   const since = (time: string) => pod(container({ state: { running: { startedAt: time } } }), { spec });
-  expect(fault(since("2026-01-01T00:09:30Z"))).toBeUndefined();
-  expect(fault(since("2026-01-01T00:09:00Z"))).toMatchObject({ reason: "Unhealthy" });
+  expect(fault(since("2026-01-01T00:09:35Z"))).toBeUndefined();
+  expect(fault(since("2026-01-01T00:09:25Z"))).toMatchObject({ reason: "Unhealthy" });
 });
 
 test("a pod that no node takes is a fault after a moment", () => {
@@ -117,9 +117,11 @@ test("a Deployment is done when all replicas are of the new template and availab
     if (deployment !== undefined) deployment["status"] = { observedGeneration: 2, ...status };
     return workloadsOf(all, "api")[0]?.done;
   };
-  expect(done({ replicas: 1, updatedReplicas: 1, availableReplicas: 1 })).toBe(true);
-  expect(done({ replicas: 2, updatedReplicas: 1, availableReplicas: 2 })).toBe(false);
-  expect(done({ replicas: 1, updatedReplicas: 1, availableReplicas: 1, observedGeneration: 1 })).toBe(false);
+  const conditions = [{ type: "Available", status: "True" }];
+  const all = { replicas: 1, updatedReplicas: 1, readyReplicas: 1, availableReplicas: 1, conditions };
+  expect(done(all)).toBe(true);
+  expect(done({ ...all, replicas: 2, availableReplicas: 2 })).toBe(false);
+  expect(done({ ...all, observedGeneration: 1 })).toBe(false);
 });
 
 test("a hook Job that failed is a fault with its pod's exit code", () => {
@@ -157,4 +159,28 @@ test("a container that nothing probes counts once it has run for a moment", () =
   expect(settled("2026-01-01T00:09:59Z")).toBe(false);
   expect(settled("2026-01-01T00:09:58Z")).toBe(true);
   expect(settled("2026-01-01T00:09:59Z", { containers: [{ name: "main", readinessProbe: {} }] })).toBe(true);
+});
+
+test("a broken pod of an older template is in the way of a StatefulSet, and is not taken for the new one's", () => {
+  const set = (observedGeneration: number): KubeObject => ({
+    apiVersion: "apps/v1",
+    kind: "StatefulSet",
+    metadata: { name: "db", uid: "s", generation: 2, annotations },
+    spec: { replicas: 1, updateStrategy: { type: "RollingUpdate" } },
+    status: { observedGeneration, currentRevision: "db-1", updateRevision: "db-2" },
+  });
+  const one = (revision: string) => {
+    const state = { waiting: { reason: "CrashLoopBackOff" } };
+    const broken = pod(container({ restartCount: 2, state }), { set: "s" });
+    broken.metadata.labels = { "controller-revision-hash": revision };
+    return broken;
+  };
+  const look = (revision: string, generation = 2) => {
+    const all = objects([one(revision)], { deployments: [], statefulSets: [set(generation)] });
+    const workloads = workloadsOf(all, "api");
+    return { stuck: stuckPods(workloads, now).length, fault: diagnose(workloads, now)?.reason };
+  };
+  expect(look("db-1")).toEqual({ stuck: 1, fault: undefined });
+  expect(look("db-2")).toEqual({ stuck: 0, fault: "CrashLoopBackOff" });
+  expect(look("db-1", 1)).toEqual({ stuck: 0, fault: undefined });
 });

@@ -3,14 +3,8 @@
  * crash or a first failed pull does not.
  */
 import type { KubeObject } from "@kws/kube/object";
-import {
-  condition,
-  hasFailed,
-  type NamespaceObjects,
-  hookJobs,
-  isOwned,
-  type Workload,
-} from "../services/workloads.ts";
+import { conditionOf } from "@kws/kube/readiness";
+import { hasFailed, type NamespaceObjects, hookJobs, isOwned, type Workload } from "../services/workloads.ts";
 
 export interface Diagnosis {
   /** Kubernetes' own word: `CrashLoopBackOff`, `ErrImagePull`, `Unhealthy`, … */
@@ -53,9 +47,26 @@ const hopeless = new Set([
   "ImagePullBackOff",
 ]);
 
-/** How long a pod may stay unschedulable, and a container unready once it runs, in milliseconds. */
+/** How long a pod may stay unschedulable, in milliseconds. */
 const unschedulableMs = 15_000;
-const unreadyMs = 30_000;
+/**
+ * How long a container may be unready once it runs, in milliseconds, beyond the time that its probes themselves allow
+ * (initialDelaySeconds + periodSeconds × failureThreshold of the startup and the readiness probe). A program that needs longer
+ * says so with a startup probe.
+ */
+const unreadyMs = 20_000;
+
+/**
+ * Pods of an older template that are broken and keep their StatefulSet from going on. Only their removal helps.
+ */
+export function stuckPods(workloads: Workload[], now: number): { pod: KubeObject; fault: Diagnosis }[] {
+  return workloads
+    .flatMap((workload) => workload.stale)
+    .flatMap((pod) => {
+      const fault = diagnosePod(pod, now);
+      return fault === undefined ? [] : [{ pod, fault }];
+    });
+}
 
 /** The first fault of the workloads, or undefined while there is hope. `now` in milliseconds since the epoch. */
 export function diagnose(workloads: Workload[], now: number): Diagnosis | undefined {
@@ -66,14 +77,14 @@ export function diagnose(workloads: Workload[], now: number): Diagnosis | undefi
     }
     const { object } = workload;
     if (workload.kind === "Job" && hasFailed(object)) return failedJob(object, workload.pods);
-    const refused = condition(object, "ReplicaFailure");
+    const refused = conditionOf(object, "ReplicaFailure");
     if (refused?.status === "True" && workload.pods.length < workload.wanted) {
       return {
         reason: refused.reason ?? "ReplicaFailure",
         message: `${workload.name}: ${refused.message ?? ""}`,
       };
     }
-    const progress = condition(object, "Progressing");
+    const progress = conditionOf(object, "Progressing");
     if (progress?.status === "False" && progress.reason === "ProgressDeadlineExceeded") {
       return { reason: progress.reason, message: `${workload.name}: ${progress.message ?? ""}` };
     }
@@ -115,7 +126,7 @@ export function hasSettled(workload: Workload, now: number): boolean {
 }
 
 function failedJob(job: KubeObject, pods: KubeObject[]): Diagnosis {
-  const failed = condition(job, "Failed");
+  const failed = conditionOf(job, "Failed");
   const pod = pods
     .filter((candidate) => candidate["status"]?.phase === "Failed")
     .toSorted((a, b) =>
@@ -142,7 +153,7 @@ function statusesOf(pod: KubeObject | undefined): ContainerStatus[] {
 function diagnosePod(pod: KubeObject, now: number): Diagnosis | undefined {
   if (pod.metadata.deletionTimestamp !== undefined) return undefined;
   const at = { pod: pod.metadata.name };
-  const scheduled = condition(pod, "PodScheduled");
+  const scheduled = conditionOf(pod, "PodScheduled");
   if (scheduled?.status === "False" && since(scheduled.lastTransitionTime, now) > unschedulableMs) {
     return {
       ...at,

@@ -1,6 +1,10 @@
 /** One Helm release: installed or upgraded, and removed. Values go through standard input, never through arguments. */
+import { existsSync } from "node:fs";
+import { delimiter, isAbsolute, join } from "node:path";
 import { UserError } from "@kws/base/errors";
 import { exec, lastLines } from "@kws/base/exec";
+import type { Logger } from "@kws/base/logger";
+import { chartFault } from "../charts/render.ts";
 import type { KubeconfigRef } from "../providers/provider.ts";
 
 export interface HelmOptions {
@@ -9,6 +13,7 @@ export interface HelmOptions {
   kubeconfig: KubeconfigRef;
   namespace: string;
   env: NodeJS.ProcessEnv;
+  log: Logger;
   signal?: AbortSignal;
 }
 
@@ -39,7 +44,7 @@ export async function upgrade(options: UpgradeOptions): Promise<void> {
     options.release,
     options.chart,
   ];
-  await helm(options, args, JSON.stringify(options.values), options.release);
+  await helm(options, args, JSON.stringify(options.values), options.release, options.chart);
 }
 
 export async function uninstall(
@@ -55,11 +60,14 @@ async function helm(
   args: string[],
   input: string | undefined,
   release: string,
+  chart?: string,
 ): Promise<void> {
   const { kubeconfig } = options;
   const target = ["--namespace", options.namespace, "--kubeconfig", kubeconfig.path];
   if (kubeconfig.context !== undefined) target.push("--kube-context", kubeconfig.context);
-  const result = await exec(options.helm, [...target, ...args], {
+  const [program = options.helm, ...before] = [...boundToParent(options.env), options.helm];
+  options.log.debug("run", { program: options.helm, args: [...target, ...args] });
+  const result = await exec(program, [...before, ...target, ...args], {
     env: { ...withoutHelm(options.env), HELM_DRIVER: "secret" },
     // Ctrl-C reaches Helm once, through the signal: it then marks the release as failed and ends.
     detached: true,
@@ -67,7 +75,14 @@ async function helm(
     ...(options.signal === undefined ? {} : { signal: options.signal }),
   });
   if (result.exitCode === 0) return;
+  if (result.exitCode === 128 + 9) {
+    throw new UserError(`helm ${args[0]} ${release} was killed`, {
+      fix: "Run the same command again to go on; if it happens again, the machine may be short of memory.",
+    });
+  }
   const said = lastLines(result.stderr || result.stdout, 6).replace(/^Error: /gm, "");
+  const fault = chart === undefined ? undefined : chartFault(said, chart);
+  if (fault !== undefined) throw fault;
   throw new UserError(`helm ${args[0]} ${release} failed: ${said}`, {
     code: /forbidden|unauthorized/i.test(said)
       ? "permission"
@@ -78,6 +93,18 @@ async function helm(
       ? "Undo the change that was made by hand, or remove the stack and start it again."
       : "Correct the chart or its values and start the stack again.",
   });
+}
+
+/**
+ * Helm has a process group of its own and would outlive a kws that is killed, and go on changing the stack: where util-linux's
+ * setpriv(1) is there, the kernel then tells it to end.
+ */
+function boundToParent(env: NodeJS.ProcessEnv): string[] {
+  const path = (env["PATH"] ?? "")
+    .split(delimiter)
+    .map((dir) => join(dir, "setpriv"))
+    .find((candidate) => isAbsolute(candidate) && existsSync(candidate));
+  return path === undefined ? [] : [path, "--pdeathsig", "TERM", "--"];
 }
 
 /** Variables that would send Helm to another place than the one that kws means. */

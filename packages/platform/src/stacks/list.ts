@@ -18,15 +18,15 @@ export async function listStacks(client: KubeClient, signal?: AbortSignal): Prom
   const options = signal === undefined ? {} : { signal };
   const releases = await listReleases(client, options);
   const statuses = await serviceStatuses(client, releases, options);
-  return [...new Set(releases.map((release) => release.stack))].map((stack) => {
-    const own = statuses.filter((status) => status.stack === stack);
-    const first = releases.find((release) => release.stack === stack);
+  const places = new Map(releases.map((release) => [`${release.namespace}/${release.stack}`, release]));
+  return [...places.values()].map(({ stack, namespace, workspace }) => {
+    const own = statuses.filter((status) => status.stack === stack && status.namespace === namespace);
     const failed = own.some((status) => status.state === "failed");
     const ready = own.filter((status) => status.state === "ready").length;
     return {
       stack,
-      workspace: first?.workspace ?? "",
-      namespace: first?.namespace ?? "",
+      workspace,
+      namespace,
       state: failed ? "failed" : ready === own.length ? "ready" : "starting",
       ready,
       services: own.length,

@@ -3,19 +3,22 @@ import { UserError } from "@kws/base/errors";
 import type { StepHandle } from "@kws/base/steps";
 import type { KubeClient, Resource } from "@kws/kube/client";
 import type { KubeObject } from "@kws/kube/object";
-import { daemonSets, deployments, events, jobs, statefulSets } from "@kws/kube/resources";
+import { daemonSets, deployments, events, jobs, pods, statefulSets } from "@kws/kube/resources";
 import { isApiError } from "@kws/kube/status";
 import type { ProjectStack } from "../project/workspace.ts";
 import type { Connection } from "../providers/provider.ts";
 import { fieldManager, serviceLabel, stackLabel } from "../services/labels.ts";
 import { lastLogLines } from "../services/logs.ts";
 import { type Workload, type WorkloadKind, workloadsOf } from "../services/workloads.ts";
-import { diagnose, type Diagnosis, hasSettled } from "./diagnose.ts";
+import { diagnose, type Diagnosis, hasSettled, stuckPods } from "./diagnose.ts";
 import type { NamespaceView } from "./view.ts";
+
+/** Where a stack is. */
+export type StackPlace = Pick<ProjectStack, "name" | "namespace">;
 
 export interface ReadyOptions {
   service: string;
-  stack: ProjectStack;
+  stack: StackPlace;
   connection: Connection;
   view: NamespaceView;
   step: StepHandle;
@@ -28,13 +31,15 @@ export async function untilReady(options: ReadyOptions): Promise<void> {
   const { service, view, stack, connection, clock } = options;
   const deadline = clock() + options.timeoutMs;
   let told = "";
-  const outcome = await view.until(() => {
+  const removed = new Set<string>();
+  const outcome = await view.until(async () => {
     const workloads = workloadsOf(view.objects(), service);
     const now = clock();
     if (workloads.every((workload) => workload.done && hasSettled(workload, now))) return "ready" as const;
     const text = progressOf(workloads);
     if (text !== told) options.step.detail(text);
     told = text;
+    await removeStuck(options, workloads, removed);
     const fault = diagnose(workloads, now);
     if (fault !== undefined) return fault;
     return now > deadline ? ("late" as const) : undefined;
@@ -51,11 +56,32 @@ export async function untilReady(options: ReadyOptions): Promise<void> {
   );
 }
 
+/** Pods that keep the new template from being rolled out, once each. */
+async function removeStuck(
+  options: ReadyOptions,
+  workloads: Workload[],
+  removed: Set<string>,
+): Promise<void> {
+  for (const { pod, fault } of stuckPods(workloads, options.clock())) {
+    const { name, uid } = pod.metadata;
+    if (uid === undefined || removed.has(uid)) continue;
+    removed.add(uid);
+    options.step.note(`removed the pod ${name} of the old revision, which was in the way (${fault.reason})`);
+    try {
+      await options.connection.client.delete(pods, name, options.stack.namespace, { preconditions: { uid } });
+    } catch (error) {
+      if (!isApiError(error, "NotFound", "Conflict")) throw error;
+    }
+  }
+}
+
 function progressOf(workloads: Workload[]): string {
   return workloads
     .filter((workload) => !workload.done)
-    .map(({ name, ready, wanted, pods }) => {
-      const waiting = pods.map((pod) => waitingReason(pod)).find((reason) => reason !== undefined);
+    .map(({ name, ready, wanted, pods: current, stale }) => {
+      const waiting = [...current, ...stale]
+        .map((pod) => waitingReason(pod))
+        .find((reason) => reason !== undefined);
       return `${name} ${ready}/${wanted}${waiting === undefined ? "" : ` (${waiting})`}`;
     })
     .join(", ");
@@ -71,7 +97,7 @@ function waitingReason(pod: KubeObject): string | undefined {
 /** An error that names the culprit and repeats its last log lines or the kubelet's last warning. */
 export async function failureOf(
   connection: Connection,
-  stack: ProjectStack,
+  stack: StackPlace,
   service: string,
   fault: Diagnosis,
 ): Promise<UserError> {
@@ -135,7 +161,7 @@ export async function labelWorkloads(
   client: KubeClient,
   view: NamespaceView,
   service: string,
-  stack: ProjectStack,
+  stack: StackPlace,
 ): Promise<void> {
   const labels = { [stackLabel]: stack.name, [serviceLabel]: service };
   const missing = workloadsOf(view.objects(), service).filter(({ object }) =>

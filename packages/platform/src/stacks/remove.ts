@@ -1,7 +1,9 @@
 /** Removing a stack: its releases in reverse order, their volumes, and the namespace that kws made for them. */
 import { UserError } from "@kws/base/errors";
 import { retry } from "@kws/base/retry";
+import type { Logger } from "@kws/base/logger";
 import type { Steps } from "@kws/base/steps";
+import type { KubeClient } from "@kws/kube/client";
 import { jobs, namespaces, persistentVolumeClaims } from "@kws/kube/resources";
 import { selects } from "@kws/kube/selector";
 import { isApiError } from "@kws/kube/status";
@@ -11,19 +13,27 @@ import { fieldManager, managedByLabel, stackLabel } from "../services/labels.ts"
 import { listReleases, type Release } from "../services/releases.ts";
 import { hookJobs, type NamespaceObjects, readNamespace } from "../services/workloads.ts";
 import { uninstall } from "./helm.ts";
+import { type Holder, lockStack } from "./lock.ts";
 
 export interface RemoveStackOptions {
   stack: string;
   /** Volumes and the namespace stay. */
   keepData: boolean;
+  /** Only what is in it. */
+  namespace?: string;
   /** The workspace's dependencies where it is at hand; the order is free otherwise. */
   graph: GraphNode[];
   connection: Connection;
   helm: string;
   env: NodeJS.ProcessEnv;
+  log: Logger;
   steps: Steps;
   signal: AbortSignal;
   timeoutMs: number;
+  /** Milliseconds since the epoch. */
+  clock: () => number;
+  /** Who runs this, for the lock. */
+  holder: Holder;
 }
 
 export interface RemovedStack {
@@ -33,29 +43,59 @@ export interface RemovedStack {
   keptData: boolean;
 }
 
+interface Scope {
+  stack: string;
+  namespace?: string | undefined;
+  keepData: boolean;
+  signal: AbortSignal;
+}
+
+async function findAll(client: KubeClient, scope: Scope): Promise<{ releases: Release[]; owned: string[] }> {
+  const { stack, namespace, signal } = scope;
+  const isMeant = (name: string) => namespace === undefined || name === namespace;
+  const [releases, made] = await Promise.all([
+    listReleases(client, { stack, signal }),
+    client.list(namespaces, undefined, {
+      labelSelector: `${stackLabel}=${stack},${managedByLabel}=${fieldManager}`,
+      signal,
+    }),
+  ]);
+  return {
+    releases: releases.filter((release) => isMeant(release.namespace)),
+    owned: made.items.map(({ metadata }) => metadata.name).filter(isMeant),
+  };
+}
+
+/** What a removal would take away. */
+export async function findStackObjects(
+  client: KubeClient,
+  scope: Scope,
+): Promise<{ services: string[]; namespaces: string[]; volumes: string[] }> {
+  const { releases, owned } = await findAll(client, scope);
+  const claims = scope.keepData
+    ? []
+    : await Promise.all(owned.map(async (space) => (await client.list(persistentVolumeClaims, space)).items));
+  return {
+    services: releases.map((release) => release.service),
+    namespaces: scope.keepData ? [] : owned,
+    volumes: claims.flat().map(({ metadata }) => `${metadata.namespace}/${metadata.name}`),
+  };
+}
+
 /** Nothing to remove is `not-found`. */
 export async function removeStack(options: RemoveStackOptions): Promise<RemovedStack> {
   const { connection, stack, signal, steps } = options;
   const { client } = connection;
-  const releases = await listReleases(client, { stack, signal });
-  const owned = (
-    await client.list(namespaces, undefined, {
-      labelSelector: `${stackLabel}=${stack},${managedByLabel}=${fieldManager}`,
-      signal,
-    })
-  ).items;
-  const spaces = [
-    ...new Set([
-      ...releases.map((release) => release.namespace),
-      ...owned.map(({ metadata }) => metadata.name),
-    ]),
-  ];
+  const { releases, owned } = await findAll(client, options);
+  const spaces = [...new Set([...releases.map((release) => release.namespace), ...owned])];
   if (releases.length === 0 && (owned.length === 0 || options.keepData)) {
     throw new UserError(`the stack ${stack} is not installed`, {
       code: "not-found",
       fix: "See `kws stack list`.",
     });
   }
+  const [home = stack] = spaces;
+  await using _lock = await lockStack({ ...options, client, namespace: home });
   const objects = new Map<string, NamespaceObjects>();
   for (const space of spaces) objects.set(space, await readNamespace(client, space, signal));
 
@@ -68,6 +108,7 @@ export async function removeStack(options: RemoveStackOptions): Promise<RemovedS
             kubeconfig: connection.kubeconfig,
             namespace: release.namespace,
             env: options.env,
+            log: options.log,
             signal,
             release: release.service,
             timeoutMs: options.timeoutMs,
@@ -76,13 +117,12 @@ export async function removeStack(options: RemoveStackOptions): Promise<RemovedS
       ),
     );
   }
-  const ownNames = owned.map(({ metadata }) => metadata.name);
   for (const space of spaces) {
     const seen = objects.get(space);
     const services = releases
       .filter((release) => release.namespace === space)
       .map((release) => release.service);
-    if (!options.keepData && ownNames.includes(space)) {
+    if (!options.keepData && owned.includes(space)) {
       await steps.run({ id: `namespace ${space}`, title: `remove the namespace ${space}` }, () =>
         removeNamespace(options, space),
       );
@@ -90,7 +130,7 @@ export async function removeStack(options: RemoveStackOptions): Promise<RemovedS
       await removeLeftovers(options, space, services, seen);
     }
   }
-  const removed = options.keepData ? [] : ownNames;
+  const removed = options.keepData ? [] : owned;
   return {
     stack,
     services: releases.map((release) => release.service),

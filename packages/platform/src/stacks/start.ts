@@ -4,6 +4,7 @@
  */
 import { createHash } from "node:crypto";
 import { UserError } from "@kws/base/errors";
+import type { Logger } from "@kws/base/logger";
 import type { Steps } from "@kws/base/steps";
 import { namespaces, secrets } from "@kws/kube/resources";
 import { isApiError } from "@kws/kube/status";
@@ -11,7 +12,13 @@ import { type Chart, loadChart, mergeValues } from "../charts/chart.ts";
 import { buildImages, checkBuilds } from "../images/build.ts";
 import { closure } from "../project/graph.ts";
 import { suggest } from "../project/nearest.ts";
-import { graphNode, type Project, type ProjectService, type ProjectStack } from "../project/workspace.ts";
+import {
+  defaultProfile,
+  graphNode,
+  type Project,
+  type ProjectService,
+  type ProjectStack,
+} from "../project/workspace.ts";
 import type { Connection, Provider } from "../providers/provider.ts";
 import {
   fieldManager,
@@ -24,6 +31,7 @@ import {
 import { listReleases, type Release } from "../services/releases.ts";
 import { upgrade } from "./helm.ts";
 import { diagnoseHooks } from "./diagnose.ts";
+import { type Holder, lockStack } from "./lock.ts";
 import { failureOf, labelWorkloads, untilReady } from "./ready.ts";
 import { NamespaceView } from "./view.ts";
 
@@ -38,12 +46,15 @@ export interface StartStackOptions {
   helm: string;
   cache: string;
   env: NodeJS.ProcessEnv;
+  log: Logger;
   steps: Steps;
   signal: AbortSignal;
   /** For one service to become ready. */
   timeoutMs: number;
   /** Milliseconds since the epoch. */
   clock: () => number;
+  /** Who runs this, for the lock. */
+  holder: Holder;
 }
 
 export interface StartedService {
@@ -63,10 +74,25 @@ export interface ServicePlan {
 /** Builds at once; more of them only take each other's processor. */
 const parallelBuilds = 2;
 
-export async function startStack(options: StartStackOptions): Promise<StartedService[]> {
+export async function startStack(given: StartStackOptions): Promise<StartedService[]> {
+  const { stack, connection } = given;
+  await ensureNamespace(given);
+  await using lock = await lockStack({
+    ...given,
+    client: connection.client,
+    stack: stack.name,
+    namespace: stack.namespace,
+  });
+  const started = await startAll({ ...given, signal: AbortSignal.any([given.signal, lock.signal]) });
+  lock.signal.throwIfAborted();
+  return started;
+}
+
+async function startAll(options: StartStackOptions): Promise<StartedService[]> {
   const { stack, connection, project, plans } = options;
-  await ensureNamespace(options);
-  const before = await listReleases(connection.client, { stack: stack.name, signal: options.signal });
+  const all = await listReleases(connection.client, { stack: stack.name, signal: options.signal });
+  const before = all.filter((release) => release.namespace === stack.namespace);
+  await refuseForeign(options);
   await dropUnfinished(options, before);
   await using view = new NamespaceView(connection.client, stack.namespace);
   await view.open();
@@ -91,7 +117,8 @@ export async function startStack(options: StartStackOptions): Promise<StartedSer
     running.set(one.service.name, work);
   }
   const results = await Promise.allSettled(running.values());
-  if (options.signal.aborted) throw interrupted(stack.name);
+  if (options.signal.aborted)
+    throw options.signal.reason instanceof UserError ? options.signal.reason : interrupted(stack.name);
   if (failed.signal.aborted) throw failed.signal.reason;
   const started = results.flatMap((result) => (result.status === "fulfilled" ? [result.value] : []));
   if (started.length !== plans.length) throw new Error(`not all of ${project.name} was started`);
@@ -123,7 +150,7 @@ export async function planStack(
     });
   }
   const chosen = new Set(closure(services.map(graphNode), only.length > 0 ? only : names));
-  return Promise.all(
+  const plans = await Promise.all(
     services
       .filter((service) => chosen.has(service.name))
       .map(async (service) => {
@@ -132,6 +159,13 @@ export async function planStack(
         return { service, chart };
       }),
   );
+  if (stack.profile !== defaultProfile && plans.length > 0 && !plans.some(({ chart }) => chart.hasProfile)) {
+    throw new UserError(`no chart of the stack ${stack.name} has the profile "${stack.profile}"`, {
+      code: "config",
+      fix: `Add profiles/${stack.profile}/values.yaml to a chart, or name another profile.`,
+    });
+  }
+  return plans;
 }
 
 function inOrder(plans: ServicePlan[]): ServicePlan[] {
@@ -173,9 +207,30 @@ async function ensureNamespace(options: StartStackOptions): Promise<void> {
   }
 }
 
-/** A Helm that was killed leaves its revision pending for ever, and every later one is refused: such revisions are forgotten. */
+/** A release of the same name that kws did not make is somebody's. */
+async function refuseForeign({ connection, stack, plans, signal }: StartStackOptions): Promise<void> {
+  const list = await connection.client.list(secrets, stack.namespace, {
+    labelSelector: "owner=helm,status=deployed",
+    signal,
+  });
+  for (const { metadata } of list.items) {
+    const name = metadata.labels?.["name"];
+    const owner = metadata.labels?.[stackLabel];
+    if (owner === stack.name || !plans.some((one) => one.service.name === name)) continue;
+    const whose = owner === undefined ? "was not made by kws" : `belongs to the stack ${owner}`;
+    throw new UserError(`the release ${name} in the namespace ${stack.namespace} ${whose}`, {
+      code: "conflict",
+      fix: "Give the stack a namespace of its own in kws.yaml, or uninstall that release with helm.",
+    });
+  }
+}
+
+/**
+ * A Helm that was killed leaves its revision pending (or uninstalling) for ever, and every later one is refused: such
+ * revisions are forgotten. Nobody else works on them, because the stack is locked.
+ */
 async function dropUnfinished(options: StartStackOptions, releases: Release[]): Promise<void> {
-  for (const release of releases.filter((candidate) => candidate.status.startsWith("pending"))) {
+  for (const release of releases.filter(({ status }) => /^(pending|uninstalling)/.test(status))) {
     try {
       await options.connection.client.delete(secrets, release.secret, release.namespace);
     } catch (error) {
@@ -286,6 +341,7 @@ async function install(
       kubeconfig: connection.kubeconfig,
       namespace: stack.namespace,
       env: options.env,
+      log: options.log,
       signal: AbortSignal.any([options.signal, hopeless.signal]),
       release: name,
       chart: one.chart.dir,

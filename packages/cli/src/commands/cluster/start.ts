@@ -22,7 +22,7 @@ export const command = defineCommand({
         ...(port === undefined ? {} : { ingressPort: port }),
       }),
     );
-    if (status.ingressPortMoved === true && ctx.globals.quiet !== true) {
+    if (status.ingressPortMoved === true && !ctx.quiet) {
       ctx.stderr.write(`port ${port ?? 8080} is taken: Ingress hosts are served on ${status.ingressPort}\n`);
     }
     return { data: status, table: clusterTable([status], ctx.style, ctx.clock()) };

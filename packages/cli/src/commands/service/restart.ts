@@ -1,27 +1,55 @@
 import { restartService } from "@kws/platform/services/restart";
+import { untilReady } from "@kws/platform/stacks/ready";
+import { NamespaceView } from "@kws/platform/stacks/view";
 import { choose, stackOption } from "../../choosing.ts";
 import { defineCommand } from "../../command.ts";
+import { defaultTimeoutMs } from "../../starting.ts";
 
 export const command = defineCommand({
   summary: "replace a service's pods, one after another",
+  description: "Replaces a service's pods, one after another, and waits until the new ones are ready.",
   args: [
     { name: "services", description: "the services", required: true, variadic: true, completes: "services" },
   ],
-  options: { stack: stackOption },
+  options: {
+    stack: stackOption,
+    timeout: {
+      type: "duration",
+      value: "duration",
+      description: "for one service to become ready; 5m unless given",
+    },
+  },
   examples: ["kws service restart orders", "kws service restart orders payments --stack shop"],
   async run({ args, options }, ctx) {
     const { connection, releases } = await choose(ctx, args, options.stack);
-    const now = new Date(ctx.clock()).toISOString();
-    const data: { service: string; workloads: string[] }[] = [];
-    for (const release of releases) {
-      data.push({
-        service: release.service,
-        workloads: await restartService(connection.client, release, now),
-      });
-    }
+    const { client } = connection;
+    const { signal, clock } = ctx;
+    const now = new Date(clock()).toISOString();
+    const steps = ctx.steps();
+    const data = await Promise.all(
+      releases.map((release) => {
+        const { service, stack, namespace } = release;
+        return steps.run({ id: `restart ${service}`, title: `restart ${service}` }, async (step) => {
+          const workloads = await restartService(client, release, now);
+          await using view = new NamespaceView(client, namespace);
+          await view.open();
+          await untilReady({
+            service,
+            stack: { name: stack, namespace },
+            connection,
+            view,
+            step,
+            signal,
+            clock,
+            timeoutMs: options.timeout ?? defaultTimeoutMs,
+          });
+          return { service, stack, workloads };
+        });
+      }),
+    );
     return {
       data,
-      text: data.map((one) => `${one.service}: ${one.workloads.join(", ")} restarting`).join("\n"),
+      text: data.map((one) => `${one.service}: ${one.workloads.join(", ")} restarted`).join("\n"),
     };
   },
 });

@@ -7,7 +7,9 @@ export const command = defineCommand({
   examples: ["kws stack list", "kws stack list -o json"],
   async run(_input, ctx) {
     const { client } = await ctx.connect();
-    const stacks = await listStacks(client, ctx.signal);
+    const { namespace } = ctx.globals;
+    const all = await listStacks(client, ctx.signal);
+    const stacks = all.filter((one) => namespace === undefined || one.namespace === namespace);
     const rows = stacks.map((one) => [
       one.stack,
       one.namespace,

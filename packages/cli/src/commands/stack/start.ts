@@ -1,13 +1,15 @@
 import { findStack } from "@kws/platform/project/workspace";
 import { defineCommand } from "../../command.ts";
-import { start } from "../../starting.ts";
+import { dryRun, placed, start } from "../../starting.ts";
 import { serviceTable } from "../../tables.ts";
 
 export const command = defineCommand({
   summary: "build what changed and install a stack's services",
   description:
     "Builds what changed, installs each service's chart as soon as what it depends on is ready, and waits until all are. " +
-    "Starts the embedded cluster where it does not run.",
+    "Starts the embedded cluster where it does not run. A service that fails is left as it is, to be looked at: mend it and " +
+    "start the stack again. A container counts as failed when it crashed twice, when its image cannot be had, or when it is " +
+    "unready 20 s longer than its own probes allow.",
   args: [
     { name: "stack", description: "the stack; the workspace's only one unless given", completes: "stacks" },
     {
@@ -23,12 +25,20 @@ export const command = defineCommand({
       value: "duration",
       description: "for one service to become ready; 5m unless given",
     },
+    profile: {
+      type: "string",
+      short: "p",
+      value: "name",
+      description: "the charts' profile, instead of the stack's own",
+    },
+    "dry-run": { type: "boolean", description: "check everything and tell what would be done" },
     pull: { type: "boolean", description: "fetch services that live in git again" },
   },
   examples: ["kws stack start", "kws stack start shop", "kws stack start shop orders --timeout 2m"],
   async run({ args: [name, ...only], options }, ctx) {
     const project = await ctx.project();
-    const stack = findStack(project, name);
+    const stack = placed(findStack(project, name), ctx.globals.namespace, options.profile);
+    if (options["dry-run"] === true) return dryRun(ctx, { project, stack, only });
     const started = await start(ctx, {
       project,
       stack,

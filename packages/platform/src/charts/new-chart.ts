@@ -1,0 +1,160 @@
+/** The first chart of a service that has none: small, readable, the user's own from then on. For `kws init`. */
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { isErrno } from "@kws/base/errors";
+
+export interface NewChart {
+  service: string;
+  /** Where the program listens; undefined for one that does not, or of which it is not known. */
+  port?: number;
+}
+
+/** The files by their paths inside the chart's folder. */
+export function newChart({ service, port }: NewChart): Record<string, string> {
+  return {
+    "Chart.yaml": `apiVersion: v2
+name: ${service}
+description: The service ${service}
+type: application
+version: 0.1.0
+`,
+    "values.yaml": `# Filled in by kws with the image that it builds.
+image:
+  repository: ${service}
+  tag: latest
+  digest: ""
+replicas: 1
+# Where the program listens. 0: it does not, and has neither a Service nor a probe.
+port: ${port ?? 0}
+env: {}
+resources:
+  requests: { cpu: 10m, memory: 64Mi }
+ingress:
+  enabled: false
+  domain: localhost
+`,
+    "profiles/local/values.yaml": `# For a stack on this machine.
+ingress:
+  enabled: true
+`,
+    "templates/_helpers.tpl": `{{- define "labels" -}}
+app.kubernetes.io/name: {{ .Chart.Name }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | default .Chart.Version | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
+{{- end }}
+{{- define "selector" -}}
+app.kubernetes.io/name: {{ .Chart.Name }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end }}
+{{- define "image" -}}
+{{- with .Values.image -}}
+{{ .repository }}{{ if .digest }}@{{ .digest }}{{ else }}:{{ .tag }}{{ end }}
+{{- end }}
+{{- end }}
+`,
+    "templates/deployment.yaml": `apiVersion: apps/v1
+kind: Deployment
+metadata:
+  name: {{ .Release.Name }}
+  labels:
+    {{- include "labels" . | nindent 4 }}
+spec:
+  replicas: {{ .Values.replicas }}
+  selector:
+    matchLabels:
+      {{- include "selector" . | nindent 6 }}
+  template:
+    metadata:
+      labels:
+        {{- include "labels" . | nindent 8 }}
+    spec:
+      containers:
+        - name: {{ .Chart.Name }}
+          image: {{ include "image" . }}
+          env:
+            {{- if .Values.port }}
+            - { name: PORT, value: {{ .Values.port | quote }} }
+            {{- end }}
+            {{- range $name, $value := .Values.env }}
+            - { name: {{ $name | quote }}, value: {{ $value | quote }} }
+            {{- end }}
+          {{- if .Values.port }}
+          ports:
+            - { name: http, containerPort: {{ .Values.port }} }
+          readinessProbe:
+            tcpSocket: { port: http }
+            periodSeconds: 2
+          {{- end }}
+          resources:
+            {{- toYaml .Values.resources | nindent 12 }}
+`,
+    "templates/service.yaml": `{{- if .Values.port }}
+apiVersion: v1
+kind: Service
+metadata:
+  name: {{ .Release.Name }}
+  labels:
+    {{- include "labels" . | nindent 4 }}
+spec:
+  selector:
+    {{- include "selector" . | nindent 4 }}
+  ports:
+    - { name: http, port: 80, targetPort: http }
+{{- end }}
+`,
+    "templates/ingress.yaml": `{{- if and .Values.port .Values.ingress.enabled }}
+apiVersion: networking.k8s.io/v1
+kind: Ingress
+metadata:
+  name: {{ .Release.Name }}
+  labels:
+    {{- include "labels" . | nindent 4 }}
+spec:
+  rules:
+    - host: {{ .Release.Name }}.{{ .Release.Namespace }}.{{ .Values.ingress.domain }}
+      http:
+        paths:
+          - path: /
+            pathType: Prefix
+            backend:
+              service:
+                name: {{ .Release.Name }}
+                port: { name: http }
+{{- end }}
+`,
+  };
+}
+
+/** Files of a small Node service in which its port is usually written. */
+const programs = ["server", "index", "main", "app", "src/server", "src/index", "src/main", "src/app"];
+
+/** Where the program in a folder listens: what EXPOSE says, else what a Node program's own text says. */
+export async function portOf(dir: string, dockerfile?: string): Promise<number | undefined> {
+  const text = dockerfile === undefined ? "" : await textOf(join(dir, dockerfile));
+  const exposed = /^\s*EXPOSE\s+(\d+)/im.exec(text)?.[1];
+  if (exposed !== undefined) return valid(exposed);
+  for (const program of programs) {
+    for (const ending of ["js", "mjs", "ts"]) {
+      const source = await textOf(join(dir, `${program}.${ending}`));
+      const found = /(?:PORT["'\])]*\s*(?:\?\?|\|\|)\s*|listen\(\s*)["']?(\d{2,5})\b/.exec(source)?.[1];
+      if (found !== undefined) return valid(found);
+    }
+  }
+  return undefined;
+}
+
+function valid(text: string): number | undefined {
+  const port = Number(text);
+  return port > 0 && port < 65_536 ? port : undefined;
+}
+
+async function textOf(path: string): Promise<string> {
+  try {
+    return (await readFile(path, "utf8")).slice(0, 1_000_000);
+  } catch (error) {
+    if (isErrno(error, "ENOENT", "ENOTDIR", "EISDIR", "EACCES")) return "";
+    throw error;
+  }
+}

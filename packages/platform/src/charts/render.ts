@@ -1,0 +1,66 @@
+/**
+ * Whether Helm can render a chart at all, asked before anything is changed. What renders depends on the chart and its values
+ * alone, so a good answer is remembered.
+ */
+import { createHash } from "node:crypto";
+import { existsSync } from "node:fs";
+import { mkdir, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { UserError } from "@kws/base/errors";
+import { exec, lastLines } from "@kws/base/exec";
+import { type Chart, mergeValues } from "./chart.ts";
+
+export interface RenderOptions {
+  /** The program. */
+  helm: string;
+  release: string;
+  /** What will stand in for the images that are still to be built. */
+  images: Record<string, unknown>;
+  namespace: string;
+  cache: string;
+  env: NodeJS.ProcessEnv;
+  signal: AbortSignal;
+}
+
+/** Throws `config` with the place for a chart whose files are at fault. What only a cluster can tell is left to the install. */
+export async function checkRenders(chart: Chart, options: RenderOptions): Promise<void> {
+  const values = mergeValues(chart.values, options.images);
+  const identity = JSON.stringify([chart.digest, values, options.release, options.namespace]);
+  const record = join(options.cache, "charts", createHash("sha256").update(identity).digest("hex"));
+  if (existsSync(record)) return;
+  const args = [
+    "template",
+    "--values=-",
+    `--namespace=${options.namespace}`,
+    "--",
+    options.release,
+    chart.dir,
+  ];
+  const { env, signal } = options;
+  const result = await exec(options.helm, args, { env, signal, input: JSON.stringify(values) });
+  if (result.exitCode === 0) {
+    await mkdir(join(options.cache, "charts"), { recursive: true });
+    await writeFile(record, "");
+    return;
+  }
+  const fault = chartFault(lastLines(result.stderr, 6), chart.dir);
+  if (fault !== undefined) throw fault;
+}
+
+/** A `config` error for what Helm says of a chart's own files; undefined where the fault lies elsewhere. */
+export function chartFault(said: string, dir: string): UserError | undefined {
+  if (!/parse error|YAML|Chart\.yaml|strict decoding|values don't meet/i.test(said)) return undefined;
+  const place = /[\w.-]+\/((?:templates|crds|charts)\/[^\s:)]+)(?::(\d+))?(?::(\d+))?/.exec(said);
+  const at =
+    place?.[1] === undefined
+      ? dir
+      : [join(dir, place[1]), place[2], place[3]].filter((part) => part !== undefined).join(":");
+  return new UserError(
+    `Helm cannot use the chart: ${said.replaceAll(/^Error: |\n?^Use --debug flag.*$/gm, "")}`,
+    {
+      code: "config",
+      at,
+      fix: "Correct the chart or its values.",
+    },
+  );
+}
