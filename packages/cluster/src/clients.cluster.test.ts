@@ -29,7 +29,7 @@ beforeAll(async () => {
 });
 afterAll(async () => {
   await clients.close();
-  await cluster.stop();
+  await cluster.stop("at once");
   await rm(folder, { recursive: true, force: true });
 });
 
