@@ -174,7 +174,7 @@ test("stopping gives containers their signal and their time, and starting brings
     const phases = (name: string): string[] =>
       list
         .filter(({ metadata }) => metadata.labels?.["job-name"] === name)
-        .map(({ status }) => status?.phase)
+        .map(({ status }) => String(status?.phase))
         .toSorted();
     // What was interrupted is begun again, although it ended with 0; what was done is not.
     expect(phases("long")).toEqual(["Failed", "Running"]);
