@@ -45,7 +45,8 @@ export async function readTar(
   parser.on("end", () => ended.resolve());
   const copy = async () => {
     for await (const chunk of source) {
-      if (!parser.write(Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength)) && !broken) await once(parser, "drain");
+      if (!parser.write(Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength)) && !broken)
+        await once(parser, "drain");
       if (broken) return;
     }
     parser.end();
