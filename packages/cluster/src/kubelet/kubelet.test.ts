@@ -3,14 +3,14 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { silent } from "@kws/base/logger";
 import { KubeClient } from "@kws/kube/client";
-import { createMemoryApi } from "@kws/kube/memory-api";
+import { createMemoryApi } from "@kws/kube/testing/memory-api";
 import type { KubeObject } from "@kws/kube/object";
 import { configMaps, events, nodes, pods } from "@kws/kube/resources";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import type { ImageStore } from "../images/image.ts";
 import { startKubelet, type Kubelet } from "./index.ts";
 import type { ContainerStatus, Pod, PodContainer } from "./pod.ts";
-import { createProcessRuntime, type ProcessRuntime } from "./process-runtime.ts";
+import { createProcessRuntime, type ProcessRuntime } from "./testing/process-runtime.ts";
 
 let dir: string;
 let client: KubeClient;
