@@ -2,6 +2,7 @@
 import { randomBytes } from "node:crypto";
 import { chmod, mkdir, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
+import { parseQuantity } from "@kws/kube/quantity";
 import type { Image, ResolveUser } from "../images/image.ts";
 import {
   buildCommand,
@@ -11,7 +12,6 @@ import {
 } from "./environment.ts";
 import { expandStrictly } from "./expand.ts";
 import type { Pod, PodContainer, VolumeMount } from "./pod.ts";
-import { parseQuantity } from "./quantity.ts";
 import type { ContainerSpec, Mount } from "./runtime.ts";
 import { containerUser } from "./user.ts";
 import { resolveSubPath, type VolumeSource } from "./volumes.ts";

@@ -1,6 +1,6 @@
 /** What a pod may learn of itself: `fieldRef` and `resourceFieldRef` (https://kubernetes.io/docs/concepts/workloads/pods/downward-api/). */
+import { parseQuantity } from "@kws/kube/quantity";
 import type { FieldRef, Pod, PodContainer, ResourceFieldRef } from "./pod.ts";
-import { inUnitsOf, parseQuantity } from "./quantity.ts";
 
 /** What the machine has, for limits that a container does not set: cores and bytes. */
 export interface Allocatable {
@@ -74,4 +74,11 @@ export function resourceValue(
   if (name === "memory") return inUnitsOf(machine.memory, divisor);
   if (name === "ephemeral-storage") return inUnitsOf(machine.ephemeralStorage, divisor);
   return "0";
+}
+
+/** The quantity in units of the divisor, rounded up, as the downward API shows resources. */
+function inUnitsOf(quantity: number, divisor: string | undefined): string {
+  const unit = divisor === undefined || divisor === "0" ? 1 : parseQuantity(divisor);
+  // 1e-9 keeps floating point noise from rounding 100m/1m up to 101.
+  return String(Math.ceil(quantity / unit - 1e-9));
 }

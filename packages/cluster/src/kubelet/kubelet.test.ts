@@ -10,7 +10,7 @@ import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import type { ImageStore } from "../images/image.ts";
 import { startKubelet, type Kubelet } from "./index.ts";
 import type { ContainerStatus, Pod, PodContainer } from "./pod.ts";
-import { createProcessRuntime, type ProcessRuntime } from "./process-runtime.ts";
+import { createProcessRuntime, type ProcessRuntime } from "./testing/process-runtime.ts";
 
 let dir: string;
 let client: KubeClient;

@@ -18,7 +18,7 @@ import { silent } from "@kws/base/logger";
 import { identify, isAlive } from "@kws/base/process";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { Container, ContainerSpec, ExecSpec, Mount, Runtime } from "../../runtime.ts";
-import { makeFixture, type Fixture } from "./fixture.ts";
+import { makeFixture, type Fixture } from "../../testing/sandbox-fixture.ts";
 import { startSandboxRuntime, type SandboxRuntime } from "./start.ts";
 
 const isRoot = process.getuid?.() === 0;

@@ -16,7 +16,7 @@ import {
   type ContainerSpec,
   type PodSandbox,
   type Runtime,
-} from "./runtime.ts";
+} from "../runtime.ts";
 
 interface Running {
   spec: ContainerSpec;

@@ -1,10 +1,10 @@
-/** What the tests of this folder share: a small image made from the machine's own programs, and specs to change. */
+/** What the tests of the sandbox runtime share: a small image made from the machine's own programs, and specs to change. */
 import { execFileSync } from "node:child_process";
 import { chmodSync, chownSync, copyFileSync, existsSync, mkdirSync, mkdtempSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { basename, dirname, join } from "node:path";
-import type { ContainerSpec, PodSandboxSpec } from "../../runtime.ts";
-import { findProgram, systemPath } from "./tools.ts";
+import type { ContainerSpec, PodSandboxSpec } from "../runtime.ts";
+import { findProgram, systemPath } from "../runtimes/sandbox/tools.ts";
 
 const programs = [
   "sh",
