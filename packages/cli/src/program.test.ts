@@ -154,6 +154,17 @@ describe("a run", () => {
     expect(here.err()).toContain("cluster.allowContexts");
   });
 
+  test("takes the options of every command before its words too, and tells failures as JSON then", async () => {
+    await using dir = await tempDir("kws-cli");
+    const here = world(dir.path);
+    expect(await runProgram(["-o", "json", "-n", "shop", "stack", "start"], here)).toBe(4);
+    expect(JSON.parse(here.err())).toMatchObject({
+      code: "config",
+      message: expect.stringContaining("kws.yaml"),
+    });
+    expect(findCommand(["--nonsense", "stack", "start"])).toBeUndefined();
+  });
+
   test("of init writes what it finds, once", async () => {
     await using dir = await tempDir("kws-cli");
     for (const name of ["orders", "web"]) await mkdir(join(dir.path, name, "chart"), { recursive: true });

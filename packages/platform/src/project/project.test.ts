@@ -42,6 +42,14 @@ describe("a kws.yaml with a fault", () => {
       "f:3:3",
       'Did you mean "builder"?',
     ],
+    ["an unknown alias", "name: *x\n", "*x stands for nothing: there is no &x before it", "f:1:7", undefined],
+    [
+      "several documents",
+      "name: a\n---\nname: b\n",
+      "not valid YAML: the file holds several documents, and one is meant",
+      "f:2:1",
+      undefined,
+    ],
     [
       "a wrong type",
       "name: a\ndependsOn: postgres\n",

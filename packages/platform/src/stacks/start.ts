@@ -5,7 +5,9 @@
 import { createHash } from "node:crypto";
 import { UserError } from "@kws/base/errors";
 import type { Logger } from "@kws/base/logger";
+import { sleep } from "@kws/base/retry";
 import type { Steps } from "@kws/base/steps";
+import type { KubeObject } from "@kws/kube/object";
 import { namespaces, secrets } from "@kws/kube/resources";
 import { isApiError } from "@kws/kube/status";
 import { type Chart, loadChart, mergeValues } from "../charts/chart.ts";
@@ -184,21 +186,41 @@ function inOrder(plans: ServicePlan[]): ServicePlan[] {
   return ordered;
 }
 
+/** One that is just being removed is waited for: it is gone, then. */
+async function settledNamespace(options: StartStackOptions): Promise<KubeObject | undefined> {
+  const { stack, connection, signal, clock } = options;
+  const { namespace } = stack;
+  const find = () => connection.client.find(namespaces, namespace);
+  const found = await find();
+  if (found?.metadata.deletionTimestamp === undefined) return found;
+  const deadline = clock() + options.timeoutMs;
+  return options.steps.run(
+    { id: "namespace", title: `wait until the old namespace ${namespace} is gone` },
+    async () => {
+      for (;;) {
+        const now = await find();
+        if (now?.metadata.deletionTimestamp === undefined) return now;
+        if (clock() > deadline) {
+          throw new UserError(`the namespace ${namespace} is still being removed`, {
+            code: "timeout",
+            fix: "See what holds it with `kubectl describe namespace`.",
+          });
+        }
+        await sleep(200, signal);
+      }
+    },
+  );
+}
+
 /** Made and labelled where it is missing; one that is there is used as it is, unless another workspace's stack has it. */
 async function ensureNamespace(options: StartStackOptions): Promise<void> {
   const { stack, connection, project, signal } = options;
-  const found = await connection.client.find(namespaces, stack.namespace);
+  const found = await settledNamespace(options);
   const labels = { [managedByLabel]: fieldManager, [stackLabel]: stack.name, [workspaceLabel]: project.name };
   if (found === undefined) {
     const object = { apiVersion: "v1", kind: "Namespace", metadata: { name: stack.namespace, labels } };
     await connection.client.create(namespaces, object, { fieldManager, signal });
     return;
-  }
-  if (found.metadata.deletionTimestamp !== undefined) {
-    throw new UserError(`the namespace ${stack.namespace} is just being removed`, {
-      code: "conflict",
-      fix: "Wait a moment and start the stack again.",
-    });
   }
   const owner = found.metadata.labels?.[workspaceLabel];
   if (owner !== undefined && owner !== project.name) {
