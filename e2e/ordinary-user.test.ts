@@ -60,8 +60,11 @@ async function sql(statement: string): Promise<unknown[]> {
     database: "postgres",
   });
   await database.connect();
-  const { rows } = await database.query(statement).finally(() => database.end());
-  return rows;
+  try {
+    return (await database.query(statement)).rows;
+  } finally {
+    await database.end();
+  }
 }
 
 /** The port on this machine follows the Service in a moment. */
