@@ -2,7 +2,7 @@
 import { execFile, spawn, type ChildProcess } from "node:child_process";
 import { readdirSync, readFileSync, readlinkSync } from "node:fs";
 import { chown, mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { homedir, tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { KubeClient } from "@kws/kube/client";
@@ -10,6 +10,13 @@ import { connect } from "@kws/kube/kubeconfig";
 
 export const repository = fileURLToPath(new URL("..", import.meta.url));
 const bin = join(repository, "packages/cli/bin/kws.js");
+
+/** What reaches the packages that `npm ci` has fetched already; the rest of this machine's settings stay out. */
+const inherited = {
+  PATH: process.env["PATH"],
+  NODE_EXTRA_CA_CERTS: process.env["NODE_EXTRA_CA_CERTS"],
+  npm_config_cache: process.env["npm_config_cache"] ?? join(homedir(), ".npm"),
+};
 
 export interface Result {
   code: number;
@@ -51,13 +58,9 @@ export interface KwsOptions {
 export async function newKws({ user }: KwsOptions = {}): Promise<Kws> {
   const home = await mkdtemp(join(tmpdir(), "kws-e2e-"));
   if (user !== undefined) await chown(home, user.uid, user.gid);
-  const { PATH, NODE_EXTRA_CA_CERTS } = process.env;
-  const env = {
-    PATH,
-    HOME: home,
-    TERM: "dumb",
-    ...(NODE_EXTRA_CA_CERTS === undefined ? {} : { NODE_EXTRA_CA_CERTS }),
-  };
+  const { npm_config_cache, ...others } = inherited;
+  // Another user cannot write to the cache of this one.
+  const env = { ...others, ...(user === undefined ? { npm_config_cache } : {}), HOME: home, TERM: "dumb" };
   const run: Kws["run"] = (args, options = {}) =>
     new Promise((resolve, reject) => {
       const settings = { env, cwd: repository, maxBuffer: 1e8, ...user, ...options };
