@@ -174,8 +174,13 @@ test("stopping gives containers their signal and their time, and starting brings
     const phases = (name: string): string[] =>
       list
         .filter(({ metadata }) => metadata.labels?.["job-name"] === name)
+<<<<<<< HEAD
         .map(({ status }) => String(status?.phase))
         .toSorted();
+=======
+        .map(({ status }): string => status?.phase)
+        .toSorted((a, b) => a.localeCompare(b));
+>>>>>>> root2
     // What was interrupted is begun again, although it ended with 0; what was done is not.
     expect(phases("long")).toEqual(["Failed", "Running"]);
     expect(phases("done")).toEqual(["Succeeded"]);
@@ -246,6 +251,11 @@ test("files that are broken are named, and nothing is deleted", async () => {
   const folder = kws.clusterFolder();
 
   const state = join(folder, "daemon.json");
+  await start();
+  await writeFile(state, "{ half of");
+  // Its process is found all the same.
+  expect((await kws.run(["cluster", "stop"])).code).toBe(0);
+  expect(kws.processes()).toEqual([]);
   for (const text of ["{ half of", "null", '{"daemon":7}']) {
     await writeFile(state, text);
     const { code, stderr } = await kws.run(["cluster", "start"]);

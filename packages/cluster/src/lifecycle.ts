@@ -178,22 +178,34 @@ export async function stopCluster(location: ClusterLocation): Promise<boolean> {
 
 /** SIGTERM leaves containers the time that they ask for, SIGQUIT ends them at once. */
 async function end(folder: string, signal: "SIGTERM" | "SIGQUIT"): Promise<boolean> {
-  const state = await readState(folder);
+  const daemon = await findDaemon(folder);
   let stopped = false;
-  if (state !== undefined && signalProcess(state.daemon, signal)) {
+  if (daemon !== undefined && signalProcess(daemon, signal)) {
     stopped = true;
-    if (!(await waitForExit(state.daemon, stopTimeoutMilliseconds))) signalProcess(state.daemon, "SIGKILL");
+    if (!(await waitForExit(daemon, stopTimeoutMilliseconds))) signalProcess(daemon, "SIGKILL");
   }
   await removeSocket(apiServerSocket(folder));
   // A daemon that was killed leaves its containers running; they end with the agent that holds them.
   return (await stopAgent(runtimeFolder(folder))) || stopped;
 }
 
+/** The cluster's process, also where the file that names it is gone or broken. */
+async function findDaemon(folder: string): Promise<ProcessIdentity | undefined> {
+  const state = await readState(folder).catch(() => undefined);
+  if (state !== undefined) return state.daemon;
+  for (const entry of await readdir("/proc")) {
+    if (!/^\d+$/.test(entry)) continue;
+    const words = (await readFile(`/proc/${entry}/cmdline`, "utf8").catch(() => "")).split("\0");
+    if (words[1] === daemonEntry && words[3] === folder) return identify(Number(entry));
+  }
+  return undefined;
+}
+
 /** Stops the cluster and deletes all that it stored. True when there was one. */
 export async function resetCluster(location: ClusterLocation): Promise<boolean> {
   const folder = clusterFolder(location);
   if (!existsSync(folder)) return false;
-  const existed = (await clusterStatus(location)) !== undefined;
+  const existed = existsSync(stateFile(folder));
   await using _lock = await lock(folder);
   await end(folder, "SIGQUIT");
   await removeTree(folder);

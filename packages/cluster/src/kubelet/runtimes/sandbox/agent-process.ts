@@ -1,7 +1,7 @@
 /** The agent as a process of this machine: where it is written down, and how it is ended from outside. */
-import { chmod, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { chmod, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { isAlive, signalProcess, waitForExit, type ProcessIdentity } from "@kws/base/process";
+import { identify, isAlive, signalProcess, waitForExit, type ProcessIdentity } from "@kws/base/process";
 import { removeSocket } from "../../../sockets.ts";
 import { groupNameOf, removeControlGroups } from "./cgroups.ts";
 import { childrenOf } from "./processes.ts";
@@ -19,7 +19,9 @@ export async function readAgent(dataDir: string): Promise<ProcessIdentity | unde
 export const agentSocket = (dataDir: string): string => join(dataDir, "agent.sock");
 
 export async function recordAgent(dataDir: string, agent: ProcessIdentity): Promise<void> {
-  await writeFile(join(dataDir, "agent.json"), JSON.stringify(agent), { mode: 0o600 });
+  const path = join(dataDir, "agent.json");
+  await writeFile(`${path}.new`, JSON.stringify(agent), { mode: 0o600 });
+  await rename(`${path}.new`, path);
 }
 
 /** Writes down the agent's own process, below the first one, for those who ask what it weighs. */
@@ -39,6 +41,7 @@ export async function killAgent(agent: ProcessIdentity): Promise<void> {
 export async function stopAgent(dataDir: string, runtimeDir?: string): Promise<boolean> {
   const agent = await readAgent(dataDir);
   if (agent) await killAgent(agent);
+  const unrecorded = await killUnrecorded(dataDir);
   const containers = join(dataDir, "containers");
   const ids = await readdir(containers).catch(() => []);
   removeControlGroups(groupNameOf(dataDir), ids);
@@ -47,5 +50,25 @@ export async function stopAgent(dataDir: string, runtimeDir?: string): Promise<b
   for (const name of ["agent.json", "agent.pid"]) await rm(join(dataDir, name), { force: true });
   await removeSocket(agentSocket(dataDir), runtimeDir);
   await rm(join(dataDir, "run"), { recursive: true, force: true });
-  return agent !== undefined;
+  return agent !== undefined || unrecorded;
+}
+
+/** Ends an agent whose daemon was killed before it could write it down. True when there was one. */
+export async function killUnrecorded(dataDir: string): Promise<boolean> {
+  let found = false;
+  for (const entry of await readdir("/proc")) {
+    if (!/^\d+$/.test(entry)) continue;
+    const words = (await readFile(`/proc/${entry}/cmdline`, "utf8").catch(() => "")).split("\0");
+    // Its last arguments are the folder and the socket, and a final zero ends them.
+    if (!words[0]?.endsWith("unshare") || words.at(-3) !== dataDir) continue;
+    const launcher = identify(Number(entry));
+    if (launcher === undefined) continue;
+    const [first] = childrenOf(launcher.pid);
+    const agent = first === undefined ? undefined : identify(first);
+    await killAgent(launcher);
+    // It was to end with its parent, and has ended once it is gone.
+    if (agent !== undefined) await killAgent(agent);
+    found = true;
+  }
+  return found;
 }

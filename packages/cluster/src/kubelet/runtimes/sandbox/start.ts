@@ -13,6 +13,7 @@ import type { Runtime } from "../../runtime.ts";
 import {
   agentSocket,
   killAgent,
+  killUnrecorded,
   readAgent,
   recordAgent,
   recordAgentPid,
@@ -89,7 +90,10 @@ async function adopt(
   socketPath: string,
 ): Promise<{ client: AgentClient; pid: number } | undefined> {
   const agent = await readAgent(dataDir);
-  if (!agent) return undefined;
+  if (!agent) {
+    await killUnrecorded(dataDir);
+    return undefined;
+  }
   try {
     const client = await connectAgent(socketPath);
     await client.call("hello", null);
