@@ -174,13 +174,8 @@ test("stopping gives containers their signal and their time, and starting brings
     const phases = (name: string): string[] =>
       list
         .filter(({ metadata }) => metadata.labels?.["job-name"] === name)
-<<<<<<< HEAD
-        .map(({ status }) => String(status?.phase))
-        .toSorted();
-=======
         .map(({ status }): string => status?.phase)
         .toSorted((a, b) => a.localeCompare(b));
->>>>>>> root2
     // What was interrupted is begun again, although it ended with 0; what was done is not.
     expect(phases("long")).toEqual(["Failed", "Running"]);
     expect(phases("done")).toEqual(["Succeeded"]);

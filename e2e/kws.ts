@@ -60,15 +60,9 @@ export interface KwsOptions {
 export async function newKws({ user }: KwsOptions = {}): Promise<Kws> {
   const home = await mkdtemp(join(tmpdir(), "kws-e2e-"));
   if (user !== undefined) await chown(home, user.uid, user.gid);
-<<<<<<< HEAD
-  // Another user cannot read this one's cache.
-  const cache = user === undefined ? inherited.npm_config_cache : undefined;
-  const env = { ...inherited, npm_config_cache: cache, HOME: home, TERM: "dumb" };
-=======
   const { npm_config_cache, ...others } = inherited;
   // Another user cannot write to the cache of this one.
   const env = { ...others, ...(user === undefined ? { npm_config_cache } : {}), HOME: home, TERM: "dumb" };
->>>>>>> root2
   const run: Kws["run"] = (args, options = {}) =>
     new Promise((resolve, reject) => {
       const settings = { env, cwd: repository, maxBuffer: 1e8, ...user, ...options };

@@ -38,14 +38,10 @@ async function main(name: string, folder: string, imagesFolder: string): Promise
     folder,
     imagesFolder,
     apiPort: previous?.apiPort,
-<<<<<<< HEAD
-    ingressPort: Number(givenIngressPort ?? defaultIngressPort),
-=======
     // Addresses stay what they were, so that a browser's tab works again after a restart.
     ingressPort: Number(
       current?.ingressPort ?? givenIngressPort ?? previous?.ingressPort ?? defaultIngressPort,
     ),
->>>>>>> root2
     previousIngressPort: previous?.ingressPort,
     node: { path: process.execPath, version: process.versions.node },
     logger,
