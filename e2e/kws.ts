@@ -1,7 +1,7 @@
 /** `kws` as a person runs it, with an empty home of its own, and the Kubernetes API that it starts. */
 import { execFile } from "node:child_process";
 import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { homedir, tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { KubeClient } from "@kws/kube/client";
@@ -9,6 +9,13 @@ import { connect } from "@kws/kube/kubeconfig";
 
 export const repository = fileURLToPath(new URL("..", import.meta.url));
 const bin = join(repository, "packages/cli/bin/kws.js");
+
+/** What reaches the packages that `npm ci` has fetched already; the rest of this machine's settings stay out. */
+const inherited = {
+  PATH: process.env["PATH"],
+  NODE_EXTRA_CA_CERTS: process.env["NODE_EXTRA_CA_CERTS"],
+  npm_config_cache: process.env["npm_config_cache"] ?? join(homedir(), ".npm"),
+};
 
 export interface Result {
   code: number;
@@ -40,7 +47,7 @@ export async function newKws(): Promise<Kws> {
   const home = await mkdtemp(join(tmpdir(), "kws-e2e-"));
   const run: Kws["run"] = (args, options = {}) =>
     new Promise((resolve, reject) => {
-      const env = { PATH: process.env["PATH"], HOME: home, TERM: "dumb" };
+      const env = { ...inherited, HOME: home, TERM: "dumb" };
       const settings = { env, cwd: repository, maxBuffer: 1e8, ...options };
       execFile(process.execPath, [bin, ...args], settings, (error, stdout, stderr) => {
         const code = error === null ? 0 : error.code;

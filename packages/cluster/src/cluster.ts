@@ -36,7 +36,6 @@ export interface ClusterOptions {
 export interface Cluster {
   apiPort: number;
   ingressPort: number;
-  ingressPortMoved: boolean;
   kubeconfig: string;
   /** Resolves when the part that holds the containers has ended, which the rest cannot do without. */
   agentGone: Promise<void>;
@@ -99,7 +98,6 @@ export async function runCluster(options: ClusterOptions): Promise<Cluster> {
   return {
     apiPort: api.port,
     ingressPort: network.ingress.port,
-    ingressPortMoved: network.ingress.moved,
     kubeconfig: api.kubeconfig(),
     agentGone: sandbox.closed,
     async stop() {

@@ -11,7 +11,8 @@ import { gitVersion } from "./apiserver/information.ts";
 import { runCluster, type Cluster } from "./cluster.ts";
 import { kubeconfigFile, stateFile, type DaemonMessage, type DaemonState } from "./state.ts";
 
-const [name, folder, imagesFolder, ingressPort] = process.argv.slice(2);
+const [name, folder, imagesFolder, givenIngressPort] = process.argv.slice(2);
+const defaultIngressPort = 8080;
 if (name === undefined || folder === undefined || imagesFolder === undefined) {
   throw new Error("usage: daemon NAME FOLDER IMAGES_FOLDER [INGRESS_PORT]");
 }
@@ -31,7 +32,8 @@ async function main(name: string, folder: string, imagesFolder: string): Promise
     folder,
     imagesFolder,
     apiPort: previous?.apiPort,
-    ingressPort: Number(ingressPort ?? 8080),
+    // Addresses stay what they were, so that a browser's tab works again after a restart.
+    ingressPort: Number(givenIngressPort ?? previous?.ingressPort ?? defaultIngressPort),
     node: { path: process.execPath, version: process.versions.node },
     logger,
     now: Date.now,
@@ -42,7 +44,7 @@ async function main(name: string, folder: string, imagesFolder: string): Promise
     daemon,
     apiPort: cluster.apiPort,
     ingressPort: cluster.ingressPort,
-    ingressPortMoved: cluster.ingressPortMoved,
+    ingressPortMoved: cluster.ingressPort !== Number(givenIngressPort ?? defaultIngressPort),
     startedAt: new Date().toISOString(),
     version: gitVersion,
   };

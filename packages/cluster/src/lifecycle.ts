@@ -40,7 +40,10 @@ export interface ClusterLocation {
 }
 
 export interface StartOptions extends ClusterLocation {
-  /** Preferred host port of the Ingress; the next free one is taken if it is in use. */
+  /**
+   * Preferred host port of the Ingress: unless given the one it had before, or 8080. The next free one is taken if it is in
+   * use.
+   */
   ingressPort?: number;
   signal?: AbortSignal;
 }
@@ -73,13 +76,8 @@ export async function startCluster(options: StartOptions): Promise<ClusterInfo> 
 
   const logPath = join(folder, "daemon.log");
   const log = openSync(logPath, "a", 0o600);
-  const args = [
-    daemonEntry,
-    options.name,
-    folder,
-    imagesFolder(options.home),
-    String(options.ingressPort ?? 8080),
-  ];
+  const args = [daemonEntry, options.name, folder, imagesFolder(options.home)];
+  if (options.ingressPort !== undefined) args.push(String(options.ingressPort));
   let child: ChildProcess;
   try {
     child = spawn(process.execPath, args, {
