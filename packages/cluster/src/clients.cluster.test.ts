@@ -93,10 +93,10 @@ test("the API server and DNS are Services with endpoints that answer", async () 
   const ask = `const [ca, token] = ["ca.crt", "token"].map((file) =>
     require("fs").readFileSync("/var/run/secrets/kubernetes.io/serviceaccount/" + file));
   const get = (host, port) => new Promise((done, fail) => require("https")
-    .get({ host, port, path: "/version", ca, headers: { authorization: "Bearer " + token } }, (r) => done(r.statusCode))
+    .get({ host, port, path: "/version", ca, headers: { authorization: "Bearer " + token } }, (r) => done(r.resume().statusCode))
     .on("error", fail));
   (async () => console.log(await get("kubernetes.default.svc", 443), await get("10.244.0.1", 6443),
-    await require("dns").promises.resolve4("kube-dns.kube-system.svc.cluster.local")))();`;
+    await require("dns").promises.resolve4("kube-dns.kube-system.svc.cluster.local")) || process.exit())();`;
   expect(await kubectl("exec", await aPod(), "--", "node", "-e", ask)).toBe("200 200 [ '10.96.0.10' ]");
 });
 

@@ -51,6 +51,7 @@ function bootstrapObjects(): KubeObject[] {
     ),
     ...apiService,
     ...dnsService,
+    serviceRange,
   ];
 }
 
@@ -269,6 +270,13 @@ const apiService = systemService(
   addresses.apiServer,
   [{ name: "https", port: 443, protocol: "TCP", targetPort: 6443 }],
 );
+
+const serviceRange: KubeObject = {
+  apiVersion: "networking.k8s.io/v1",
+  kind: "ServiceCIDR",
+  metadata: { name: "kubernetes" },
+  spec: { cidrs: [addresses.serviceCidr] },
+};
 
 const dnsService = systemService(
   {

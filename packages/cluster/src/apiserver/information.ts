@@ -3,7 +3,8 @@ import { createHash } from "node:crypto";
 import type { ServerContext } from "./context.ts";
 import { parseAccept } from "./rendering.ts";
 import { jsonResponse, type ApiRequest, type ApiResponse } from "./request.ts";
-import { openapiV2, openapiV3, openapiV3Index } from "./schema/index.ts";
+import { openapiV2, openapiV2Protobuf, openapiV3, openapiV3Index } from "./schema/index.ts";
+import type { Json } from "./schema/json.ts";
 import { issuer } from "./tokens.ts";
 
 /** The Kubernetes release whose API is served; a semantic version, with the product as build metadata. */
@@ -35,9 +36,7 @@ export async function information(
     case "/metrics":
       return plainText(metrics(context), "text/plain; version=0.0.4");
     case "/openapi/v2":
-      return document(context, request, "v2", () =>
-        openapiV2(context.registry.types, context.registry.definitions()),
-      );
+      return openapiTwo(context, request);
     case "/openapi/v3":
       return document(context, request, "v3", () =>
         openapiV3Index(context.registry.types, context.registry.definitions()),
@@ -57,6 +56,21 @@ export async function information(
   }
 }
 
+/** The one document that clients want as protobuf alone. */
+async function openapiTwo(context: ServerContext, request: ApiRequest): Promise<ApiResponse> {
+  const { types } = context.registry;
+  const make = () => openapiV2(types, context.registry.definitions());
+  const accepted = parseAccept(request.headers.accept).map(({ type }) => type);
+  const wantsProtobuf = !accepted.some(acceptable) && accepted.some((type) => protobufTypes.includes(type));
+  if (!wantsProtobuf) return document(context, request, "v2", make);
+  return document(context, request, "v2 protobuf", make, openapiV2Protobuf);
+}
+
+const protobufTypes = [
+  "application/com.github.proto-openapi.spec.v2.v1.0+protobuf",
+  "application/com.github.proto-openapi.spec.v2@v1.0+protobuf",
+];
+
 async function openapiGroup(
   context: ServerContext,
   request: ApiRequest,
@@ -72,7 +86,7 @@ async function openapiGroup(
 }
 
 interface Document {
-  text: string;
+  text: string | Buffer;
   etag: string;
 }
 
@@ -83,30 +97,34 @@ async function document(
   context: ServerContext,
   request: ApiRequest,
   name: string,
-  make: () => Promise<object>,
+  make: () => Promise<Json>,
+  toProtobuf?: (document: Json) => Buffer,
 ): Promise<ApiResponse> {
   const { version } = context.registry;
   let kept = documents.get(context);
   if (kept?.version !== version) documents.set(context, (kept = { version, texts: new Map() }));
   let making = kept.texts.get(name);
-  if (making === undefined) kept.texts.set(name, (making = writeDocument(make)));
+  if (making === undefined) kept.texts.set(name, (making = writeDocument(make, toProtobuf)));
   const found = await making;
   const headers = {
-    "content-type": "application/json",
+    "content-type": toProtobuf === undefined ? "application/json" : (protobufTypes[0] ?? ""),
     etag: found.etag,
     vary: "Accept",
     // A URL that carries the hash of the content is good for ever; others have to be asked again.
     "cache-control": request.query.has("hash") ? "public, immutable, max-age=31536000" : "no-cache, private",
   };
-  if (!parseAccept(request.headers.accept).some(({ type }) => acceptable(type))) {
+  if (toProtobuf === undefined && !parseAccept(request.headers.accept).some(({ type }) => acceptable(type))) {
     return { status: 406, headers: {}, body: "" };
   }
   if (request.headers["if-none-match"] === found.etag) return { status: 304, headers, body: "" };
   return { status: 200, headers, body: found.text };
 }
 
-async function writeDocument(make: () => Promise<object>): Promise<Document> {
-  const text = JSON.stringify(await make());
+async function writeDocument(
+  make: () => Promise<Json>,
+  toProtobuf: (document: Json) => string | Buffer = JSON.stringify,
+): Promise<Document> {
+  const text = toProtobuf(await make());
   return { text, etag: `"${createHash("sha256").update(text).digest("hex").toUpperCase()}"` };
 }
 

@@ -13,6 +13,7 @@ export { SchemaError } from "./error.ts";
 export { applyDefaults, checkFields, type FieldReport, normalize, prune } from "./fields.ts";
 export { jsonPatch, mergePatch } from "./jsonpatch.ts";
 export { openapiV2, openapiV3, openapiV3Index } from "./openapi.ts";
+export { openapiV2Protobuf } from "./openapiproto.ts";
 export { type Parsed, parseObject } from "./parse.ts";
 export { decodeProtobuf } from "./protobuf.ts";
 export { builtinTypes, type TypeRegistry } from "./registry.ts";
