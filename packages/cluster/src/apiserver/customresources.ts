@@ -3,6 +3,7 @@
  * and removing the instances before the definition. It works from the storage's own events, so that it sees each change
  * once, in order, whoever made it.
  */
+import { messageOf } from "@kws/base/errors";
 import type { KubeObject } from "@kws/kube/object";
 import { isApiError } from "@kws/kube/status";
 import { clone, StorageError, type StoreEvent } from "../storage/stored.ts";
@@ -95,6 +96,19 @@ function isEstablished(crd: KubeObject): boolean {
 function register(context: ServerContext, crd: KubeObject): void {
   if (!isEstablished(crd)) return;
   unregister(context, crd.metadata.name);
+  try {
+    serveVersions(context, crd);
+  } catch (error) {
+    // One definition that makes no sense must not take the server with it, now and at every start.
+    unregister(context, crd.metadata.name);
+    context.logger.error("cannot serve a custom resource", {
+      definition: crd.metadata.name,
+      error: messageOf(error),
+    });
+  }
+}
+
+function serveVersions(context: ServerContext, crd: KubeObject): void {
   const definitions = fromCustomResourceDefinition(crd);
   const { group, names } = crd.spec as { group: string; names: { kind: string } };
   for (const { name: version, served, schema } of crd.spec.versions as Version[]) {

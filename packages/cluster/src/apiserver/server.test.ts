@@ -2,16 +2,18 @@ import type { IncomingMessage } from "node:http";
 import { request as httpsRequest } from "node:https";
 import { connect as connectTls } from "node:tls";
 import { connect } from "node:net";
-import { stat, readdir } from "node:fs/promises";
+import { mkdtemp, readdir, rm, stat } from "node:fs/promises";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { once } from "node:events";
-import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
+import { afterAll, beforeAll, beforeEach, expect, test, vi } from "vitest";
 import { parse } from "yaml";
 import { silent } from "@kws/base/logger";
 import { KubeClient, type WatchEvent } from "@kws/kube/client";
 import type { KubeObject } from "@kws/kube/object";
 import {
   configMaps,
+  customResourceDefinitions,
   deployments,
   namespaces,
   nodes,
@@ -223,6 +225,50 @@ test("who may only read pods cannot run commands by a WebSocket, which begins wi
 test("an upgrade of a path that is none is refused like any other", async () => {
   expect((await call("//", webSocket)).status).toBe(404);
   expect((await call("//[", webSocket)).status).toBe(404);
+});
+
+test("a definition that makes no sense is stored, and the server serves and starts all the same", async () => {
+  const dataDir = await mkdtemp(join(tmpdir(), "apiserver-"));
+  const options = { dataDir, logger: silent, now: Date.now, streams: () => undefined };
+  const definition = (plural: string, version: object): KubeObject => ({
+    apiVersion: "apiextensions.k8s.io/v1",
+    kind: "CustomResourceDefinition",
+    metadata: { name: `${plural}.example.com` },
+    spec: {
+      group: "example.com",
+      scope: "Namespaced",
+      names: { plural, singular: plural, kind: plural, listKind: `${plural}List` },
+      versions: [
+        {
+          name: "v1",
+          served: true,
+          storage: true,
+          schema: { openAPIV3Schema: { type: "object" } },
+          ...version,
+        },
+      ],
+    },
+  });
+  for (const round of ["one", "two"]) {
+    const server = await startApiServer(options);
+    const admin = new KubeClient(server.transport());
+    const paths = ["[?(@", `.${"x".repeat(5000)}`];
+    for (const [index, jsonPath] of paths.entries()) {
+      const columns = { additionalPrinterColumns: [{ name: "Column", type: "string", jsonPath }] };
+      const served = definition(`${round}${index}s`, columns);
+      await admin.create(customResourceDefinitions, served).catch(() => undefined);
+    }
+    const fine = definition(`${round}fines`, {});
+    await admin.create(customResourceDefinitions, fine);
+    await vi.waitFor(async () => {
+      const { conditions } = (await admin.get(customResourceDefinitions, fine.metadata.name))["status"] as {
+        conditions: { type: string; status: string }[];
+      };
+      expect(conditions).toContainEqual(expect.objectContaining({ type: "Established", status: "True" }));
+    });
+    await server.close();
+  }
+  await rm(dataDir, { recursive: true });
 });
 
 test("a forged continue token is the client's error", async () => {

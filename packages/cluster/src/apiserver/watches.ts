@@ -16,6 +16,10 @@ import { selectionOf, type Selection } from "./selection.ts";
 const bookmarkInterval = 30_000;
 /** Events that a client may lag behind before its watch is ended; it then lists again. */
 const queueLimit = 10_000;
+/** The same in bytes. */
+const queueBytes = 128 * 1024 * 1024;
+/** What is given to the connection at once, so that not all that waits is copied. */
+const pieceBytes = 1024 * 1024;
 /** As upstream's default: between 30 and 60 minutes. */
 const defaultTimeoutSeconds = 30 * 60;
 
@@ -147,6 +151,7 @@ function errorFrame(status: Status): string {
 /** A queue of chunks that is pushed to from one side and iterated on the other. */
 class EventStream implements AsyncIterable<string | Uint8Array> {
   #chunks: (string | Uint8Array)[] = [];
+  #waiting = 0;
   #ended = false;
   #wake: (() => void) | undefined;
   readonly #cleanups: (() => void)[] = [];
@@ -161,7 +166,8 @@ class EventStream implements AsyncIterable<string | Uint8Array> {
   push(chunk: string | Uint8Array): void {
     if (this.#ended) return;
     this.#chunks.push(chunk);
-    if (this.#chunks.length > queueLimit) {
+    this.#waiting += chunk.length;
+    if (this.#chunks.length > queueLimit || this.#waiting > queueBytes) {
       this.#chunks = [errorFrame(expired("too many events are waiting; list again").status)];
       this.end();
     }
@@ -181,11 +187,18 @@ class EventStream implements AsyncIterable<string | Uint8Array> {
     this.#wake?.();
   }
 
+  #take(): (string | Uint8Array)[] {
+    let count = 0;
+    let bytes = 0;
+    while (count < this.#chunks.length && bytes < pieceBytes) bytes += this.#chunks[count++]?.length ?? 0;
+    this.#waiting -= bytes;
+    return this.#chunks.splice(0, count);
+  }
+
   async *[Symbol.asyncIterator](): AsyncGenerator<string | Uint8Array> {
     try {
       for (;;) {
-        const chunks = this.#chunks;
-        this.#chunks = [];
+        const chunks = this.#take();
         if (chunks.length > 0) yield join(chunks);
         else if (this.#ended) return;
         else await new Promise<void>((resolve) => (this.#wake = resolve));

@@ -130,6 +130,43 @@ test("a request reaches the Service of its host, and says where it came from", a
   });
 });
 
+async function raw(text: string): Promise<string> {
+  const socket = connect(network.ingress.port, "127.0.0.1");
+  socket.write(text);
+  let answer = "";
+  socket.setEncoding("latin1").on("data", (chunk: string) => (answer += chunk));
+  await once(socket, "close");
+  return answer;
+}
+
+test("requests that could be read in two ways are refused", async () => {
+  await createService("web", web, ["10.244.0.5"]);
+  await createIngress("web", "web");
+  await vi.waitFor(async () => expect((await fetchFrom("web.localhost")).status).toBe(200));
+  const head = "POST / HTTP/1.1\r\nHost: web.localhost\r\nConnection: close\r\n";
+  for (const lines of [
+    "Content-Length: 6\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nX",
+    "Content-Length: 1\r\nContent-Length: 2\r\n\r\nXX",
+    "Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n\r\n0\r\n\r\n",
+    "Host: other.localhost\r\nContent-Length: 0\r\n\r\n",
+  ]) {
+    expect([lines, (await raw(head + lines)).split("\r\n")[0]]).toEqual([lines, "HTTP/1.1 400 Bad Request"]);
+  }
+  expect(await raw(`${head}X-Large: ${"x".repeat(70_000)}\r\n\r\n`)).toMatch(/^HTTP\/1.1 431 /);
+});
+
+test("what Connection names is not passed on, and the length is", async () => {
+  await createService("web", web, ["10.244.0.5"]);
+  await createIngress("web", "web");
+  await vi.waitFor(async () => expect((await fetchFrom("web.localhost")).status).toBe(200));
+  const answer = await raw(
+    "POST / HTTP/1.1\r\nHost: web.localhost\r\nConnection: close, X-Hop, Content-Length\r\nX-Hop: 1\r\nX-End: 2\r\nContent-Length: 2\r\n\r\nhi",
+  );
+  expect(answer).toContain('"x-end":"2"');
+  expect(answer).toContain('"content-length":"2"');
+  expect(answer).not.toContain("x-hop");
+});
+
 test("answers without a backend say what is missing", async () => {
   await createService("empty", web, []);
   await createIngress("empty", "empty");

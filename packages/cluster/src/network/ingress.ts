@@ -95,8 +95,18 @@ export class IngressListener {
     // Streams and long polls are the application's to end.
     server.requestTimeout = 0;
     server.on("upgrade", (request, socket, head) => this.#upgrade(request, socket, head, secure));
+<<<<<<< HEAD
     server.on("clientError", (_, socket) => socket.destroy());
     const port = await listenFrom(server, from, second);
+=======
+    server.on("clientError", (error: NodeJS.ErrnoException, socket) => {
+      const line =
+        error.code === "HPE_HEADER_OVERFLOW" ? "431 Request Header Fields Too Large" : "400 Bad Request";
+      if (socket.writable) socket.end(`HTTP/1.1 ${line}\r\nconnection: close\r\ncontent-length: 0\r\n\r\n`);
+      else socket.destroy();
+    });
+    const port = await listenFrom(server, from);
+>>>>>>> sec2
     this.#servers.push(server);
     return port;
   }
@@ -190,6 +200,9 @@ export class IngressListener {
 
   #target(request: IncomingMessage): Target | { status: number; text: string } {
     const host = request.headers.host ?? "";
+    // Node takes the first of several, and whoever comes after may take another (RFC 9112 section 3.2).
+    const hosts = request.rawHeaders.filter((name, at) => at % 2 === 0 && name.toLowerCase() === "host");
+    if (hosts.length > 1) return { status: 400, text: "the request has more than one Host header" };
     const path = (request.url ?? "/").split("?")[0] ?? "/";
     const route = findRoute(this.#options.routes(), host, path);
     if (route === undefined) return { status: 404, text: `no Ingress rule for http://${host}${path}` };
@@ -217,8 +230,11 @@ function answer(response: ServerResponse, status: number, text: string): void {
 
 function forwardedHeaders(request: IncomingMessage, secure: boolean): Record<string, string | string[]> {
   const headers: Record<string, string | string[]> = {};
+  // What Connection names ends here too, except what says where a request goes and where it ends.
+  const named = new Set((request.headers.connection ?? "").toLowerCase().split(/[\s,]+/));
+  for (const kept of ["host", "content-length"]) named.delete(kept);
   for (const [name, value] of Object.entries(request.headers)) {
-    if (value !== undefined && !hopByHop.has(name)) headers[name] = value;
+    if (value !== undefined && !hopByHop.has(name) && !named.has(name)) headers[name] = value;
   }
   // A length or, without one, chunks: whichever the client used.
   if (request.headers["transfer-encoding"] !== undefined) headers["transfer-encoding"] = "chunked";

@@ -115,6 +115,20 @@ test("a watch from before the remembered history has expired", async () => {
   expect(() => store.watch("configmaps", revision, () => {})).toThrow(/too old/);
 });
 
+test("large objects that change often are forgotten sooner", async () => {
+  const { revision } = await put("a");
+  const object = { apiVersion: "v1", kind: "ConfigMap", metadata: { name: "large", namespace: "default" } };
+  let { revision: at } = await put("large");
+  for (let round = 0; round < 40; round++) {
+    const data = { text: "x".repeat(1024 * 1024) + String(round) };
+    ({ revision: at } = await store.update("configmaps", "default/large", { ...object, data }, at));
+  }
+  expect(() => store.watch("configmaps", revision, () => {})).toThrow(/too old/);
+  const seen: number[] = [];
+  store.watch("configmaps", at - 1, (event) => seen.push(event.revision))();
+  expect(seen).toEqual([at]);
+});
+
 test("a second process cannot open the same storage", () => {
   expect(() => new Store(join(folder, "storage.db"))).toThrow(/cannot open the cluster's storage/);
 });

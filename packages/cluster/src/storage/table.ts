@@ -3,6 +3,8 @@ import { StorageError, type Stored, type StoreEvent } from "./stored.ts";
 
 /** Changes remembered for watches that resume and for pages; a multiple of what a busy informer falls behind. */
 const historyLength = 1_000;
+/** Characters of JSON that the history holds at most, so that a few large objects that change often do not fill the memory. */
+const historyWeight = 32 * 1024 * 1024;
 
 export class Table {
   readonly listeners = new Set<(event: StoreEvent) => void>();
@@ -10,6 +12,7 @@ export class Table {
   /** The values of `#byKey`, by key in code unit order: for ASCII names the order of etcd and of SQLite. */
   readonly #ordered: Stored[] = [];
   #history: StoreEvent[] = [];
+  #weight = 0;
   /** Changes up to here are forgotten. */
   #forgotten: number;
 
@@ -72,10 +75,13 @@ export class Table {
 
   #remember(event: StoreEvent): void {
     this.#history.push(event);
+    this.#weight += event.current.json.length;
     // Trimmed in halves, so that the cost of moving the rest is spread over many writes.
-    if (this.#history.length <= historyLength * 2) return;
-    this.#forgotten = this.#history[historyLength]?.revision ?? this.#forgotten;
-    this.#history = this.#history.slice(historyLength + 1);
+    if (this.#history.length <= historyLength * 2 && this.#weight <= historyWeight) return;
+    const last = Math.floor(this.#history.length / 2) - 1;
+    this.#forgotten = this.#history[last]?.revision ?? this.#forgotten;
+    this.#history = this.#history.slice(last + 1);
+    this.#weight = this.#history.reduce((sum, { current }) => sum + current.json.length, 0);
   }
 }
 

@@ -1,6 +1,6 @@
 /** Custom resources: a definition for every version that a CustomResourceDefinition serves. */
 import type { KubeObject } from "@kws/kube/object";
-import { compileJsonPath } from "./jsonpath.ts";
+import { compileJsonPath, JsonPathError } from "./jsonpath.ts";
 import { list, textOf } from "./loose.ts";
 import type { Column, Fields, ResourceDefinition } from "./resource.ts";
 import { keepStatus } from "./simple.ts";
@@ -51,7 +51,7 @@ function fromVersion(spec: Fields, version: Fields): ResourceDefinition {
       : {}),
     selectableFields: Object.fromEntries(
       list(version["selectableFields"]).map(({ jsonPath }) => {
-        const read = compileJsonPath(jsonPath);
+        const read = readerOf(jsonPath);
         const text = (object: KubeObject) => textOf(read(object)[0]);
         return [String(jsonPath).replace(/^\./, ""), text];
       }),
@@ -59,6 +59,16 @@ function fromVersion(spec: Fields, version: Fields): ResourceDefinition {
     columns: [nameColumn, ...printed.map(({ column }) => column)],
     row: (object, now) => [object.metadata.name, ...printed.map(({ cell }) => cell(object, now))],
   };
+}
+
+/** A stored definition has to be served whatever its paths are: one that cannot be read finds nothing. */
+function readerOf(path: unknown): (object: unknown) => unknown[] {
+  try {
+    return compileJsonPath(String(path));
+  } catch (error) {
+    if (!(error instanceof JsonPathError)) throw error;
+    return () => [];
+  }
 }
 
 interface Printed {
@@ -77,7 +87,7 @@ function printedColumns(version: Fields): Printed[] {
     ];
   }
   return given.map((printer) => {
-    const read = compileJsonPath(printer["jsonPath"]);
+    const read = readerOf(printer["jsonPath"]);
     const column: Column = {
       name: printer["name"],
       type: printer["type"],
