@@ -95,18 +95,13 @@ export class IngressListener {
     // Streams and long polls are the application's to end.
     server.requestTimeout = 0;
     server.on("upgrade", (request, socket, head) => this.#upgrade(request, socket, head, secure));
-<<<<<<< HEAD
-    server.on("clientError", (_, socket) => socket.destroy());
-    const port = await listenFrom(server, from, second);
-=======
     server.on("clientError", (error: NodeJS.ErrnoException, socket) => {
       const line =
         error.code === "HPE_HEADER_OVERFLOW" ? "431 Request Header Fields Too Large" : "400 Bad Request";
       if (socket.writable) socket.end(`HTTP/1.1 ${line}\r\nconnection: close\r\ncontent-length: 0\r\n\r\n`);
       else socket.destroy();
     });
-    const port = await listenFrom(server, from);
->>>>>>> sec2
+    const port = await listenFrom(server, from, second);
     this.#servers.push(server);
     return port;
   }
