@@ -116,11 +116,14 @@ export async function failureOf(
           },
           10,
         );
-  // A container in a loop has back-off warnings, which say nothing new; that a probe ended it does.
+  // A container in a loop has back-off warnings, which say nothing new; that a probe had it killed does.
+  const killed = /exit code (137|143)\b/.test(fault.message);
   const warning =
-    fault.reason === "CrashLoopBackOff"
-      ? warnings.findLast((text) => /probe failed/i.test(text))
-      : warnings.at(-1);
+    fault.reason !== "CrashLoopBackOff"
+      ? warnings.at(-1)
+      : killed
+        ? warnings.findLast((text) => /probe failed/i.test(text))
+        : undefined;
   const parts = [
     `${service} does not become ready: ${fault.reason}: ${fault.message}`,
     ...(warning === undefined || fault.message.includes(warning) ? [] : [warning]),
