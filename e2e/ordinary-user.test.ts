@@ -3,32 +3,32 @@ import { chown, cp, readdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import pg from "pg";
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
+import { ordinaryUser } from "@kws/cluster/kubelet/testing/ordinary-user";
 import { jobs, pods, secrets, services } from "@kws/kube/resources";
 import { newKws, repository, type Kws } from "./kws.ts";
 
-const isRoot = process.getuid?.() === 0;
-/** Where the suite runs as an ordinary user, all of it is this test. */
-const nobody = { uid: 65_534, gid: 65_534 };
+/** Where there is no other one, the user that runs the suite: what holds for this one holds for them. */
+const user = ordinaryUser;
 
 let kws: Kws;
 let workspace: string;
 
 beforeAll(async () => {
-  kws = await newKws(isRoot ? { user: nobody } : {});
+  kws = await newKws(user === undefined ? {} : { user });
   workspace = join(kws.home, "workspace");
   await cp(join(repository, "examples/shop/postgres"), join(workspace, "postgres"), { recursive: true });
   await writeFile(
     join(workspace, "kws.yaml"),
     "name: db\nservices:\n  postgres: { path: ./postgres }\nstacks:\n  db: { profile: local, services: [postgres] }\n",
   );
-  if (isRoot) await giveAway(workspace);
+  if (user !== undefined) await giveAway(workspace, user);
 });
 afterAll(() => kws[Symbol.asyncDispose]());
 
-async function giveAway(folder: string): Promise<void> {
-  await chown(folder, nobody.uid, nobody.gid);
+async function giveAway(folder: string, { uid, gid }: { uid: number; gid: number }): Promise<void> {
+  await chown(folder, uid, gid);
   for (const entry of await readdir(folder, { withFileTypes: true, recursive: true })) {
-    if (!entry.isSymbolicLink()) await chown(join(entry.parentPath, entry.name), nobody.uid, nobody.gid);
+    if (!entry.isSymbolicLink()) await chown(join(entry.parentPath, entry.name), uid, gid);
   }
 }
 
@@ -74,28 +74,31 @@ async function eventually<T>(attempt: () => Promise<T>): Promise<T> {
   return result as T;
 }
 
-test("PostgreSQL runs under its own uid, shuts down cleanly and keeps its data over a stop and a start", async () => {
-  const start = await kws.run(["stack", "start", "db"], { cwd: workspace });
-  expect(start.code, start.stderr).toBe(0);
-  const id = await kws.run(["service", "exec", "postgres", "--stack", "db", "--", "id", "-u"], {
-    cwd: workspace,
-  });
-  expect(id.stdout.trim()).toBe("1000");
-  await serveDatabase();
-  await eventually(() => sql("create table kept as select 'this' as what"));
-  const before = (await (await kws.client()).list(pods, "db")).items.map(({ metadata }) => metadata.uid);
+applies(
+  "PostgreSQL runs under its own uid, shuts down cleanly and keeps its data over a stop and a start",
+  async () => {
+    const start = await kws.run(["stack", "start", "db"], { cwd: workspace });
+    expect(start.code, start.stderr).toBe(0);
+    const id = await kws.run(["service", "exec", "postgres", "--stack", "db", "--", "id", "-u"], {
+      cwd: workspace,
+    });
+    expect(id.stdout.trim()).toBe("1000");
+    await serveDatabase();
+    await eventually(() => sql("create table kept as select 'this' as what"));
+    const before = (await (await kws.client()).list(pods, "db")).items.map(({ metadata }) => metadata.uid);
 
-  expect((await kws.run(["cluster", "stop"])).code).toBe(0);
-  expect((await kws.run(["cluster", "start"])).code).toBe(0);
-  const again = await kws.run(["stack", "start", "db"], { cwd: workspace });
-  expect(again.code, again.stderr).toBe(0);
+    expect((await kws.run(["cluster", "stop"])).code).toBe(0);
+    expect((await kws.run(["cluster", "start"])).code).toBe(0);
+    const again = await kws.run(["stack", "start", "db"], { cwd: workspace });
+    expect(again.code, again.stderr).toBe(0);
 
-  expect(await eventually(() => sql("select what from kept"))).toEqual([{ what: "this" }]);
-  const { items } = await (await kws.client()).list(pods, "db");
-  expect(items.map(({ metadata }) => metadata.uid)).toEqual(before);
-  const [status] = items[0]?.["status"].containerStatuses ?? [];
-  expect(status).toMatchObject({ restartCount: 1, lastState: { terminated: { exitCode: 0 } } });
-});
+    expect(await eventually(() => sql("select what from kept"))).toEqual([{ what: "this" }]);
+    const { items } = await (await kws.client()).list(pods, "db");
+    expect(items.map(({ metadata }) => metadata.uid)).toEqual(before);
+    const [status] = items[0]?.["status"].containerStatuses ?? [];
+    expect(status).toMatchObject({ restartCount: 1, lastState: { terminated: { exitCode: 0 } } });
+  },
+);
 
 test("reset leaves nothing, whatever permissions containers gave their files", async () => {
   const client = await kws.client();

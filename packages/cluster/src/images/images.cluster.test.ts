@@ -6,10 +6,10 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { ordinaryUser } from "../kubelet/testing/ordinary-user.ts";
 import { removeTree } from "./unpack.ts";
 
 const program = (name: string) => fileURLToPath(new URL(name, import.meta.url));
-const isRoot = process.getuid?.() === 0;
 let dir: string;
 
 beforeAll(async () => {
@@ -49,13 +49,11 @@ async function build(prefix: string[], store: string) {
     const store = await openImageStore(dir);
     const build = () => buildDockerfile({ context, store, tags: ["t:1"] });
     const first = await build();
-    const started = performance.now();
     const second = await build();
-    const milliseconds = performance.now() - started;
     const { layers } = await store.find("t:1");
     const files = {};
     for (const name of await listDirectory(layers, "result")) files[name] = await readText(layers, "result/" + name);
-    console.log(JSON.stringify({ first, second, milliseconds, files }));
+    console.log(JSON.stringify({ first, second, files }));
   `;
   const [command, ...args] = [...prefix, process.execPath];
   const { stdout } = await promisify(execFile)(command, [
@@ -69,7 +67,6 @@ async function build(prefix: string[], store: string) {
   return JSON.parse(stdout.trim().split("\n").at(-1) ?? "") as {
     first: { digest: string; cached: boolean };
     second: { digest: string; cached: boolean };
-    milliseconds: number;
     files: Record<string, string>;
   };
 }
@@ -85,14 +82,13 @@ const expectedFiles = {
 
 describe("a Dockerfile with RUN", () => {
   test("builds as the current user, and again from its cache", async () => {
-    const { first, second, milliseconds, files } = await build([], join(dir, "own"));
+    const { first, second, files } = await build([], join(dir, "own"));
     expect(files).toEqual(expectedFiles);
     expect([first.cached, second.cached]).toEqual([false, true]);
     expect(second.digest).toBe(first.digest);
-    expect(milliseconds).toBeLessThan(300);
   });
 
-  test.runIf(isRoot)("builds as an ordinary user", async () => {
+  test.runIf(ordinaryUser)("builds as an ordinary user", async () => {
     const home = join(dir, "home");
     await mkdir(home);
     await chmod(home, 0o777);

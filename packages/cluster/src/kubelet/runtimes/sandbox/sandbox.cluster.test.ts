@@ -18,14 +18,14 @@ import { silent } from "@kws/base/logger";
 import { identify, isAlive } from "@kws/base/process";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { Container, ContainerSpec, ExecSpec, Mount, Runtime } from "../../runtime.ts";
+import { isRoot, ordinaryUser } from "../../testing/ordinary-user.ts";
 import { makeFixture, type Fixture } from "../../testing/sandbox-fixture.ts";
 import { startSandboxRuntime, type SandboxRuntime } from "./start.ts";
 
-const isRoot = process.getuid?.() === 0;
-const nobody = { uid: 65_534, gid: 65_534 };
-const users: { title: string; user?: { uid: number; gid: number } }[] = isRoot
-  ? [{ title: "root" }, { title: "an ordinary user", user: nobody }]
-  : [{ title: "this user" }];
+const users: { title: string; user?: { uid: number; gid: number } }[] = [
+  { title: isRoot ? "root" : "this user" },
+  ...(ordinaryUser === undefined ? [] : [{ title: "an ordinary user", user: ordinaryUser }]),
+];
 
 describe.each(users)("the sandbox runtime of $title", ({ user }) => {
   let fixture: Fixture;
