@@ -74,31 +74,28 @@ async function eventually<T>(attempt: () => Promise<T>): Promise<T> {
   return result as T;
 }
 
-applies(
-  "PostgreSQL runs under its own uid, shuts down cleanly and keeps its data over a stop and a start",
-  async () => {
-    const start = await kws.run(["stack", "start", "db"], { cwd: workspace });
-    expect(start.code, start.stderr).toBe(0);
-    const id = await kws.run(["service", "exec", "postgres", "--stack", "db", "--", "id", "-u"], {
-      cwd: workspace,
-    });
-    expect(id.stdout.trim()).toBe("1000");
-    await serveDatabase();
-    await eventually(() => sql("create table kept as select 'this' as what"));
-    const before = (await (await kws.client()).list(pods, "db")).items.map(({ metadata }) => metadata.uid);
+test("PostgreSQL runs under its own uid, shuts down cleanly and keeps its data over a stop and a start", async () => {
+  const start = await kws.run(["stack", "start", "db"], { cwd: workspace });
+  expect(start.code, start.stderr).toBe(0);
+  const id = await kws.run(["service", "exec", "postgres", "--stack", "db", "--", "id", "-u"], {
+    cwd: workspace,
+  });
+  expect(id.stdout.trim()).toBe("1000");
+  await serveDatabase();
+  await eventually(() => sql("create table kept as select 'this' as what"));
+  const before = (await (await kws.client()).list(pods, "db")).items.map(({ metadata }) => metadata.uid);
 
-    expect((await kws.run(["cluster", "stop"])).code).toBe(0);
-    expect((await kws.run(["cluster", "start"])).code).toBe(0);
-    const again = await kws.run(["stack", "start", "db"], { cwd: workspace });
-    expect(again.code, again.stderr).toBe(0);
+  expect((await kws.run(["cluster", "stop"])).code).toBe(0);
+  expect((await kws.run(["cluster", "start"])).code).toBe(0);
+  const again = await kws.run(["stack", "start", "db"], { cwd: workspace });
+  expect(again.code, again.stderr).toBe(0);
 
-    expect(await eventually(() => sql("select what from kept"))).toEqual([{ what: "this" }]);
-    const { items } = await (await kws.client()).list(pods, "db");
-    expect(items.map(({ metadata }) => metadata.uid)).toEqual(before);
-    const [status] = items[0]?.["status"].containerStatuses ?? [];
-    expect(status).toMatchObject({ restartCount: 1, lastState: { terminated: { exitCode: 0 } } });
-  },
-);
+  expect(await eventually(() => sql("select what from kept"))).toEqual([{ what: "this" }]);
+  const { items } = await (await kws.client()).list(pods, "db");
+  expect(items.map(({ metadata }) => metadata.uid)).toEqual(before);
+  const [status] = items[0]?.["status"].containerStatuses ?? [];
+  expect(status).toMatchObject({ restartCount: 1, lastState: { terminated: { exitCode: 0 } } });
+});
 
 test("reset leaves nothing, whatever permissions containers gave their files", async () => {
   const client = await kws.client();
