@@ -56,6 +56,7 @@ const cases: [heading: string, value: () => Promise<unknown>][] = [
   ["kws stack start, kws demo", () => Promise.resolve(started)],
   ["kws cluster start, status, stop", () => kws.json("cluster", "status")],
   ["kws cluster list", () => kws.json("cluster", "list")],
+  ["kws image list", () => kws.json("image", "list")],
   ["kws stack list", () => kws.json("stack", "list")],
   ["kws stack status", () => kws.json("stack", "status", "shop")],
   ["kws service list", () => kws.json("service", "list")],

@@ -14,6 +14,9 @@ export const commands: Record<string, Load> = {
   "cluster status": () => import("./commands/cluster/status.ts"),
   "cluster reset": () => import("./commands/cluster/reset.ts"),
   "cluster list": () => import("./commands/cluster/list.ts"),
+  "image list": () => import("./commands/image/list.ts"),
+  "image import": () => import("./commands/image/import.ts"),
+  "image remove": () => import("./commands/image/remove.ts"),
   "stack start": () => import("./commands/stack/start.ts"),
   "stack remove": () => import("./commands/stack/remove.ts"),
   "stack list": () => import("./commands/stack/list.ts"),
@@ -28,6 +31,7 @@ export const commands: Record<string, Load> = {
 /** What the first words stand for, in help. */
 export const groups: Record<string, string> = {
   cluster: "the embedded cluster of this machine",
+  image: "images for embedded clusters",
   stack: "services installed together",
   service: "single services of an installed stack",
 };

@@ -1,5 +1,6 @@
 /** How statuses look as tables. */
 import { formatAge } from "@kws/base/duration";
+import type { LocalImage } from "@kws/platform/providers/embedded";
 import type { ProviderStatus } from "@kws/platform/providers/provider";
 import type { ServiceStatus } from "@kws/platform/services/status";
 import type { Style } from "./style.ts";
@@ -45,6 +46,19 @@ export function clusterTable(
       cluster.startedAt === undefined ? "" : formatAge(now - Date.parse(cluster.startedAt)),
       cluster.memoryBytes === undefined ? "" : `${Math.round(cluster.memoryBytes / 1024 / 1024)} MB`,
     ]),
+  };
+}
+
+export function imageTable(images: LocalImage[]): { columns: string[]; rows: string[][] } {
+  return {
+    columns: ["IMAGE", "DIGEST", "SIZE"],
+    rows: images.flatMap(({ references, digest, size }) =>
+      (references.length === 0 ? ["<none>"] : references).map((reference) => [
+        reference,
+        digest.slice(0, 19),
+        `${Math.ceil(size / 1024 / 1024)} MB`,
+      ]),
+    ),
   };
 }
 

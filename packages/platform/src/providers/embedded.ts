@@ -67,6 +67,40 @@ export async function removeUnusedImages(home: string): Promise<boolean> {
   return true;
 }
 
+/** An image that all of the user's embedded clusters can run. */
+export interface LocalImage {
+  references: string[];
+  /** `sha256:…`. */
+  digest: string;
+  /** Bytes of its layers. */
+  size: number;
+}
+
+export async function listImages(home: string): Promise<LocalImage[]> {
+  return (await imageStore(home)).list();
+}
+
+/** Reads an archive that `docker save`, `podman save` or an OCI tool wrote; answers the image under its first name. */
+export async function importImage(home: string, archive: string, name?: string): Promise<LocalImage> {
+  const store = await imageStore(home);
+  const { digest } = await store.import(archive, name === undefined ? {} : { references: [name] });
+  const image = (await store.list()).find((candidate) => candidate.digest === digest);
+  return image ?? { references: [], digest, size: 0 };
+}
+
+/** Forgets a name; false where there is no image of that name. */
+export async function removeImage(home: string, name: string): Promise<boolean> {
+  const store = await imageStore(home);
+  if ((await store.inspect(name)) === undefined) return false;
+  await store.remove(name);
+  return true;
+}
+
+async function imageStore(home: string) {
+  const { openImageStore } = await import("@kws/cluster/images/store");
+  return openImageStore(join(home, "images"));
+}
+
 /** All of the user's embedded clusters. */
 export async function listEmbedded(home: string): Promise<ProviderStatus[]> {
   const { listClusters } = await import("@kws/cluster/lifecycle");
@@ -83,11 +117,10 @@ function toStatus(info: ClusterInfo): ProviderStatus {
 }
 
 async function buildImage(home: string, build: ImageBuild, context: BuildContext): Promise<BuiltImage> {
-  const [{ openImageStore }, { buildDockerfile, buildNode }] = await Promise.all([
-    import("@kws/cluster/images/store"),
+  const [store, { buildDockerfile, buildNode }] = await Promise.all([
+    imageStore(home),
     import("@kws/cluster/images/build"),
   ]);
-  const store = await openImageStore(join(home, "images"));
   const repository = `kws.local/${build.name}`;
   const tag = "dev";
   const common = { store, tags: [`${repository}:${tag}`], ...context };
