@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { KubeClient } from "./client.ts";
 import { Informer } from "./informer.ts";
-import { createMemoryApi, type MemoryApi } from "./memory-api.ts";
+import { createMemoryApi, type MemoryApi } from "./testing/memory-api.ts";
 import type { KubeObject } from "./object.ts";
 import { configMaps } from "./resources.ts";
 

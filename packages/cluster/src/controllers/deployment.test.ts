@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { silent } from "@kws/base/logger";
 import { KubeClient } from "@kws/kube/client";
-import { createMemoryApi } from "@kws/kube/memory-api";
+import { createMemoryApi } from "@kws/kube/testing/memory-api";
 import { controllerOf, type KubeObject } from "@kws/kube/object";
 import { deployments, pods, replicaSets } from "@kws/kube/resources";
 import { startControllers } from "./index.ts";

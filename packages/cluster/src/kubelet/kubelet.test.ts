@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { silent } from "@kws/base/logger";
 import { KubeClient } from "@kws/kube/client";
-import { createMemoryApi } from "@kws/kube/memory-api";
+import { createMemoryApi } from "@kws/kube/testing/memory-api";
 import type { KubeObject } from "@kws/kube/object";
 import { configMaps, events, nodes, pods } from "@kws/kube/resources";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";

@@ -3,7 +3,7 @@ import { createServer, request, type IncomingMessage, type Server } from "node:h
 import { connect, createServer as createNetServer, type AddressInfo } from "node:net";
 import { silent } from "@kws/base/logger";
 import { KubeClient } from "@kws/kube/client";
-import { createMemoryApi } from "@kws/kube/memory-api";
+import { createMemoryApi } from "@kws/kube/testing/memory-api";
 import type { KubeObject } from "@kws/kube/object";
 import { endpointSlices, ingressClasses, ingresses, services } from "@kws/kube/resources";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";

@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { silent } from "@kws/base/logger";
 import { KubeClient } from "@kws/kube/client";
-import { createMemoryApi } from "@kws/kube/memory-api";
+import { createMemoryApi } from "@kws/kube/testing/memory-api";
 import type { KubeObject } from "@kws/kube/object";
 import { events, nodes, pods } from "@kws/kube/resources";
 import type { Pod } from "../controllers/pods.ts";

@@ -1,6 +1,6 @@
 import { Steps } from "@kws/base/steps";
 import { KubeClient } from "@kws/kube/client";
-import { createMemoryApi } from "@kws/kube/memory-api";
+import { createMemoryApi } from "@kws/kube/testing/memory-api";
 import { leases } from "@kws/kube/resources";
 import { expect, test } from "vitest";
 import { identityOf, lockStack, type LockOptions } from "./lock.ts";

@@ -3,11 +3,11 @@
  * in memory, with versions, watches, finalizers, graceful pod deletion and merge patches. It knows no kinds, no defaults,
  * no validation; whatever depends on those is tested against the real server.
  */
-import { parseSelector, matches } from "./selector.ts";
-import type { KubeObject } from "./object.ts";
-import { initialEventsEnd } from "./watch.ts";
-import { ApiError, apiError, type Status } from "./status.ts";
-import type { Transport, TransportRequest, TransportResponse } from "./transport.ts";
+import { parseSelector, matches } from "../selector.ts";
+import type { KubeObject } from "../object.ts";
+import { initialEventsEnd } from "../watch.ts";
+import { ApiError, apiError, type Status } from "../status.ts";
+import type { Transport, TransportRequest, TransportResponse } from "../transport.ts";
 
 interface Watcher {
   path: Path;
