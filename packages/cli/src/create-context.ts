@@ -1,5 +1,5 @@
 /** Makes the context of a command out of the process's world and the options that every command takes. */
-import { delimiter, dirname } from "node:path";
+import { delimiter, dirname, join } from "node:path";
 import { UserError } from "@kws/base/errors";
 import { createLogger } from "@kws/base/logger";
 import { Steps } from "@kws/base/steps";
@@ -62,7 +62,12 @@ export function createContext(world: World, globals: Globals): { context: Contex
     globals,
     locations: places,
     style,
-    childEnv: { ...env, PATH: [dirname(world.nodePath), env["PATH"] ?? ""].join(delimiter) },
+    childEnv: {
+      // What Helm remembers of clusters that come and go would otherwise pile up in ~/.kube/cache.
+      KUBECACHEDIR: join(places.cache, "kubernetes"),
+      ...env,
+      PATH: [dirname(world.nodePath), env["PATH"] ?? ""].join(delimiter),
+    },
     interactive,
     quiet,
     log,
