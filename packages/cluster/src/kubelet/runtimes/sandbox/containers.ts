@@ -22,7 +22,7 @@ import { ContainerLog } from "./log.ts";
 import type { PipeMaker } from "./pipes.ts";
 import type { Pod, Pods } from "./pods.ts";
 import { exitCodeOf, openPlan, processPlan, startFailure, type Powers, type ProcessSpec } from "./process.ts";
-import { childrenOf, killMountNamespace, mountNamespaceOf, signalProcess } from "./processes.ts";
+import { childrenOf, killMountNamespace, mountNamespaceOf, sendSignal } from "./processes.ts";
 import { layOutMounts, layOutRootfs } from "./rootfs.ts";
 import { inNewPidNamespace } from "./scripts.ts";
 import { systemPath } from "./tools.ts";
@@ -242,7 +242,7 @@ export class Containers {
     const running = this.#running.get(id);
     if (!running) return;
     if (gracePeriodSeconds > 0) {
-      signalProcess(running.pid, signalName(running.spec.stopSignal));
+      sendSignal(running.pid, signalName(running.spec.stopSignal));
       const timer = new AbortController();
       const grace = new Promise<void>((resolve) => {
         const handle = setTimeout(resolve, gracePeriodSeconds * 1000);
@@ -251,7 +251,7 @@ export class Containers {
       await Promise.race([running.exited, grace]);
       timer.abort();
     }
-    if (this.#running.has(id)) signalProcess(running.pid, "SIGKILL");
+    if (this.#running.has(id)) sendSignal(running.pid, "SIGKILL");
     await running.exited;
   }
 

@@ -11,7 +11,7 @@ export function childrenOf(pid: number): number[] {
 }
 
 /** Sends the signal; false where the process is gone. */
-export function signalProcess(pid: number, signal: NodeJS.Signals): boolean {
+export function sendSignal(pid: number, signal: NodeJS.Signals): boolean {
   try {
     process.kill(pid, signal);
     return true;
@@ -32,7 +32,6 @@ export function mountNamespaceOf(pid: number): string | undefined {
 /** Kills every process in a mount namespace: what is left of a container whose PID namespace it shared. */
 export function killMountNamespace(name: string): void {
   for (const entry of readdirSync("/proc")) {
-    if (/^\d+$/.test(entry) && mountNamespaceOf(Number(entry)) === name)
-      signalProcess(Number(entry), "SIGKILL");
+    if (/^\d+$/.test(entry) && mountNamespaceOf(Number(entry)) === name) sendSignal(Number(entry), "SIGKILL");
   }
 }

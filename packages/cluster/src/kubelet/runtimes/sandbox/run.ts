@@ -13,7 +13,7 @@ import { fromMask } from "./capabilities.ts";
 import { PipeMaker } from "./pipes.ts";
 import { exitCodeOf, openPlan, processPlan, startFailure } from "./process.ts";
 import { layOutMounts, layOutRootfs } from "./rootfs.ts";
-import { childrenOf, signalProcess } from "./processes.ts";
+import { childrenOf, sendSignal } from "./processes.ts";
 import { inNewPidNamespace } from "./scripts.ts";
 import { assembleTools, systemPath } from "./tools.ts";
 
@@ -121,7 +121,7 @@ async function runIn(folder: string, tools: string, options: RunInSandboxOptions
     stdio: [nothing, out.childEnd, err.childEnd, plan, "pipe"],
   });
   for (const fd of [plan, nothing, out.childEnd, err.childEnd]) closeSync(fd);
-  const kill = () => childrenOf(child.pid ?? 0).forEach((pid) => signalProcess(pid, "SIGKILL"));
+  const kill = () => childrenOf(child.pid ?? 0).forEach((pid) => sendSignal(pid, "SIGKILL"));
   options.signal?.addEventListener("abort", kill, { once: true });
   try {
     out.stream.on("data", (chunk: Buffer) => options.onOutput?.(chunk, "stdout"));

@@ -8,7 +8,7 @@ import { endOf, startOutcome, type AgentContext, type Containers } from "./conta
 import { runTool } from "./commands.ts";
 import type { Pod, Pods } from "./pods.ts";
 import { openPlan, processPlan } from "./process.ts";
-import { childrenOf, signalProcess } from "./processes.ts";
+import { childrenOf, sendSignal } from "./processes.ts";
 import { kind, readFrames, writeFrame, writeJson, type Open } from "./protocol.ts";
 import { toolArgv, toolsTarget } from "./scripts.ts";
 import { systemPath } from "./tools.ts";
@@ -113,7 +113,7 @@ async function serveExec(
   out.stream.resume();
   err.stream.resume();
   const kill = () => {
-    for (const pid of childrenOf(child.pid ?? 0)) signalProcess(pid, "SIGKILL");
+    for (const pid of childrenOf(child.pid ?? 0)) sendSignal(pid, "SIGKILL");
   };
   receive(socket, input?.stream, () => terminalOf(child.pid ?? 0, 2), kill);
   socket.once("close", () => {
