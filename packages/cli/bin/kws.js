@@ -3,7 +3,7 @@
 // older Node can read it as well.
 import { spawnSync } from "node:child_process";
 import { existsSync } from "node:fs";
-import { createRequire, enableCompileCache } from "node:module";
+import * as nodeModule from "node:module";
 import { fileURLToPath } from "node:url";
 
 const bundle = new URL("../dist/kws.js", import.meta.url);
@@ -13,10 +13,10 @@ if (!existsSync(bundle)) {
   process.stderr.write("kws is not built yet. Run: npm ci\n");
   process.exitCode = 1;
 } else if (major >= 24) {
-  enableCompileCache?.();
+  nodeModule.enableCompileCache?.();
   await import(bundle.href);
 } else {
-  const pinned = createRequire(import.meta.url).resolve("node/bin/node");
+  const pinned = nodeModule.createRequire(import.meta.url).resolve("node/bin/node");
   const args = [fileURLToPath(import.meta.url), ...process.argv.slice(2)];
   const result = spawnSync(pinned, args, { stdio: "inherit" });
   process.exitCode = result.status ?? 1;

@@ -285,6 +285,18 @@ function residentBytes(pid: number): number {
   }
 }
 
+async function makeFolder(folder: string): Promise<void> {
+  try {
+    await mkdir(folder, { recursive: true, mode: 0o700 });
+  } catch (error) {
+    if (!isErrno(error, "ENOENT", "ENOTDIR")) throw error;
+    throw new UserError(`the folder ${folder} cannot be made: ${messageOf(error)}`, {
+      code: "config",
+      fix: "Set KWS_HOME to a folder that can.",
+    });
+  }
+}
+
 /**
  * Starts, stops and resets of one cluster take turns. The lock is a file that names its holder; it appears whole, and that
  * of a process that died is taken over.
@@ -296,14 +308,14 @@ async function lock(folder: string, signal?: AbortSignal): Promise<AsyncDisposab
     signal?.throwIfAborted();
     try {
       // Whoever held the lock may have removed the cluster.
-      await mkdir(folder, { recursive: true, mode: 0o700 });
+      await makeFolder(folder);
       await writeFile(mine, JSON.stringify(identify(process.pid)), { mode: 0o600 });
       await link(mine, path);
       return { [Symbol.asyncDispose]: () => rm(path, { force: true }) };
     } catch (error) {
       if (!isErrno(error, "EEXIST", "ENOENT")) throw error;
     } finally {
-      await rm(mine, { force: true });
+      await rm(mine, { force: true }).catch(() => undefined); // Where its folder is gone, so is the file.
     }
     await removeStale(path, mine);
     await new Promise((resolve) => setTimeout(resolve, 50));

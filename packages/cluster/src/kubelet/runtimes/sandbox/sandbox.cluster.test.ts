@@ -179,6 +179,15 @@ describe.each(users)("the sandbox runtime of $title", ({ user }) => {
     );
   });
 
+  test("a single file is mounted into a folder that the image does not have", async () => {
+    const source = join(fixture.folder, "app.conf");
+    writeFileSync(source, "level=1\n");
+    const { code, log } = await run(["sh", "-c", "cat /etc/myapp/conf.d/app.conf"], {
+      mounts: [{ type: "bind", source, target: "/etc/myapp/conf.d/app.conf", readOnly: true }],
+    });
+    expect([code, log]).toEqual([0, "stdout F level=1\n"]);
+  });
+
   test("a read-only root file system refuses writes but for its volumes", async () => {
     const { code, log } = await run(
       ["sh", "-c", "touch /x 2>/dev/null && echo written; touch /v/x && exit 3"],

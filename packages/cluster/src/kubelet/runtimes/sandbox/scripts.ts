@@ -65,6 +65,8 @@ while [ -e "$old$run/fstab.$batch" ]; do
       [ -d "$path" ] || set -- "$@" "$path"
     else
       if [ $# -gt 0 ]; then tool mkdir -p -- "$@"; set --; fi
+      parent=\${path%/*}
+      [ -z "$parent" ] || [ -d "$parent" ] || tool mkdir -p -- "$parent"
       [ -e "$path" ] || : >"$path"
     fi
   done <"$old$run/points.$batch"
