@@ -30,6 +30,9 @@ test.each([
   ["packages/base/src/a.ts", "@kws/kube/client"],
   ["packages/kube/src/a.ts", "@kws/cluster/apiserver/server"],
   ["packages/cluster/src/network/a.ts", "@kws/platform/project/load"],
+  ["packages/cluster/src/network/a.ts", "@kws/sops/decrypt"],
+  ["packages/sops/src/a.ts", "@kws/kube/client"],
+  ["packages/sops/src/a.ts", "@kws/platform/project/load"],
   ["packages/platform/src/stacks/a.ts", "@kws/cluster/lifecycle"],
   ["packages/platform/src/project/a.ts", "../stacks/start.ts"],
   ["packages/platform/src/providers/a.ts", "../services/logs.ts"],
@@ -44,6 +47,8 @@ test.each([
   ["packages/kube/src/a.ts", "@kws/base/errors"],
   ["packages/cluster/src/kubelet/a.ts", "@kws/kube/client"],
   ["packages/platform/src/stacks/a.ts", "../providers/provider.ts"],
+  ["packages/platform/src/secrets/a.ts", "@kws/sops/decrypt"],
+  ["packages/sops/src/a.ts", "@kws/base/errors"],
   ["packages/platform/src/providers/embedded.ts", "@kws/cluster/lifecycle"],
   ["packages/cli/src/commands/a.ts", "@kws/platform/stacks/start"],
 ])("%s may import %s", async (file, imported) => {
