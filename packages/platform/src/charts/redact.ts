@@ -1,5 +1,7 @@
 /** Keeps the values of secrets out of what people are shown. */
-import { isMapping, type OpenLayer } from "./layers.ts";
+import { isMap, isScalar, parseAllDocuments, visit } from "yaml";
+import { effectiveValues, isMapping, type OpenLayer, type Values } from "./layers.ts";
+import { leavesOf } from "./origins.ts";
 
 export const redacted = "<redacted>";
 
@@ -44,4 +46,39 @@ function scalarsOf(value: unknown): string[] {
   if (typeof value === "object" && value !== null) return Object.values(value).flatMap(scalarsOf);
   if (typeof value === "string" && value !== "") return [value];
   return typeof value === "number" || typeof value === "bigint" ? [String(value)] : [];
+}
+
+/** The merged values without what comes from secrets, or equals one. */
+export function redactValues(layers: OpenLayer[]): Values {
+  const secret = leavesOf(layers).filter(
+    ({ removed, origin }) => !removed && origin.layer.kind === "secrets",
+  );
+  const values = secret.reduce((all, { keys }) => hideAt(all, keys), effectiveValues(layers));
+  return redactor(layers).value(values) as Values;
+}
+
+function hideAt(values: Values, [key = "", ...rest]: string[]): Values {
+  const inner = values[key];
+  return { ...values, [key]: rest.length > 0 && isMapping(inner) ? hideAt(inner, rest) : redacted };
+}
+
+/** Manifests, as YAML, without what Secrets hold and without any secret elsewhere. */
+export function redactManifests(text: string, layers: OpenLayer[]): string {
+  const hide = redactor(layers);
+  const documents = parseAllDocuments(text);
+  for (const document of Array.isArray(documents) ? documents : []) {
+    visit(document, {
+      Map(_key, map) {
+        if (map.get("kind") !== "Secret") return;
+        for (const name of ["data", "stringData"]) {
+          const data = map.get(name);
+          if (isMap(data)) for (const { key } of data.items) data.set(key, redacted);
+        }
+      },
+      Scalar(position, node) {
+        if (position !== "key" && isScalar(node)) node.value = hide.value(node.value);
+      },
+    });
+  }
+  return hide.text(documents.map((document) => document.toString({ lineWidth: 0 })).join(""));
 }
