@@ -9,7 +9,9 @@ export interface ExecOptions {
   /** The whole environment of the child. */
   env: NodeJS.ProcessEnv;
   /** Written to standard input, which is closed otherwise. */
-  input?: string;
+  input?: string | Uint8Array;
+  /** How output becomes text; `latin1` keeps bytes, one a character, for programs that write no text. Default: UTF-8. */
+  encoding?: "utf8" | "latin1";
   /** Ends the child with SIGTERM, and with SIGKILL ten seconds later. */
   signal?: AbortSignal;
   timeoutMs?: number;
@@ -48,6 +50,7 @@ export async function exec(file: string, args: readonly string[], options: ExecO
     ...(options.input === undefined ? { stdin: "ignore" as const } : { input: options.input }),
     ...(options.signal === undefined ? {} : { cancelSignal: options.signal }),
     ...(options.timeoutMs === undefined ? {} : { timeout: options.timeoutMs }),
+    encoding: options.encoding ?? "utf8",
     detached: options.detached ?? false,
     forceKillAfterDelay: 10_000,
     maxBuffer: 64 * 1024 * 1024,

@@ -1,0 +1,8 @@
+/** The services of all kinds of keys, for one run of a program. */
+import { openAge } from "./age.ts";
+import type { KeyServices, KeyWorld } from "./key.ts";
+
+/** Opens nothing yet: every service reads its identities, or loads its client, when a key first asks for it. */
+export function openKeyServices(world: KeyWorld): Pick<KeyServices, "age"> {
+  return { age: openAge(world) };
+}
