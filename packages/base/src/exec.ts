@@ -10,7 +10,7 @@ export interface ExecOptions {
   env: NodeJS.ProcessEnv;
   /** Written to standard input, which is closed otherwise. */
   input?: string | Uint8Array;
-  /** How output becomes text; `latin1` keeps bytes, one a character, for programs that write no text. Default: UTF-8. */
+  /** How standard output becomes text: `latin1` keeps every byte as one character, for programs that write no text. */
   encoding?: "utf8" | "latin1";
   /** Ends the child with SIGTERM, and with SIGKILL ten seconds later. */
   signal?: AbortSignal;
@@ -70,7 +70,9 @@ export async function exec(file: string, args: readonly string[], options: ExecO
     throw notStarted(file, options.cwd, result);
   }
   const exitCode = result.exitCode ?? 128 + (signalNumbers[result.signal ?? ""] ?? 0);
-  return { exitCode, stdout: result.stdout, stderr: result.stderr };
+  const stderr =
+    options.encoding === "latin1" ? Buffer.from(result.stderr, "latin1").toString() : result.stderr;
+  return { exitCode, stdout: result.stdout, stderr };
 }
 
 /** Like `exec`, but a non-zero exit is thrown as `ExecError` with the last lines of what the program said. */

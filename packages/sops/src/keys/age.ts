@@ -11,6 +11,7 @@ import {
   NoIdentityMatches,
   openIdentities,
 } from "./age-identities.ts";
+import { decryptWithPlugins, encryptWithPlugin, pluginOf } from "./age-plugin.ts";
 import { sshRecipient } from "./age-ssh.ts";
 import { describeKey, type KeyOf, type KeyService, type KeyWorld, keyOf, printable } from "./key.ts";
 
@@ -21,39 +22,58 @@ export function openAge(world: KeyWorld): KeyService {
   const identities = openIdentities(world);
   return {
     async wrap(key, data, call) {
-      call.signal?.throwIfAborted();
-      const recipient = keyOf("age", key).recipient.trim();
-      return { key: { type: "age", recipient }, enc: await encrypt({ type: "age", recipient }, data) };
+      const trimmed = { ...keyOf("age", key), recipient: keyOf("age", key).recipient.trim() };
+      return { key: trimmed, enc: await encrypt(world, trimmed, data, call.signal) };
     },
     async unwrap(wrapped, call) {
-      return await unwrap(keyOf("age", wrapped.key), wrapped.enc, identities, call.signal);
+      return await decrypt(world, identities, keyOf("age", wrapped.key), wrapped.enc, call.signal);
     },
   };
 }
 
-async function encrypt(key: KeyOf<"age">, data: Uint8Array): Promise<string> {
-  const { Encrypter, armor } = await import("age-encryption");
-  const encrypter = new Encrypter();
+async function encrypt(
+  world: KeyWorld,
+  key: KeyOf<"age">,
+  data: Uint8Array,
+  signal: AbortSignal | undefined,
+): Promise<string> {
+  signal?.throwIfAborted();
+  const { recipient } = key;
   try {
-    encrypter.addRecipient(
-      key.recipient.startsWith("ssh-") ? await sshRecipient(key.recipient) : key.recipient,
-    );
+    if (pluginOf(recipient) !== undefined) return await encryptWithPlugin(world, recipient, data, signal);
+    const { Encrypter, armor } = await import("age-encryption");
+    const encrypter = new Encrypter();
+    encrypter.addRecipient(recipient.startsWith("ssh-") ? await sshRecipient(recipient) : recipient);
     return armor.encode(await encrypter.encrypt(data));
   } catch (error) {
-    throw new SopsError("errorGeneric", `${describeKey(key)} is not valid: ${messageOf(error)}`, {
-      code: "config",
-      fix: "name the public key that age-keygen prints (age1…), or an SSH public key (ssh-ed25519 …, ssh-rsa …)",
-      cause: error,
-    });
+    signal?.throwIfAborted();
+    throw new SopsError(
+      "errorGeneric",
+      `${describeKey(key)} cannot be encrypted for: ${printable(messageOf(error))}`,
+      {
+        code: "config",
+        fix: recipientFix(recipient),
+        cause: error,
+      },
+    );
   }
 }
 
-async function unwrap(
+function recipientFix(recipient: string): string {
+  const plugin = pluginOf(recipient);
+  return plugin === undefined
+    ? "name the public key that age-keygen prints (age1…), or an SSH public key (ssh-ed25519 …, ssh-rsa …)"
+    : `install age and age-plugin-${plugin}`;
+}
+
+async function decrypt(
+  world: KeyWorld,
+  identities: Identities,
   key: KeyOf<"age">,
   enc: string,
-  identities: Identities,
   signal: AbortSignal | undefined,
 ): Promise<Uint8Array> {
+  signal?.throwIfAborted();
   const file = await decodeArmor(key, enc);
   const tried: FoundIdentities[] = [];
   let stanzaTypes: string[] = [];
@@ -68,7 +88,14 @@ async function unwrap(
       stanzaTypes = error.stanzaTypes;
     }
   }
-  throw noneOpens(key, stanzaTypes, tried);
+  const plugins = tried.flatMap((found) => found.plugins);
+  if (plugins.length === 0) throw noneOpens(key, stanzaTypes, tried, []);
+  try {
+    return await decryptWithPlugins(world, plugins, file, signal);
+  } catch (error) {
+    signal?.throwIfAborted();
+    throw noneOpens(key, stanzaTypes, tried, [`the plugins' identities: ${messageOf(error)}`]);
+  }
 }
 
 async function decodeArmor(key: KeyOf<"age">, enc: string): Promise<Uint8Array> {
@@ -84,7 +111,7 @@ async function decodeArmor(key: KeyOf<"age">, enc: string): Promise<Uint8Array> 
 function damaged(key: KeyOf<"age">, error: unknown): SopsError {
   return new SopsError(
     "couldNotRetrieveKey",
-    `what the file holds for ${describeKey(key)} is damaged: ${messageOf(error)}`,
+    `what the file holds for ${describeKey(key)} is damaged: ${printable(messageOf(error))}`,
     {
       fix: "restore the file from version control",
       cause: error,
@@ -92,13 +119,16 @@ function damaged(key: KeyOf<"age">, error: unknown): SopsError {
   );
 }
 
-function noneOpens(key: KeyOf<"age">, stanzaTypes: string[], tried: FoundIdentities[]): SopsError {
+function noneOpens(
+  key: KeyOf<"age">,
+  stanzaTypes: string[],
+  tried: FoundIdentities[],
+  pluginProblems: string[],
+): SopsError {
   const count = tried.reduce((sum, found) => sum + found.count, 0);
-  const problems = tried.flatMap((found) => found.problems);
+  const problems = [...tried.flatMap((found) => found.problems), ...pluginProblems];
   const empty = tried.flatMap((found) => found.empty);
-  const reason =
-    unusable(stanzaTypes) ??
-    (count === 0 ? "there is no age identity" : `none of the ${count} age identities here is for it`);
+  const reason = whyClosed(stanzaTypes, count);
   return new SopsError("couldNotRetrieveKey", [`${describeKey(key)}: ${reason}`, ...problems].join("; "), {
     code: "permission",
     fix: `set SOPS_AGE_KEY_FILE to the file with its identity${empty.length === 0 ? "" : ` (nothing was found in ${empty.join(", ")})`}`,
@@ -107,11 +137,13 @@ function noneOpens(key: KeyOf<"age">, stanzaTypes: string[], tried: FoundIdentit
 
 const knownStanzas = new Set(["X25519", "mlkem768x25519", "ssh-ed25519", "ssh-rsa"]);
 
-/** Why no identity could ever open a file for recipients of these types. */
-function unusable(stanzaTypes: string[]): string | undefined {
+function whyClosed(stanzaTypes: string[], count: number): string {
   if (stanzaTypes.includes("scrypt"))
     return "it is protected by a passphrase, which no key of a SOPS file is";
-  const unknown = stanzaTypes.filter((type) => !knownStanzas.has(type));
-  if (unknown.length < stanzaTypes.length || unknown[0] === undefined) return undefined;
-  return `it is for a recipient of the unknown type ${printable(unknown[0])}`;
+  const unknown = stanzaTypes.find((type) => !knownStanzas.has(type));
+  if (unknown !== undefined) return `it needs a plugin's identity, for ${printable(unknown)}`;
+  if (count === 0) return "there is no age identity";
+  return count === 1
+    ? "the age identity here is not for it"
+    : `none of the ${count} age identities here is for it`;
 }

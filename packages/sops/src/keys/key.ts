@@ -56,6 +56,11 @@ export interface KeyWorld {
 /** The services by kind, made once per run: they read identities once and share connections. */
 export type KeyServices = Record<KeyType, KeyService>;
 
+/** The time as sops writes it in `created_at`, in whole seconds. */
+export function createdAt(world: KeyWorld): string {
+  return new Date(world.clock()).toISOString().replace(/\.\d+Z$/, "Z");
+}
+
 /** The key in a few printable words, for messages: files may hold anything in its place. */
 export function describeKey(key: Key): string {
   return `${kindNames[key.type]} ${printable(identifierOf(key))}`;
