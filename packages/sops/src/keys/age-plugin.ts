@@ -20,7 +20,7 @@ export async function encryptWithPlugin(
   signal: AbortSignal | undefined,
 ): Promise<string> {
   const args = ["--encrypt", "--armor", "--recipient", recipient];
-  return (await runAge(world, args, data, signal)).toString("latin1");
+  return await runAge(world, args, data, signal);
 }
 
 export async function decryptWithPlugins(
@@ -33,7 +33,8 @@ export async function decryptWithPlugins(
   await using dir = await tempDir("kws-age");
   const path = join(dir.path, "key.age");
   await writeFile(path, file);
-  return await runAge(world, ["--decrypt", "--identity", "-", path], identities.join("\n"), signal);
+  const data = await runAge(world, ["--decrypt", "--identity", "-", path], identities.join("\n"), signal);
+  return Uint8Array.from(Buffer.from(data, "latin1"));
 }
 
 async function runAge(
@@ -41,8 +42,8 @@ async function runAge(
   args: readonly string[],
   input: string | Uint8Array,
   signal: AbortSignal | undefined,
-): Promise<Buffer> {
+): Promise<string> {
   const result = await exec("age", args, { env, cwd, input, signal, encoding: "latin1" });
   if (result.exitCode !== 0) throw new UserError(`age failed: ${lastLines(result.stderr, 3)}`);
-  return Buffer.from(result.stdout, "latin1");
+  return result.stdout;
 }

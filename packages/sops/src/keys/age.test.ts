@@ -352,7 +352,7 @@ describe.skipIf(!(await isInstalled("age")))("with the age program", () => {
     };
     const key = { type: "age", recipient: "age1test1qqqqqqqqqqqqqse6cum" } as const;
     const wrapped = await service(env).wrap(key, dataKey, call);
-    expect(await service(env).unwrap(wrapped, call)).toEqual(Buffer.from(dataKey));
+    expect(await service(env).unwrap(wrapped, call)).toEqual(dataKey);
     await expect(service().unwrap(wrapped, call)).rejects.toThrow("it needs a plugin's identity, for test");
     await expect(service().wrap(key, dataKey, call)).rejects.toMatchObject({
       fix: "install age and age-plugin-test",
