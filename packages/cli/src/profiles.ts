@@ -44,7 +44,7 @@ export async function openProfile(ctx: Context, service: string, profile = defau
   const [found] = await projectServices(ctx, service);
   if (found === undefined) throw new Error("the service was found");
   await profileChain(await chartFolder(found), profile);
-  return loadChart(found, profile, secretOpener());
+  return loadChart(found, profile, secretOpener(ctx, ctx.signal));
 }
 
 /** A value as it may be shown, and where it stands; for JSON. */

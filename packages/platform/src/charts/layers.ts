@@ -29,9 +29,10 @@ export type Decrypt = (file: string, text: string) => Promise<unknown>;
 export async function openLayers(layers: Layer[], decrypt: Decrypt): Promise<OpenLayer[]> {
   return Promise.all(
     layers.map(async ({ name, kind, file, text }) => {
-      const parsed = parseYaml(file, text, "helm");
-      const opened = kind === "secrets" && text.trim() !== "" ? await decrypt(file, text) : parsed.value;
-      // An encrypted file has the keys and the lines of the plain one.
+      const secret = kind === "secrets";
+      // An encrypted file has the keys of the plain one; what its values are is for SOPS to say.
+      const parsed = parseYaml(file, text, secret ? undefined : "helm");
+      const opened = secret && parsed.value !== null ? await decrypt(file, text) : parsed.value;
       return { name, kind, file, values: toMapping(opened, file), at: (keys) => parsed.at(keys) };
     }),
   );
