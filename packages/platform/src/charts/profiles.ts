@@ -66,9 +66,22 @@ export async function profileChain(chart: string, profile: string): Promise<stri
   }
 }
 
-/** What a profile extends itself, and where it says so. */
+const profileFiles = ["values.yaml", "secrets.yaml", "profile.yaml"];
+
+/** What a profile extends itself, and where it says so. A YAML file of another name, which nothing would read, is refused. */
 async function baseOf(chart: string, profile: string): Promise<{ name: string; at: string } | undefined> {
-  const path = join(chart, "profiles", profile, "profile.yaml");
+  const dir = join(chart, "profiles", profile);
+  const stray = (await readdir(dir)).find(
+    (name) => /^[^.].*\.ya?ml$/.test(name) && !profileFiles.includes(name),
+  );
+  if (stray !== undefined) {
+    throw new UserError(`${stray} is no file of a profile`, {
+      code: "config",
+      at: join(dir, stray),
+      fix: suggest(stray, profileFiles, ""),
+    });
+  }
+  const path = join(dir, "profile.yaml");
   if (!existsSync(path)) return undefined;
   const file = await readYamlFile(path);
   if (file.value === null || file.value === undefined) return undefined;
