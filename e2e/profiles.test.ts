@@ -74,6 +74,30 @@ test("secrets are hidden in all that is shown of a profile, unless they are to b
   }
 });
 
+test("configuration and secrets are files where the chart mounts them, with every byte", async () => {
+  const chart = join(workspace, "chart");
+  const path = join(chart, "templates/deployment.yaml");
+  const text = await readFile(path, "utf8");
+  const mount = `          volumeMounts:
+            - { name: configuration, mountPath: /etc/payments, readOnly: true }
+      volumes:
+        - {{- include "kws.volume" . | nindent 10 }}
+`;
+  await writeFile(path, text + mount);
+  await writeFile(
+    join(profile, "values.yaml"),
+    `config: { server.properties: "a=1\\nb=<ü>\\n", bytes: { base64: AAEC/w== }, MAX_CENTS: 1000000 }\n`,
+  );
+  await start();
+  const read = `const { readFileSync } = require("node:fs");
+    const files = ["server.properties", "bytes", "MAX_CENTS", "ADMIN_TOKEN"];
+    console.log(JSON.stringify(files.map((name) => readFileSync("/etc/payments/" + name).toString("base64"))))`;
+  const { stdout } = await kws.run(["service", "exec", "payments", "--", "node", "-e", read]);
+  const contents = (JSON.parse(stdout) as string[]).map((content) => Buffer.from(content, "base64"));
+  const expected = ["a=1\nb=<ü>\n", Buffer.from([0, 1, 2, 255]), "1000000", "sotto-voce-3"];
+  expect(contents).toEqual(expected.map((content) => Buffer.from(content)));
+});
+
 test("without its key, a stack is not started", async () => {
   await setToken("sotto-voce-4");
   await writeFile(join(kws.home, ".config/sops/age/keys.txt"), `${(await ageKeys()).identity}\n`);

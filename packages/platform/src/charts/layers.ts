@@ -30,19 +30,21 @@ export async function openLayers(layers: Layer[], decrypt: Decrypt): Promise<Ope
   return Promise.all(
     layers.map(async ({ name, kind, file, text }) => {
       const secret = kind === "secrets";
-      if (!secret) refuseEncrypted(file, text);
       // An encrypted file has the keys of the plain one; what its values are is for SOPS to say.
       const parsed = parseYaml(file, text, secret ? undefined : "helm");
+      if (!secret && JSON.stringify(parsed.value ?? null).includes(sealed)) refuseEncrypted(file, text);
       const opened = secret && parsed.value !== null ? await decrypt(file, text) : parsed.value;
       return { name, kind, file, values: toMapping(opened, file), at: (keys) => parsed.at(keys) };
     }),
   );
 }
 
+/** What every encrypted value of a SOPS file begins with. */
+const sealed = "ENC[AES256_GCM,";
+
 /** Helm would install what stands there, as it stands there. */
-function refuseEncrypted(file: string, text: string): void {
-  const line = text.split("\n").findIndex((one) => one.includes("ENC[AES256_GCM,"));
-  if (line === -1) return;
+function refuseEncrypted(file: string, text: string): never {
+  const line = text.split("\n").findIndex((one) => one.includes(sealed));
   throw new UserError(`${file} holds encrypted values, which are only opened in secrets.yaml`, {
     code: "config",
     at: `${file}:${line + 1}:1`,

@@ -31,12 +31,7 @@ export async function profileNames(chart: string): Promise<string[]> {
 /** The profile and those that it extends, the first base first. Throws for bases that do not exist or lead back. */
 export async function profileChain(chart: string, profile: string): Promise<string[]> {
   const known = await profileNames(chart);
-  if (!known.includes(profile)) {
-    throw new UserError(`the chart ${chart} has no profile "${profile}"`, {
-      code: "not-found",
-      fix: suggest(profile, known, `Add profiles/${profile}/values.yaml to it.`),
-    });
-  }
+  if (!known.includes(profile)) throw unknownProfile(chart, profile, known);
   const chain = [profile];
   for (;;) {
     const extending = chain[0] ?? profile;
@@ -64,6 +59,13 @@ export async function profileChain(chart: string, profile: string): Promise<stri
     }
     chain.unshift(base.name);
   }
+}
+
+export function unknownProfile(chart: string, profile: string, known: string[]): UserError {
+  return new UserError(`the chart ${chart} has no profile "${profile}"`, {
+    code: "not-found",
+    fix: suggest(profile, known, `Add profiles/${profile}/values.yaml to it.`),
+  });
 }
 
 const profileFiles = ["values.yaml", "secrets.yaml", "profile.yaml"];

@@ -30,5 +30,10 @@ export async function ageKeys(): Promise<TestKeys> {
       },
     },
   };
-  return { keyring: openKeyring({ services }), key: { type: "age", recipient }, identity, unwraps: () => unwraps };
+  return {
+    keyring: openKeyring({ services }),
+    key: { type: "age", recipient },
+    identity,
+    unwraps: () => unwraps,
+  };
 }
