@@ -6,11 +6,10 @@ import { readFile, stat } from "node:fs/promises";
 import { dirname, join, relative, resolve, sep } from "node:path";
 import { isErrno } from "@kws/base/errors";
 import { SopsError } from "./errors.ts";
-import { keyId } from "./file.ts";
 import type { FormatName } from "./formats/format.ts";
 import { yaml } from "./formats/yaml.ts";
 import type { Key, KeyType } from "./keys/key.ts";
-import { parseKey, parseKeys, type KeySpecOptions } from "./keyspec.ts";
+import { keyId, parseKey, parseKeys, type KeySpecOptions } from "./keyspec.ts";
 import { formatPlace } from "./place.ts";
 import { expression, selectionNames, selectionOf, type Selection } from "./rules.ts";
 import { entryOf, itemsOf, toPlain, type MapNode, type TreeNode } from "./tree.ts";
@@ -93,7 +92,8 @@ export function parseConfig(text: string, path: string): SopsConfig {
     indentOf(format) {
       const name = format === "binary" ? "json_binary" : format;
       const store = stores && reader.map(stores, name);
-      const indent = store && reader.number(store, "indent");
+      if (store === undefined) return undefined;
+      const indent = reader.number(store, "indent");
       if (indent === undefined || (format === "yaml" ? indent === 0 : indent === -1)) return undefined;
       if (indent >= 0) return indent;
       throw reader.wrong(entryOf(store, "indent")!.value, `stores.${name}.indent may not be negative`);

@@ -66,3 +66,9 @@ export function parseKeys(type: KeyType, specs: string, options: KeySpecOptions 
     .filter((spec) => spec.trim() !== "")
     .map((spec) => parseKey(type, spec, options));
 }
+
+/** A key as a text by which it can be compared. */
+export function keyId(key: Key): string {
+  const given = Object.entries(key).filter(([, value]) => value !== undefined && value !== "");
+  return JSON.stringify(given.sort(([a], [b]) => (a < b ? -1 : 1)));
+}
