@@ -18,7 +18,6 @@ import {
   type KeyWorld,
   printable,
 } from "./key.ts";
-import { callKeyService } from "./keyservice.ts";
 
 /** For starting the program, and for the one request to the cloud. */
 const timeoutMs = 60_000;
@@ -26,8 +25,11 @@ const timeoutMs = 60_000;
 export type ExternalKeyType = Exclude<KeyType, "age" | "pgp" | "kms">;
 
 export function openExternal(world: KeyWorld): KeyService {
+  // HTTP/2 takes longer to load than all the rest of the services.
+  const load = async () => await import("./keyservice.ts");
   return {
     async wrap(key, data, call) {
+      const { callKeyService } = await load();
       const enc = await withKeyService(
         world,
         key,
@@ -38,6 +40,7 @@ export function openExternal(world: KeyWorld): KeyService {
       return { key, enc: enc.toString(), created_at: createdAt(world) };
     },
     async unwrap({ key, enc }, call) {
+      const { callKeyService } = await load();
       return await withKeyService(world, key, "couldNotRetrieveKey", call.signal, async (socket, signal) =>
         Uint8Array.from(await callKeyService(socket, "Decrypt", external(key), Buffer.from(enc), signal)),
       );
