@@ -36,8 +36,9 @@ export async function awsCredentials(
     });
 
   const chain = () => {
-    const named = key.aws_profile ?? env.AWS_PROFILE;
-    if (named !== undefined && named !== "") return profile(named);
+    // Files of older versions of sops hold empty texts for what is not set.
+    const named = [key.aws_profile, env.AWS_PROFILE].find(isSet);
+    if (named !== undefined) return profile(named);
     const providers = [profile("default")];
     if (isSet(env.AWS_WEB_IDENTITY_TOKEN_FILE) && isSet(env.AWS_ROLE_ARN)) {
       providers.unshift(
@@ -72,7 +73,7 @@ export async function awsCredentials(
     return createCredentialChain(...providers);
   };
 
-  if (key.role === undefined) return chain();
+  if (!isSet(key.role)) return chain();
   return fromTemporaryCredentials({
     masterCredentials: chain(),
     params: { RoleArn: key.role, RoleSessionName: sessionName(hostname()) },

@@ -25,25 +25,13 @@ const timeoutMs = 60_000;
 export type ExternalKeyType = Exclude<KeyType, "age" | "pgp" | "kms">;
 
 export function openExternal(world: KeyWorld): KeyService {
-  // HTTP/2 takes longer to load than all the rest of the services.
-  const load = async () => await import("./keyservice.ts");
   return {
     async wrap(key, data, call) {
-      const { callKeyService } = await load();
-      const enc = await withKeyService(
-        world,
-        key,
-        "errorGeneric",
-        call.signal,
-        async (socket, signal) => await callKeyService(socket, "Encrypt", external(key), data, signal),
-      );
+      const enc = await callSops(world, external(key), "Encrypt", data, call.signal);
       return { key, enc: enc.toString(), created_at: createdAt(world) };
     },
     async unwrap({ key, enc }, call) {
-      const { callKeyService } = await load();
-      return await withKeyService(world, key, "couldNotRetrieveKey", call.signal, async (socket, signal) =>
-        Uint8Array.from(await callKeyService(socket, "Decrypt", external(key), Buffer.from(enc), signal)),
-      );
+      return Uint8Array.from(await callSops(world, external(key), "Decrypt", Buffer.from(enc), call.signal));
     },
   };
 }
@@ -56,14 +44,16 @@ function external(key: Key): KeyOf<ExternalKeyType> {
 }
 
 /** Runs `sops keyservice` for the time of one request. */
-async function withKeyService<T>(
+async function callSops(
   { env, cwd }: KeyWorld,
-  key: Key,
-  reason: "errorGeneric" | "couldNotRetrieveKey",
+  key: KeyOf<ExternalKeyType>,
+  method: "Encrypt" | "Decrypt",
+  bytes: Uint8Array,
   callerSignal: AbortSignal | undefined,
-  request: (socket: string, signal: AbortSignal) => Promise<T>,
-): Promise<T> {
+): Promise<Buffer> {
   callerSignal?.throwIfAborted();
+  // HTTP/2 takes longer to load than all the rest of the services.
+  const { callKeyService } = await import("./keyservice.ts");
   await using dir = await tempDir("kws-sops");
   const socket = join(dir.path, "socket");
   const done = new AbortController();
@@ -87,17 +77,18 @@ async function withKeyService<T>(
   );
   try {
     await listening.promise;
-    return await request(socket, signal);
+    return await callKeyService(socket, method, key, bytes, signal);
   } catch (error) {
     callerSignal?.throwIfAborted();
-    throw failure(key, reason, error);
+    throw failure(key, method, error);
   } finally {
     done.abort();
     await ended;
   }
 }
 
-function failure(key: Key, reason: "errorGeneric" | "couldNotRetrieveKey", error: unknown): SopsError {
+function failure(key: Key, method: "Encrypt" | "Decrypt", error: unknown): SopsError {
+  const reason = method === "Decrypt" ? "couldNotRetrieveKey" : "errorGeneric";
   if (error instanceof UserError && error.code === "tool-missing") {
     return new SopsError(reason, `${describeKey(key)} needs the sops program, which is not on the PATH`, {
       code: "tool-missing",

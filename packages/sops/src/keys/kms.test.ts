@@ -72,6 +72,7 @@ describe("the credentials are those of", () => {
   test.each([
     ["the key's profile, before all else", { aws_profile: "team" }, {}, "TEAM"],
     ["AWS_PROFILE, before the variables", {}, { AWS_PROFILE: "team" }, "TEAM"],
+    ["AWS_PROFILE, where the key's is empty", { aws_profile: "", role: "" }, { AWS_PROFILE: "team" }, "TEAM"],
     ["the default profile, where there are no variables", {}, { AWS_ACCESS_KEY_ID: "" }, "DEFAULT"],
   ])("%s", async (_, more, env, accessKey) => {
     await using home = await tempDir("aws");

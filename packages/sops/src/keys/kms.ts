@@ -109,7 +109,7 @@ async function ask(
     const said = error instanceof SyntaxError ? "the answer could not be read" : printable(messageOf(error));
     throw new SopsError(
       action === "kms:Decrypt" ? "couldNotRetrieveKey" : "errorGeneric",
-      `${describeKey(key)}${key.role === undefined ? "" : ` with role ${printable(key.role)}`}: ${said}`,
+      `${describeKey(key)}${key.role ? ` with role ${printable(key.role)}` : ""}: ${said}`,
       {
         fix: fixes[name]?.(action) ?? (wasAnswered(error) ? checkKey() : unreachable),
         code: deniedNames.has(name) ? "permission" : "failed",
