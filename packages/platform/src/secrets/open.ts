@@ -2,7 +2,7 @@
 import { UserError } from "@kws/base/errors";
 import { SopsError } from "@kws/sops/errors";
 import type { Keyring } from "@kws/sops/keyring";
-import type { KeyServices, KeyWorld } from "@kws/sops/keys/key";
+import type { KeyWorld } from "@kws/sops/keys/key";
 import type { Decrypt } from "../charts/layers.ts";
 
 /** The keys are looked for when a file first asks, and each wrapped data key is unwrapped once, however many files share it. */
@@ -32,7 +32,7 @@ async function openKeys(world: KeyWorld, signal: AbortSignal): Promise<Keyring> 
     import("@kws/sops/keyring"),
     import("@kws/sops/keys/services"),
   ]);
-  return openKeyring({ services: openKeyServices(world) as KeyServices, signal });
+  return openKeyring({ services: openKeyServices(world), signal });
 }
 
 /** Values as JSON has them: integers that a number cannot hold become text, bytes what the library chart takes for bytes. */
