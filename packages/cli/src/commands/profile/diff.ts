@@ -26,8 +26,8 @@ export const command = defineCommand({
     "Exits with 0 where nothing differs, and with 1 where something does.",
   args: [
     serviceArgument,
-    { name: "a", description: "a profile", required: true },
-    { name: "b", description: "another one", required: true },
+    { name: "a", description: "a profile", required: true, completes: "profiles" },
+    { name: "b", description: "another one", required: true, completes: "profiles" },
   ],
   options: { reveal: revealOption },
   examples: ["kws profile diff orders qa production", "kws profile diff orders qa qa1 -o json"],
