@@ -31,6 +31,7 @@ test.each([
   ["packages/kube/src/a.ts", "@kws/cluster/apiserver/server"],
   ["packages/cluster/src/network/a.ts", "@kws/platform/project/load"],
   ["packages/cluster/src/network/a.ts", "@kws/sops/decrypt"],
+  ["packages/oci/src/a.ts", "@kws/cluster/images/store"],
   ["packages/sops/src/a.ts", "@kws/kube/client"],
   ["packages/sops/src/a.ts", "@kws/platform/project/load"],
   ["packages/platform/src/stacks/a.ts", "@kws/cluster/lifecycle"],
@@ -46,6 +47,9 @@ test.each([
 test.each([
   ["packages/kube/src/a.ts", "@kws/base/errors"],
   ["packages/cluster/src/kubelet/a.ts", "@kws/kube/client"],
+  ["packages/cluster/src/images/a.ts", "@kws/oci/registry"],
+  ["packages/oci/src/a.ts", "@kws/base/errors"],
+  ["packages/platform/src/charts/a.ts", "@kws/oci/repository"],
   ["packages/platform/src/stacks/a.ts", "../providers/provider.ts"],
   ["packages/platform/src/secrets/a.ts", "@kws/sops/decrypt"],
   ["packages/sops/src/a.ts", "@kws/base/errors"],

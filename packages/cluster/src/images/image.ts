@@ -1,27 +1,5 @@
 /** What the rest of the cluster needs to know of an image: how to find it, run it and lay out its file system. */
-
-/** The parts of an OCI image configuration that matter at run time (https://github.com/opencontainers/image-spec/blob/main/config.md). */
-export interface ImageConfig {
-  User?: string;
-  Env?: string[];
-  Entrypoint?: string[];
-  Cmd?: string[];
-  WorkingDir?: string;
-  ExposedPorts?: Record<string, object>;
-  Labels?: Record<string, string>;
-  StopSignal?: string;
-  Volumes?: Record<string, object>;
-  /** Stored for other tools; Kubernetes has probes of its own. Durations are in nanoseconds. */
-  Healthcheck?: {
-    Test: string[];
-    Interval?: number;
-    Timeout?: number;
-    StartPeriod?: number;
-    Retries?: number;
-  };
-  /** The shell of later builds' RUN, where the Dockerfile changed it. */
-  Shell?: string[];
-}
+import type { ImageConfig } from "@kws/oci/manifest";
 
 export interface Image {
   /** The reference it was asked for by. */

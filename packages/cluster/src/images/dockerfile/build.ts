@@ -11,10 +11,10 @@ import { baseImageName, baseImageReference, ensureBaseImage } from "../base-imag
 import type { HostNode } from "../base-image.ts";
 import { listContext, openDigests, readIgnore } from "../context.ts";
 import type { ContextFile, FileDigests } from "../context.ts";
-import type { ImageConfig } from "../image.ts";
-import { ociArchitecture } from "../manifest.ts";
-import type { History, Layer } from "../manifest.ts";
-import { canonicalReference } from "../reference.ts";
+import type { ImageConfig } from "@kws/oci/manifest";
+import { ociArchitecture } from "@kws/oci/manifest";
+import type { History, Layer } from "@kws/oci/manifest";
+import { canonicalReference } from "@kws/oci/reference";
 import type { LocalImageStore } from "../store.ts";
 import { parseDockerfile, syntaxError } from "./parse.ts";
 import type { Dockerfile, Instruction, Stage } from "./parse.ts";
