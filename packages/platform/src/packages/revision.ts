@@ -42,14 +42,16 @@ export async function readRevision(service: ProjectService, settings: GitSetting
       fix: "Commit the service's folder to a git repository; a package says which commit it was made from.",
     });
   }
-  const [status, shallow, remote, onHead, before] = await Promise.all([
+  const [changes, shallow, remote, onHead, reachable] = await Promise.all([
     changesOf(service, settings),
     git("rev-parse", "--is-shallow-repository"),
     tryGit(service.dir, ["config", "--get", "remote.origin.url"], settings),
     git(...tagList, "--points-at", "HEAD"),
     git(...tagList, "--merged", "HEAD"),
   ]);
-  const found = highestTag(onHead, service.name) ?? highestTag(before, service.name);
+  const own = `${service.name}/v`;
+  const prefix = versionTags(reachable, own).length > 0 ? own : "v";
+  const found = versionTags(onHead, prefix).at(-1) ?? versionTags(reachable, prefix).at(-1);
   const range = found === undefined ? "HEAD" : `refs/tags/${found.name}..HEAD`;
   const distance = Number(await git("rev-list", "--count", range, "--"));
   return {
@@ -59,7 +61,7 @@ export async function readRevision(service: ProjectService, settings: GitSetting
     tag: found?.version,
     distance,
     shallow: shallow.trim() === "true",
-    changes: status,
+    changes,
   };
 }
 
@@ -80,21 +82,24 @@ export async function listKept(dir: string, settings: GitSettings, at: string): 
   }
   const args = ["ls-files", "-z", "--cached", "--others", "--exclude-standard", "--deduplicate", "--", "."];
   const output = await runGit(dir, args, settings);
-  return output.split("\0").filter((path) => path !== "");
+  return output
+    .split("\0")
+    .filter((path) => path !== "")
+    .toSorted();
 }
 
-/** The highest `<service>/v1.2.3`; where there is none, the highest `v1.2.3`. */
-export function highestTag(list: string, service: string): { name: string; version: string } | undefined {
-  const names = list.split("\n");
-  for (const prefix of [`${service}/v`, "v"]) {
-    const versions = names
-      .filter((name) => name.startsWith(prefix) && isVersion(name.slice(prefix.length)))
-      .map((name) => ({ name, version: name.slice(prefix.length) }))
-      .toSorted((a, b) => compareVersions(a.version, b.version));
-    const highest = versions.at(-1);
-    if (highest !== undefined) return highest;
-  }
-  return undefined;
+interface Tag {
+  name: string;
+  version: string;
+}
+
+/** The tags of a list that count, the highest last: `<service>/v1.2.3`, or `v1.2.3` where the service has none of its own. */
+function versionTags(list: string, prefix: string): Tag[] {
+  return list
+    .split("\n")
+    .filter((name) => name.startsWith(prefix) && isVersion(name.slice(prefix.length)))
+    .map((name) => ({ name, version: name.slice(prefix.length) }))
+    .toSorted((a, b) => compareVersions(a.version, b.version));
 }
 
 /** One spelling for one repository, whichever way it was cloned, so that the package's bytes do not depend on that. */

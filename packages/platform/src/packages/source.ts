@@ -58,7 +58,7 @@ export async function readChart(service: ProjectService, settings: GitSettings):
 async function readFiles(dir: string, paths: string[]): Promise<ChartFiles> {
   const files: ChartFiles = new Map();
   let total = 0;
-  for (const path of paths.toSorted()) {
+  for (const path of paths) {
     const full = join(dir, path);
     const size = await plainSize(full);
     if (size === undefined) continue;

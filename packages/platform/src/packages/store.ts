@@ -78,42 +78,50 @@ export async function openPackageStore(data: string): Promise<PackageStore> {
 
 async function add(layout: Layout, given: NewPackage): Promise<StoredPackage & { changed: boolean }> {
   const { repository, version, signal } = given;
+  const waiting = signal === undefined ? {} : { signal };
   const tag = tagOf(version);
-  const options = { ...(signal === undefined ? {} : { signal }), tag, overwrite: isDirty(version) };
   const charts = layout.repository(repository);
+  const { manifest, blobs } = chartManifest(given);
   const before = await charts.resolve(tag);
+  if (before !== undefined && before.digest !== sha256(manifest) && !isDirty(version)) {
+    throw new UserError(`${repository}:${tag} was packaged before, with other content`, {
+      code: "conflict",
+      fix: "Commit a change or give another version. Where nothing changed, the build is not reproducible: look for times, random names or downloads in it.",
+    });
+  }
   for (const image of given.images) {
     const from = await given.builder.imageRepository(image.repository);
-    const descriptor = await from.resolve(image.digest);
-    if (descriptor === undefined) throw new Error(`the image ${image.digest} was built and is not there`);
-    await copy(from, layout.repository(image.repository), descriptor, options).catch(
-      explainConflict(version),
-    );
+    const { descriptor } = await from.manifest(image.digest, waiting);
+    await copy(from, layout.repository(image.repository), descriptor, { ...waiting, tag });
   }
-  const metadata = parse(Buffer.from(given.chartYaml).toString()) as ChartMetadata;
-  const config = Buffer.from(JSON.stringify(metadata));
-  const blobs = [
-    { mediaType: helmTypes.config, content: config },
-    { mediaType: helmTypes.chart, content: given.archive },
-  ].map(({ mediaType, content }) => ({
-    descriptor: { mediaType, digest: sha256(content), size: content.length },
-    content,
-  }));
   for (const { descriptor, content } of blobs) {
-    await charts.pushBlob(descriptor, () => once(content), options);
+    await charts.pushBlob(descriptor, () => once(content), waiting);
   }
-  const [configDescriptor, ...layers] = blobs.map(({ descriptor }) => descriptor);
+  const overwrite = isDirty(version);
+  await charts.pushManifest(manifest, mediaTypes.manifest, { ...waiting, tag, overwrite });
+  return {
+    ...(await readPackage(layout, `${repository}:${tag}`)),
+    changed: before === undefined || before.digest !== sha256(manifest),
+  };
+}
+
+/** As `helm push` makes it, but for the time, which is the commit's. */
+function chartManifest({ archive, chartYaml }: NewPackage) {
+  const metadata = parse(Buffer.from(chartYaml).toString()) as ChartMetadata;
+  const config = blobOf(helmTypes.config, Buffer.from(JSON.stringify(metadata)));
+  const chart = blobOf(helmTypes.chart, archive);
   const manifest = {
     schemaVersion: 2,
     mediaType: mediaTypes.manifest,
-    config: configDescriptor,
-    layers,
+    config: config.descriptor,
+    layers: [chart.descriptor],
     annotations: annotationsOf(metadata),
   };
-  const { digest } = await charts
-    .pushManifest(Buffer.from(JSON.stringify(manifest)), mediaTypes.manifest, options)
-    .catch(explainConflict(version));
-  return { ...(await readPackage(layout, `${repository}:${tag}`)), changed: before?.digest !== digest };
+  return { manifest: Buffer.from(JSON.stringify(manifest)), blobs: [config, chart] };
+}
+
+function blobOf(mediaType: string, content: Uint8Array) {
+  return { descriptor: { mediaType, digest: sha256(content), size: content.length }, content };
 }
 
 /** Writes the chart's archive into the folder, as `helm package` names it; answers its path. */
@@ -163,17 +171,6 @@ async function readPackage(layout: Layout, chart: string): Promise<StoredPackage
     revision: annotations["org.opencontainers.image.revision"] ?? "",
     created: annotations["org.opencontainers.image.created"] ?? "",
     dirty: isDirty(version),
-  };
-}
-
-function explainConflict(version: string): (error: unknown) => never {
-  return (error) => {
-    if (!(error instanceof UserError) || error.code !== "conflict") throw error;
-    throw new UserError(`${version} was packaged before, with other content: ${error.message}`, {
-      code: "conflict",
-      fix: "Commit a change or give another version. Where nothing changed, the build is not reproducible: look for times, random names or downloads in it.",
-      cause: error,
-    });
   };
 }
 
