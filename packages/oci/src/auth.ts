@@ -34,8 +34,16 @@ export function parseChallenges(header: string): Challenge[] {
 export interface Authenticator {
   /** The Authorization header for requests of these scopes, where one is known to be wanted. */
   header(scopes: Scope[]): string | undefined;
-  /** Does what the answer with status 401 asks for; false where nothing better can be shown than before. */
-  answer(challenges: Challenge[], scopes: Scope[], signal?: AbortSignal): Promise<boolean>;
+  /**
+   * Does what an answer with status 401 asks for, of a request that had `shown` in its header; false where there is nothing
+   * better to show.
+   */
+  answer(
+    challenges: Challenge[],
+    scopes: Scope[],
+    shown: string | undefined,
+    signal?: AbortSignal,
+  ): Promise<boolean>;
 }
 
 export interface AuthenticatorOptions {
@@ -56,12 +64,16 @@ export function createAuthenticator(options: AuthenticatorOptions): Authenticato
   const tokens = new Map<string, { header: string; until: number }>();
   let basic: string | undefined;
   const keyOf = (scopes: Scope[]) => scopes.join(" ");
+  const header = (scopes: Scope[]) => {
+    const token = tokens.get(keyOf(scopes));
+    return token !== undefined && token.until > performance.now() ? token.header : basic;
+  };
   return {
-    header(scopes) {
-      const token = tokens.get(keyOf(scopes));
-      return token !== undefined && token.until > performance.now() ? token.header : basic;
-    },
-    async answer(challenges, scopes, signal) {
+    header,
+    async answer(challenges, scopes, shown, signal) {
+      // Another request may have found out meanwhile.
+      const known = header(scopes);
+      if (known !== undefined && known !== shown) return true;
       const credentials = await options.credentials();
       const bearer = challenges.find(({ scheme }) => scheme === "bearer");
       if (bearer !== undefined) {
@@ -75,10 +87,8 @@ export function createAuthenticator(options: AuthenticatorOptions): Authenticato
       }
       const wanted = challenges.some(({ scheme }) => scheme === "basic");
       if (!wanted || credentials === undefined || !("username" in credentials)) return false;
-      const header = basicHeader(credentials);
-      if (header === basic) return false;
-      basic = header;
-      return true;
+      basic = basicHeader(credentials);
+      return basic !== shown;
     },
   };
 }

@@ -108,10 +108,12 @@ export function openSession(options: SessionOptions): Session {
         ...(call.signal === undefined ? {} : { signal: call.signal }),
       };
     };
-    const answer = await send(exchange());
+    const first = exchange();
+    const answer = await send(first);
     if (answer.status !== 401 || !ours) return answer;
     const challenges = parseChallenges(answer.headers["www-authenticate"] ?? "");
-    if (!(await authenticator.answer(challenges, call.scopes, call.signal))) return answer;
+    const { authorization } = first.headers;
+    if (!(await authenticator.answer(challenges, call.scopes, authorization, call.signal))) return answer;
     await readBody(answer, wasteLimit);
     return send(exchange());
   };

@@ -1,4 +1,5 @@
 /** What the rest of the cluster needs to know of an image: how to find it, run it and lay out its file system. */
+import type { CredentialSource } from "@kws/oci/credentials";
 import type { ImageConfig } from "@kws/oci/manifest";
 
 export interface Image {
@@ -19,6 +20,16 @@ export interface ImageStore {
   list(): Promise<{ references: string[]; digest: string; size: number }[]>;
   remove(reference: string): Promise<void>;
 }
+
+/**
+ * Fetches an image from its registry into the store, and answers it unpacked. Throws a `UserError` with the registry's answer.
+ * What has arrived before a failure is not fetched again.
+ */
+export type PullImage = (
+  reference: string,
+  credentials: CredentialSource,
+  signal: AbortSignal,
+) => Promise<Image>;
 
 /** Numeric ids for an image's or a pod's user, looked up in the image's own /etc/passwd and /etc/group. */
 export type ResolveUser = (
