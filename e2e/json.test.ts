@@ -67,6 +67,20 @@ const cases: [heading: string, value: () => Promise<unknown>][] = [
     async () =>
       JSON.parse((await kws.run(["service", "logs", "payments", "-o", "json"])).stdout.split("\n")[0] ?? ""),
   ],
+  ["kws profile list", () => kws.json("profile", "list", "--file", "examples/shop")],
+  [
+    "kws profile explain",
+    () => kws.json("profile", "explain", "payments", "config", "-p", "qa1", "--file", "examples/shop"),
+  ],
+  [
+    "kws profile diff",
+    async () => {
+      const { stdout } = await kws.run(
+        "profile diff payments local qa -o json --file examples/shop".split(" "),
+      );
+      return JSON.parse(stdout) as unknown;
+    },
+  ],
   ["kws init", () => kws.json("init", "--dry-run")],
   ["kws version", () => kws.json("version")],
   ["kws stack remove", () => kws.json("stack", "remove", "shop", "--yes")],
