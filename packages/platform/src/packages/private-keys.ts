@@ -1,16 +1,12 @@
-/**
- * What may not travel inside a package: private keys, and secrets that are not encrypted. Everything in a package is as
- * public as the registry that it ends in.
- */
+/** Private keys must not travel inside a package: it is as public as the registry that it ends in. */
 import { join } from "node:path";
 import { UserError } from "@kws/base/errors";
 import type { ChartSource } from "./source.ts";
 
-/** Throws `config` with the place of the first thing that must not leave this machine. */
-export function checkContents({ dir, files }: ChartSource): void {
+/** Throws `config` with the place of the first one. */
+export function refusePrivateKeys({ dir, files }: ChartSource): void {
   for (const [path, content] of files) {
-    const text = Buffer.from(content).toString("latin1");
-    refusePrivateKey(join(dir, path), text);
+    refuseIn(join(dir, path), Buffer.from(content).toString("latin1"));
   }
 }
 
@@ -20,7 +16,7 @@ const keys: [kind: string, pattern: RegExp][] = [
   ["a private key", /-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY-----/],
 ];
 
-function refusePrivateKey(path: string, text: string): void {
+function refuseIn(path: string, text: string): void {
   for (const [kind, pattern] of keys) {
     const found = pattern.exec(text) ?? encodedKey(text, pattern);
     if (found === undefined) continue;
