@@ -2,11 +2,12 @@
 import { createHash, randomBytes } from "node:crypto";
 import { once } from "node:events";
 import { createServer } from "node:http";
-import type { IncomingMessage, RequestListener, Server, ServerResponse } from "node:http";
+import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { afterEach, describe, expect, test } from "vitest";
 import type { CredentialSource } from "./credentials.ts";
 import { mediaTypes, sha256 } from "./descriptor.ts";
+import { connectionError } from "./failures.ts";
 import { openRegistries } from "./registry.ts";
 import type { Repository } from "./repository.ts";
 
@@ -18,14 +19,20 @@ afterEach(() => {
   }
 });
 
-async function listen(handler: RequestListener): Promise<string> {
-  const server = createServer(handler).listen(0, "127.0.0.1");
+type Handler = (request: IncomingMessage, response: ServerResponse) => unknown;
+
+/** A server whose handler may be a promise; one that rejects breaks the connection. */
+async function listen(handler: Handler): Promise<string> {
+  const server = createServer((request, response) => {
+    const handled = async () => handler(request, response);
+    handled().catch(() => response.destroy());
+  }).listen(0, "127.0.0.1");
   servers.push(server);
   await once(server, "listening");
   return `127.0.0.1:${(server.address() as AddressInfo).port}`;
 }
 
-async function open(handler: RequestListener, credentials?: CredentialSource): Promise<Repository> {
+async function open(handler: Handler, credentials?: CredentialSource): Promise<Repository> {
   const registries = openRegistries({ env: {}, retryDelayMs: 1, ...(credentials && { credentials }) });
   return registries.repository(`${await listen(handler)}/team/orders`);
 }
@@ -365,12 +372,7 @@ describe("connections that break", () => {
         response.writeHead(right && request.url?.includes("state=x&digest=") === true ? 201 : 400).end();
       }
     };
-    return {
-      requests,
-      handler: (request: IncomingMessage, response: ServerResponse) => {
-        handler(request, response).catch(() => response.destroy());
-      },
-    };
+    return { requests, handler };
   }
 
   test("an upload goes on after what has arrived", async () => {
@@ -426,5 +428,44 @@ describe("connections that break", () => {
     });
     await expect(wrong).rejects.toThrow(/should be/);
     expect(puts).toEqual([]);
+  });
+});
+
+describe("the way to a registry", () => {
+  const host = "registry.example.com";
+
+  test("goes by the proxy that the environment names, and past those that it excepts", async () => {
+    const seen: (string | undefined)[] = [];
+    const proxy = await listen((request, response) => {
+      seen.push(request.url);
+      response.end(content);
+    });
+    const env = { http_proxy: `http://${proxy}`, KWS_INSECURE_REGISTRIES: `other.example.com, ${host}` };
+    expect(await read(openRegistries({ env }).repository(`${host}/team/orders`))).toEqual(content);
+    expect(seen).toEqual([`http://${host}/v2/team/orders/blobs/${blob.digest}`]);
+
+    const here = await listen((_, response) => void response.end(content));
+    expect(await read(openRegistries({ env }).repository(`${here}/team/orders`))).toEqual(content);
+    expect(seen).toHaveLength(1);
+  });
+
+  test("is HTTPS unless it leads nowhere else, and says so to a registry that speaks HTTP", async () => {
+    const plain = await listen((_, response) => void response.end(content));
+    const strict = openRegistries({ env: {}, plainHttp: () => false, retryDelayMs: 1 });
+    await expect(read(strict.repository(`${plain}/team/orders`))).rejects.toMatchObject({
+      message: expect.stringContaining(`${plain} does not speak TLS there`),
+      fix: expect.stringContaining("KWS_INSECURE_REGISTRIES"),
+    });
+  });
+
+  test.each([
+    ["DEPTH_ZERO_SELF_SIGNED_CERT", /signed by nobody that this machine trusts/, /NODE_EXTRA_CA_CERTS/],
+    ["CERT_HAS_EXPIRED", /is not valid/, /renewed/],
+    ["ENOTFOUND", /there is no host registry\.example\.com/, /network/],
+    ["ECONNREFUSED", /nothing listens at registry\.example\.com/, /port/],
+    ["ECONNRESET", /the connection to registry\.example\.com broke/, /try again/],
+  ])("that fails with %s is told in words", (code, message, fix) => {
+    const error = connectionError(host, "it", Object.assign(new Error("x"), { code }));
+    expect(error).toMatchObject({ message: expect.stringMatching(message), fix: expect.stringMatching(fix) });
   });
 });
