@@ -378,7 +378,7 @@ describe("connections that break", () => {
   test("an upload goes on after what has arrived", async () => {
     const { requests, handler } = uploads({ remembers: true });
     await push(await open(handler));
-    const last = requests.filter((request) => request.startsWith("PATCH")).at(-1);
+    const last = requests.findLast((request) => request.startsWith("PATCH"));
     expect(last).toMatch(/^PATCH [2-9]\d{5}-1048575$/);
     expect(requests.filter((request) => request === "POST")).toHaveLength(1);
   });
