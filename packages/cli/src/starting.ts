@@ -39,7 +39,7 @@ export async function start(ctx: Context, request: StartRequest): Promise<Starte
   const { signal, locations, childEnv } = ctx;
   const clone = { cache: locations.cache, env: childEnv, signal, refresh: request.refresh === true };
   const services = await loadServices(project, clone);
-  const plans = await planStack(services, stack, secretOpener(), request.only);
+  const plans = await planStack(services, stack, secretOpener(ctx, ctx.signal), request.only);
   for (const { service } of plans) {
     if (service.config.build !== undefined || service.config.images !== undefined)
       provider.checkBuild(service.name);
@@ -130,7 +130,7 @@ export async function dryRun(
   const { project, stack } = request;
   const { signal, locations, childEnv } = ctx;
   const services = await loadServices(project, { cache: locations.cache, env: childEnv, signal });
-  const plans = await planStack(services, stack, secretOpener(), request.only);
+  const plans = await planStack(services, stack, secretOpener(ctx, ctx.signal), request.only);
   await checkCharts(ctx, await prepareTool(ctx, ctx.steps()), stack, plans);
   const data = plans.map(({ service, chart }) => ({
     service: service.name,

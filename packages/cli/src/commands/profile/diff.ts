@@ -4,7 +4,7 @@ import { formatKey, leavesOf } from "@kws/platform/charts/origins";
 import { defineCommand } from "../../command.ts";
 import {
   cell,
-  openProfile,
+  openProfiles,
   type Place,
   revealOption,
   serviceArgument,
@@ -32,7 +32,7 @@ export const command = defineCommand({
   options: { reveal: revealOption },
   examples: ["kws profile diff orders qa production", "kws profile diff orders qa qa1 -o json"],
   async run({ args: [service = "", ...names], options }, ctx) {
-    const charts = await Promise.all(names.map((name) => openProfile(ctx, service, name)));
+    const charts = await openProfiles(ctx, service, names);
     const sides = charts.map((chart) => ({
       show: shower(chart, options.reveal),
       origins: new Map(
