@@ -111,7 +111,8 @@ function hasControl(text: string): boolean {
   return false;
 }
 
-function gitEnv(env: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
+/** Without what would send git to another repository than the one that is meant, and without prompts. */
+export function gitEnv(env: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
   const kept = Object.entries(env).filter(
     ([key]) => !/^GIT_(DIR|WORK_TREE|INDEX_FILE|OBJECT_DIRECTORY)$/.test(key),
   );
