@@ -43,14 +43,14 @@ export async function revertConfig(repository: Repository, options: RevertOption
   const planned = await Promise.all(
     options.paths.map(async (path) => {
       const now = await fileAt(repository, "HEAD", path);
-      const then =
+      const target =
         to === undefined
           ? await undone(repository, commit, path, now)
           : await fileAt(repository, commit, path);
-      return { path, now, then, changes: now === then ? [] : compare(path, now, then).changes };
+      return { path, now, target, changes: now === target ? [] : compare(path, now, target).changes };
     }),
   );
-  const changed = planned.filter(({ now, then }) => now !== then);
+  const changed = planned.filter(({ now, target }) => now !== target);
   const files = changed.map(({ path, changes }) => ({ path, changes }));
   if (changed.length === 0 || options.dryRun === true) return { files };
   const subject =
@@ -112,7 +112,7 @@ async function subjectOf(repository: Repository, commit: string): Promise<string
 /** A commit of these files alone, whatever else is staged; nothing is changed where git refuses it. */
 async function commitFiles(
   repository: Repository,
-  files: { path: string; now: string | undefined; then: string | undefined }[],
+  files: { path: string; now: string | undefined; target: string | undefined }[],
   message: string,
 ): Promise<string> {
   const paths = files.map(({ path }) => path);
@@ -121,7 +121,7 @@ async function commitFiles(
     await repository.git(["reset", "--quiet", "--", ...paths]);
   };
   try {
-    for (const { path, then } of files) await write(join(repository.root, path), then);
+    for (const { path, target } of files) await write(join(repository.root, path), target);
     await repository.read(["add", "--all", "--", ...paths]);
   } catch (error) {
     await restore();

@@ -1,5 +1,5 @@
 /** The git repository that a folder of the workspace lies in: what was committed, and by whom. */
-import { isAbsolute, join, relative } from "node:path";
+import { isAbsolute, relative } from "node:path";
 import { realpath } from "node:fs/promises";
 import { UserError } from "@kws/base/errors";
 import { exec, type ExecResult, lastLines } from "@kws/base/exec";
