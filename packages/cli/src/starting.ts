@@ -5,6 +5,7 @@ import { placeholderValues } from "@kws/platform/images/build";
 import { graphNode, loadServices, type Project, type ProjectStack } from "@kws/platform/project/workspace";
 import type { Connection, Provider, ProviderStatus } from "@kws/platform/providers/provider";
 import { checkRenders } from "@kws/platform/charts/render";
+import { secretOpener } from "@kws/platform/secrets/open";
 import { listReleases } from "@kws/platform/services/releases";
 import { serviceStatuses, type ServiceStatus } from "@kws/platform/services/status";
 import { removeStack } from "@kws/platform/stacks/remove";
@@ -38,7 +39,7 @@ export async function start(ctx: Context, request: StartRequest): Promise<Starte
   const { signal, locations, childEnv } = ctx;
   const clone = { cache: locations.cache, env: childEnv, signal, refresh: request.refresh === true };
   const services = await loadServices(project, clone);
-  const plans = await planStack(services, stack, request.only);
+  const plans = await planStack(services, stack, secretOpener(), request.only);
   for (const { service } of plans) {
     if (service.config.build !== undefined || service.config.images !== undefined)
       provider.checkBuild(service.name);
@@ -129,7 +130,7 @@ export async function dryRun(
   const { project, stack } = request;
   const { signal, locations, childEnv } = ctx;
   const services = await loadServices(project, { cache: locations.cache, env: childEnv, signal });
-  const plans = await planStack(services, stack, request.only);
+  const plans = await planStack(services, stack, secretOpener(), request.only);
   await checkCharts(ctx, await prepareTool(ctx, ctx.steps()), stack, plans);
   const data = plans.map(({ service, chart }) => ({
     service: service.name,

@@ -8,7 +8,9 @@ import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { UserError } from "@kws/base/errors";
 import { exec, lastLines } from "@kws/base/exec";
-import { type Chart, mergeValues } from "./chart.ts";
+import type { Chart } from "./chart.ts";
+import { mergeValues } from "./layers.ts";
+import { redactor } from "./redact.ts";
 
 export interface RenderOptions {
   /** The program. */
@@ -43,7 +45,7 @@ export async function checkRenders(chart: Chart, options: RenderOptions): Promis
     await writeFile(record, "");
     return;
   }
-  const fault = chartFault(lastLines(result.stderr, 6), chart.dir);
+  const fault = chartFault(redactor(chart.layers).text(lastLines(result.stderr, 6)), chart.dir);
   if (fault !== undefined) throw fault;
 }
 

@@ -10,7 +10,9 @@ import type { Steps } from "@kws/base/steps";
 import type { KubeObject } from "@kws/kube/object";
 import { namespaces, secrets } from "@kws/kube/resources";
 import { isApiError } from "@kws/kube/status";
-import { type Chart, loadChart, mergeValues } from "../charts/chart.ts";
+import { type Chart, loadChart } from "../charts/chart.ts";
+import { type Decrypt, mergeValues } from "../charts/layers.ts";
+import { redactor } from "../charts/redact.ts";
 import { buildImages, checkBuilds } from "../images/build.ts";
 import { closure } from "../project/graph.ts";
 import { suggest } from "../project/nearest.ts";
@@ -143,6 +145,7 @@ function interrupted(stack: string): UserError {
 export async function planStack(
   services: ProjectService[],
   stack: ProjectStack,
+  decrypt: Decrypt,
   only: string[] = [],
 ): Promise<ServicePlan[]> {
   const names = stack.services ?? services.map((service) => service.name);
@@ -158,7 +161,7 @@ export async function planStack(
     services
       .filter((service) => chosen.has(service.name))
       .map(async (service) => {
-        const chart = await loadChart(service, stack.profile);
+        const chart = await loadChart(service, stack.profile, decrypt);
         await checkBuilds(service);
         return { service, chart };
       }),
@@ -389,6 +392,7 @@ async function install(
       release: name,
       chart: one.chart.dir,
       values: installation.values,
+      hide: redactor(one.chart.layers).text,
       labels: {
         [stackLabel]: stack.name,
         [serviceLabel]: name,
