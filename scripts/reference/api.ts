@@ -12,7 +12,6 @@ const missing: [what: string, instead: string][] = [
     "Several nodes",
     "one node, which is this machine; scheduling, taints and spreading work, with that node to choose from",
   ],
-  ["Pulling images", "images are built on this machine, by `kws` or by the store's own base image"],
   ["Traffic from pods to other networks", "pods reach each other, Services and the API server"],
   ["NetworkPolicy", "kept, and not enforced"],
   ["HorizontalPodAutoscaler, metrics.k8s.io", "kept, and nothing scales by itself; `kubectl scale` works"],

@@ -19,6 +19,7 @@ beforeAll(async () => {
     imagesFolder: join(folder, "images"),
     ingressPort: 0,
     node: { path: process.execPath, version: process.versions.node },
+    env: {},
     logger: silent,
     now: Date.now,
   });

@@ -8,6 +8,7 @@ import { startApiServer, type ApiServer } from "./apiserver/server.ts";
 import { startControllers } from "./controllers/index.ts";
 import { baseImageReference, ensureBaseImage } from "./images/base-image.ts";
 import type { ImageStore } from "./images/image.ts";
+import { createPuller } from "./images/pull.ts";
 import { openImageStore, type LocalImageStore } from "./images/store.ts";
 import { resolveUser } from "./images/users.ts";
 import { startKubelet } from "./kubelet/index.ts";
@@ -32,6 +33,8 @@ export interface ClusterOptions {
   previousIngressPort?: number;
   /** The Node that the base image is made of; the version without a `v`. */
   node: { path: string; version: string };
+  /** Where registries' credentials, proxies and the like are found; see `registryVariables`. */
+  env: NodeJS.ProcessEnv;
   logger: Logger;
   /** Milliseconds since the epoch. */
   now: () => number;
@@ -76,6 +79,7 @@ export async function runCluster(options: ClusterOptions): Promise<Cluster> {
       ...common("kubelet"),
       runtime: sandbox.runtime,
       images: withBaseImage(images, options.node),
+      pullImage: createPuller(images, options.env),
       resolveUser,
       node: { name: nodeName, address: addresses.node },
       dataDir: folder,

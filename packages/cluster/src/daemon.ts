@@ -44,6 +44,7 @@ async function main(name: string, folder: string, imagesFolder: string): Promise
     ),
     previousIngressPort: previous?.ingressPort,
     node: { path: process.execPath, version: process.versions.node },
+    env: process.env,
     logger,
     now: Date.now,
   });

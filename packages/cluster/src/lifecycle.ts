@@ -10,6 +10,7 @@ import { createInterface } from "node:readline";
 import { join } from "node:path";
 import { isErrno, messageOf, UserError } from "@kws/base/errors";
 import { identify, isAlive, signalProcess, waitForExit, type ProcessIdentity } from "@kws/base/process";
+import { registryVariables } from "@kws/oci/environment";
 import { daemonEntry } from "./entry.ts";
 import { removeTree } from "./images/unpack.ts";
 import { readAgent, stopAgent } from "./kubelet/runtimes/sandbox/agent-process.ts";
@@ -95,8 +96,8 @@ export async function startCluster(options: StartOptions): Promise<ClusterInfo> 
     child = spawn(process.execPath, args, {
       cwd: folder,
       detached: true,
-      // Nothing of the caller's environment is the cluster's business.
-      env: { PATH: process.env["PATH"] },
+      // Of the caller's environment only what pulling images needs is the cluster's business.
+      env: Object.fromEntries(registryVariables.map((name) => [name, process.env[name]])),
       stdio: ["ignore", log, log, "pipe"],
     });
   } finally {

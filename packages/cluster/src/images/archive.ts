@@ -7,13 +7,14 @@ import { createReadStream } from "node:fs";
 import { rename, rm, stat } from "node:fs/promises";
 import type { Readable } from "node:stream";
 import { UserError, isErrno } from "@kws/base/errors";
+import { digestPattern, hexOf, mediaTypes } from "@kws/oci/descriptor";
+import type { Descriptor } from "@kws/oci/descriptor";
+import { readDescriptor, readImageDocument, readIndex, readManifest } from "@kws/oci/manifest";
+import type { Manifest } from "@kws/oci/manifest";
+import { canonicalReference } from "@kws/oci/reference";
 import type { ReadEntry } from "tar";
-import { mediaTypes } from "./blobs.ts";
-import type { Descriptor } from "./blobs.ts";
-import { ociArchitecture, readDescriptor, readImageDocument, readIndex, readManifest } from "./manifest.ts";
-import type { Manifest } from "./manifest.ts";
 import { writeLayer } from "./layer.ts";
-import { canonicalReference, digestPattern, hexOf } from "./reference.ts";
+import { manifestHere } from "./platform.ts";
 import type { LocalImageStore } from "./store.ts";
 import { decompressed, entryContent, readTar } from "./tar-stream.ts";
 import { defaultLimits, entryPath, refused } from "./unpack.ts";
@@ -138,26 +139,12 @@ function tryReference(name: string): string | undefined {
   return /[/:]/.test(name) ? canonicalReference(name) : undefined;
 }
 
-/** Follows indexes to the manifest for this machine, and checks that all of it is there. */
-async function resolveManifest(
-  store: LocalImageStore,
-  descriptor: Descriptor,
-  archive: string,
-  depth = 0,
-): Promise<string> {
-  const { digest } = descriptor;
-  const where = `${archive}: ${digest}`;
-  const document = await documentOf(store, digest, archive);
-  const index = readIndex(document, where);
-  if (index !== undefined) {
-    const mine = ociArchitecture(process.arch);
-    const match = index.find(({ platform }) => platform === undefined || platform.architecture === mine);
-    if (match === undefined || depth > 3) {
-      throw new UserError(`${where} has no image for linux/${mine}`, { code: "config" });
-    }
-    return resolveManifest(store, match, archive, depth + 1);
-  }
-  const manifest = readManifest(document, where);
+/** The manifest for this machine, when all of it is there. */
+async function resolveManifest(store: LocalImageStore, named: Descriptor, archive: string): Promise<string> {
+  const where = `${archive}: ${named.digest}`;
+  if (!(await store.blobs.has(named.digest))) throw missing(archive, named.digest);
+  const digest = await manifestHere(store.blobs, named.digest, where);
+  const manifest = readManifest(await documentOf(store, digest, archive), where);
   readImageDocument(await documentOf(store, manifest.config.digest, archive), where);
   for (const layer of manifest.layers) {
     if (!(await store.blobs.has(layer.digest))) throw missing(archive, layer.digest);

@@ -8,9 +8,9 @@ import { lstat, readdir, readFile, readlink, realpath, stat } from "node:fs/prom
 import { dirname, join, posix } from "node:path";
 import { promisify } from "node:util";
 import { UserError, isErrno } from "@kws/base/errors";
-import { sha256 } from "./blobs.ts";
+import { sha256 } from "@kws/oci/descriptor";
 import type { LayerEntry } from "./layer.ts";
-import type { Layer } from "./manifest.ts";
+import type { Layer } from "@kws/oci/manifest";
 import type { LocalImageStore } from "./store.ts";
 
 export const baseImageName = "kws.local/node";

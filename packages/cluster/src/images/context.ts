@@ -7,7 +7,7 @@ import { createReadStream } from "node:fs";
 import { lstat, readdir, readFile, readlink } from "node:fs/promises";
 import { join } from "node:path";
 import { UserError, isErrno } from "@kws/base/errors";
-import { sha256 } from "./blobs.ts";
+import { sha256 } from "@kws/oci/descriptor";
 import { parseIgnore } from "./ignore.ts";
 import type { IgnoreRules } from "./ignore.ts";
 import type { LocalImageStore } from "./store.ts";

@@ -2,10 +2,11 @@
 import { readdir, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { isErrno } from "@kws/base/errors";
-import { sha256 } from "./blobs.ts";
-import type { Descriptor } from "./blobs.ts";
-import { readImageDocument, readManifest } from "./manifest.ts";
-import { hexOf } from "./reference.ts";
+import { sha256 } from "@kws/oci/descriptor";
+import type { Descriptor } from "@kws/oci/descriptor";
+import { readImageDocument, readManifest } from "@kws/oci/manifest";
+import { hexOf } from "@kws/oci/descriptor";
+import { manifestHere } from "./platform.ts";
 import type { LocalImageStore } from "./store.ts";
 import { removeTree } from "./unpack.ts";
 
@@ -34,10 +35,11 @@ export async function collectGarbage(
   const minimumAge = options.minimumAgeMs ?? 3_600_000;
   const keep = new Set((options.keepLayers ?? []).map((path) => path.split("/").at(-1) ?? ""));
   const keepBlobs = new Set<string>();
-  for (const { digest } of references) {
+  for (const { digest: named } of references) {
+    const digest = await manifestHere(store.blobs, named, named);
     const manifest = readManifest(await store.blobs.json(digest), digest);
     const document = readImageDocument(await store.blobs.json(manifest.config.digest), digest);
-    for (const blob of [digest, manifest.config.digest, ...manifest.layers.map((l) => l.digest)]) {
+    for (const blob of [named, digest, manifest.config.digest, ...manifest.layers.map((l) => l.digest)]) {
       keepBlobs.add(hexOf(blob));
     }
     let chain = "";

@@ -1,27 +1,6 @@
 /** What the rest of the cluster needs to know of an image: how to find it, run it and lay out its file system. */
-
-/** The parts of an OCI image configuration that matter at run time (https://github.com/opencontainers/image-spec/blob/main/config.md). */
-export interface ImageConfig {
-  User?: string;
-  Env?: string[];
-  Entrypoint?: string[];
-  Cmd?: string[];
-  WorkingDir?: string;
-  ExposedPorts?: Record<string, object>;
-  Labels?: Record<string, string>;
-  StopSignal?: string;
-  Volumes?: Record<string, object>;
-  /** Stored for other tools; Kubernetes has probes of its own. Durations are in nanoseconds. */
-  Healthcheck?: {
-    Test: string[];
-    Interval?: number;
-    Timeout?: number;
-    StartPeriod?: number;
-    Retries?: number;
-  };
-  /** The shell of later builds' RUN, where the Dockerfile changed it. */
-  Shell?: string[];
-}
+import type { CredentialSource } from "@kws/oci/credentials";
+import type { ImageConfig } from "@kws/oci/manifest";
 
 export interface Image {
   /** The reference it was asked for by. */
@@ -41,6 +20,16 @@ export interface ImageStore {
   list(): Promise<{ references: string[]; digest: string; size: number }[]>;
   remove(reference: string): Promise<void>;
 }
+
+/**
+ * Fetches an image from its registry into the store, and answers it unpacked. Throws a `UserError` with the registry's answer.
+ * What has arrived before a failure is not fetched again.
+ */
+export type PullImage = (
+  reference: string,
+  credentials: CredentialSource,
+  signal: AbortSignal,
+) => Promise<Image>;
 
 /** Numeric ids for an image's or a pod's user, looked up in the image's own /etc/passwd and /etc/group. */
 export type ResolveUser = (

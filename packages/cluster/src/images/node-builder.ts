@@ -6,16 +6,16 @@
 import { readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { UserError, isErrno, messageOf } from "@kws/base/errors";
-import { sha256 } from "./blobs.ts";
+import { sha256 } from "@kws/oci/descriptor";
 import { listContext, openDigests } from "./context.ts";
 import type { ContextFile, FileDigests } from "./context.ts";
 import { splitWords } from "./dockerfile/words.ts";
 import { parseIgnore } from "./ignore.ts";
 import type { LayerEntry } from "./layer.ts";
-import type { Layer } from "./manifest.ts";
+import type { Layer } from "@kws/oci/manifest";
 import { dependencyClosure } from "./node-dependencies.ts";
 import type { PlacedPackage } from "./node-dependencies.ts";
-import { canonicalReference } from "./reference.ts";
+import { canonicalReference } from "@kws/oci/reference";
 import type { LocalImageStore } from "./store.ts";
 
 export interface BuildNodeOptions {

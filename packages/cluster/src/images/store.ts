@@ -10,23 +10,23 @@ import { access, mkdir, readFile, rename, rm, stat, writeFile } from "node:fs/pr
 import { join } from "node:path";
 import type { Readable } from "node:stream";
 import { UserError, isErrno } from "@kws/base/errors";
+import type { Blobs } from "@kws/oci/blobs";
+import { digestPattern, hexOf, mediaTypes, sha256 } from "@kws/oci/descriptor";
+import { openLayout, referenceAnnotation } from "@kws/oci/layout";
+import { mediaTypeOf, ociArchitecture, readImageDocument, readManifest } from "@kws/oci/manifest";
+import type { History, ImageConfig, ImageDocument, Layer, Manifest } from "@kws/oci/manifest";
+import { canonicalReference, parseReference } from "@kws/oci/reference";
+import type { Repository } from "@kws/oci/repository";
 import { exportArchive, importArchive } from "./archive.ts";
-import { mediaTypes, openBlobs, sha256 } from "./blobs.ts";
-import type { Blobs, Descriptor } from "./blobs.ts";
 import { collectGarbage } from "./gc.ts";
 import type { Collected, CollectOptions } from "./gc.ts";
-import type { Image, ImageConfig, ImageStore } from "./image.ts";
+import type { Image, ImageStore } from "./image.ts";
 import { writeLayer } from "./layer.ts";
 import type { LayerEntry } from "./layer.ts";
-import { withLock } from "./lock.ts";
-import { ociArchitecture, readImageDocument, readIndex, readManifest } from "./manifest.ts";
-import type { History, ImageDocument, Layer, Manifest } from "./manifest.ts";
-import { canonicalReference, digestPattern, hexOf, parseReference } from "./reference.ts";
+import { manifestHere } from "./platform.ts";
 import { decompressed } from "./tar-stream.ts";
 import { defaultLimits, removeTree, unpackLayer } from "./unpack.ts";
 import type { UnpackLimits } from "./unpack.ts";
-
-const referenceAnnotation = "org.opencontainers.image.ref.name";
 
 export interface NewImage {
   config: ImageConfig;
@@ -39,7 +39,10 @@ export interface NewImage {
 
 /** An image's documents, for those who build on it. */
 export interface StoredImage {
+  /** Of the manifest for this machine. */
   digest: string;
+  /** What the reference names: that manifest, or an index that it was chosen from. */
+  named: string;
   manifest: Manifest;
   document: ImageDocument;
   layers: Layer[];
@@ -48,6 +51,8 @@ export interface StoredImage {
 export interface LocalImageStore extends ImageStore {
   readonly dir: string;
   readonly blobs: Blobs;
+  /** What was pulled goes in by it, and what is to be pushed comes out. */
+  repository(name: string): Repository;
   /** Reads an OCI or docker-save archive, compressed or not; answers its (first) image, with the references in it. */
   import(archive: string | Readable, options?: { references?: string[] }): Promise<Image>;
   /** Writes an archive that is both an OCI layout and readable by `docker load`. */
@@ -76,33 +81,12 @@ export interface StoreOptions {
 }
 
 export async function openImageStore(dir: string, options: StoreOptions = {}): Promise<LocalImageStore> {
-  await mkdir(join(dir, "blobs", "sha256"), { recursive: true });
+  const layout = await openLayout(dir);
   await mkdir(join(dir, "layers"), { recursive: true });
   await mkdir(join(dir, "cache"), { recursive: true });
-  await writeIfAbsent(join(dir, "oci-layout"), '{"imageLayoutVersion":"1.0.0"}\n');
-  const blobs = openBlobs(dir);
+  const { blobs } = layout;
   const limits = options.limits ?? defaultLimits;
   const owners = options.owners ?? process.getuid?.() === 0;
-  const indexPath = join(dir, "index.json");
-
-  const readReferences = async (): Promise<Descriptor[]> => {
-    try {
-      return readIndex(JSON.parse(await readFile(indexPath, "utf8")), indexPath) ?? [];
-    } catch (error) {
-      if (isErrno(error, "ENOENT")) return [];
-      throw error;
-    }
-  };
-
-  /** Changes the table of references; a reader sees the old or the new one, never half of it. */
-  const changeReferences = (change: (now: Descriptor[]) => Descriptor[]): Promise<void> =>
-    withLock(join(dir, "index.lock"), async () => {
-      const manifests = change(await readReferences());
-      const next = `${indexPath}.${randomUUID()}`;
-      const index = { schemaVersion: 2, mediaType: mediaTypes.index, manifests };
-      await writeFile(next, `${JSON.stringify(index, undefined, 1)}\n`);
-      await rename(next, indexPath);
-    });
 
   const digestOf = async (reference: string): Promise<string | undefined> => {
     if (digestPattern.test(reference)) {
@@ -111,13 +95,15 @@ export async function openImageStore(dir: string, options: StoreOptions = {}): P
     const { digest } = parseReference(reference);
     if (digest !== undefined) return (await blobs.has(digest)) ? digest : undefined;
     const wanted = canonicalReference(reference);
-    const found = await readReferences();
+    const found = await layout.references();
     return found.find((entry) => entry.annotations?.[referenceAnnotation] === wanted)?.digest;
   };
 
   const inspect = async (reference: string): Promise<StoredImage | undefined> => {
-    const digest = await digestOf(reference);
-    if (digest === undefined || !(await blobs.has(digest))) return undefined;
+    const named = await digestOf(reference);
+    if (named === undefined || !(await blobs.has(named))) return undefined;
+    const digest = await manifestHere(blobs, named, reference);
+    if (!(await blobs.has(digest))) return undefined;
     const manifest = readManifest(await blobs.json(digest), reference);
     const document = readImageDocument(await blobs.json(manifest.config.digest), reference);
     const diffIds = document.rootfs.diff_ids;
@@ -130,7 +116,7 @@ export async function openImageStore(dir: string, options: StoreOptions = {}): P
       descriptor,
       diffId: diffIds[at] ?? "",
     }));
-    return { digest, manifest, document, layers };
+    return { digest, named, manifest, document, layers };
   };
 
   const unpack = async (layers: Layer[]): Promise<string[]> => {
@@ -206,6 +192,7 @@ export async function openImageStore(dir: string, options: StoreOptions = {}): P
   const store: LocalImageStore = {
     dir,
     blobs,
+    repository: (name) => layout.repository(name),
     inspect,
     unpack,
     addImage,
@@ -214,7 +201,7 @@ export async function openImageStore(dir: string, options: StoreOptions = {}): P
       if (stored === undefined) return undefined;
       return {
         reference,
-        digest: stored.digest,
+        digest: stored.named,
         config: stored.document.config,
         layers: await unpack(stored.layers),
         size: sizeOf(stored.manifest),
@@ -222,7 +209,7 @@ export async function openImageStore(dir: string, options: StoreOptions = {}): P
     },
     async list() {
       const byDigest = new Map<string, string[]>();
-      for (const entry of await readReferences()) {
+      for (const entry of await layout.references()) {
         const references = byDigest.get(entry.digest) ?? [];
         const name = entry.annotations?.[referenceAnnotation];
         byDigest.set(entry.digest, name === undefined ? references : [...references, name]);
@@ -231,7 +218,7 @@ export async function openImageStore(dir: string, options: StoreOptions = {}): P
         [...byDigest].map(async ([digest, references]) => ({
           references,
           digest,
-          size: sizeOf(readManifest(await blobs.json(digest), digest)),
+          size: sizeOf(readManifest(await blobs.json(await manifestHere(blobs, digest, digest)), digest)),
         })),
       );
     },
@@ -240,7 +227,7 @@ export async function openImageStore(dir: string, options: StoreOptions = {}): P
       if (digest === undefined) return;
       const byDigest = digestPattern.test(reference) || parseReference(reference).digest !== undefined;
       const wanted = byDigest ? undefined : canonicalReference(reference);
-      await changeReferences((now) =>
+      await layout.changeReferences((now) =>
         now.filter((entry) =>
           wanted === undefined
             ? entry.digest !== digest
@@ -250,25 +237,21 @@ export async function openImageStore(dir: string, options: StoreOptions = {}): P
     },
     async tag(digest, references) {
       const { size } = await stat(blobs.path(digest));
+      const mediaType = mediaTypeOf(await blobs.read(digest), digest);
       const names = references.map(canonicalReference);
-      await changeReferences((now) => {
+      await layout.changeReferences((now) => {
         const kept = now.filter(
           (entry) =>
             !names.includes(entry.annotations?.[referenceAnnotation] ?? "") &&
             // An image without a name needs one entry, so that gc keeps it, and no more.
             !(entry.digest === digest && entry.annotations?.[referenceAnnotation] === undefined),
         );
-        const base = { mediaType: mediaTypes.manifest, digest, size };
+        const base = { mediaType, digest, size };
         if (names.length === 0) {
           return kept.some((entry) => entry.digest === digest) ? kept : [...kept, base];
         }
         for (const name of names) {
-          kept.push({
-            mediaType: mediaTypes.manifest,
-            digest,
-            size,
-            annotations: { [referenceAnnotation]: name },
-          });
+          kept.push({ ...base, annotations: { [referenceAnnotation]: name } });
         }
         return kept;
       });
@@ -300,7 +283,7 @@ export async function openImageStore(dir: string, options: StoreOptions = {}): P
     },
     export: (reference, path) => exportArchive(store, reference, path),
     gc: (gcOptions = {}) =>
-      withLock(join(dir, "index.lock"), async () => collectGarbage(store, await readReferences(), gcOptions)),
+      layout.locked(async () => collectGarbage(store, await layout.references(), gcOptions)),
     async recall(key) {
       try {
         return JSON.parse(await readFile(cachePath(dir, key), "utf8"));

@@ -11,6 +11,7 @@ import { ContainerConfigError } from "./environment.ts";
 import { runHook } from "./hooks.ts";
 import { ImageLookup } from "./imagelookup.ts";
 import { formatPod, isSidecar, type ContainerStatus, type Pod, type PodContainer } from "./pod.ts";
+import { podCredentials } from "./pullsecrets.ts";
 import { startProbes, type ProbeTarget } from "./probes.ts";
 import {
   allContainers,
@@ -55,11 +56,14 @@ export class ContainerSet {
     this.#context = context;
     this.#podDir = podDir;
     this.#access = access;
-    this.#images = new ImageLookup(
-      context.images,
-      (container, type, reason, message) => this.#event(container, type, reason, message),
-      (milliseconds) => access.retryAfter(milliseconds),
-    );
+    this.#images = new ImageLookup({
+      images: context.images,
+      pull: context.pullImage,
+      credentials: () => podCredentials(access.pod(), context),
+      tell: (container, type, reason, message) => this.#event(container, type, reason, message),
+      retryAfter: (milliseconds) => access.retryAfter(milliseconds),
+      signal: access.ending,
+    });
   }
 
   /** Takes over what a kubelet before this one has left running, and what the pod's status remembers. */
@@ -211,12 +215,6 @@ export class ContainerSet {
         resolveUser: this.#context.resolveUser,
       });
       if (this.#access.ending.aborted) return;
-      this.#event(
-        container,
-        "Normal",
-        "Pulled",
-        `Container image "${container.image}" already present on machine`,
-      );
       const exit = Promise.withResolvers<void>();
       this.#exits.set(spec.id, exit);
       this.#event(container, "Normal", "Created", `Created container: ${container.name}`);

@@ -2,7 +2,7 @@
 import type { Logger } from "@kws/base/logger";
 import type { KubeClient } from "@kws/kube/client";
 import type { EventRecorder } from "@kws/kube/events";
-import type { ImageStore, ResolveUser } from "../images/image.ts";
+import type { ImageStore, PullImage, ResolveUser } from "../images/image.ts";
 import type { Backoff } from "./backoff.ts";
 import type { Allocatable } from "./downward.ts";
 import type { References } from "./references.ts";
@@ -12,6 +12,7 @@ export interface KubeletContext {
   client: KubeClient;
   runtime: Runtime;
   images: ImageStore;
+  pullImage: PullImage;
   resolveUser: ResolveUser;
   references: References;
   recorder: EventRecorder;

@@ -1,6 +1,6 @@
 /** A container's environment and command line from its spec, its image and the objects it refers to. */
 import type { KubeObject } from "@kws/kube/object";
-import type { ImageConfig } from "../images/image.ts";
+import type { ImageConfig } from "@kws/oci/manifest";
 import { fieldValue, resourceValue, type Allocatable } from "./downward.ts";
 import { expand } from "./expand.ts";
 import type { EnvVar, Pod, PodContainer } from "./pod.ts";

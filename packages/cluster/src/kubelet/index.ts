@@ -7,7 +7,7 @@ import type { KubeClient } from "@kws/kube/client";
 import { createEventRecorder } from "@kws/kube/events";
 import { Informer } from "@kws/kube/informer";
 import { pods } from "@kws/kube/resources";
-import type { ImageStore, ResolveUser } from "../images/image.ts";
+import type { ImageStore, PullImage, ResolveUser } from "../images/image.ts";
 import { Backoff } from "./backoff.ts";
 import type { KubeletContext } from "./context.ts";
 import { measureMachine, registerNode } from "./node.ts";
@@ -22,6 +22,8 @@ export interface KubeletOptions {
   client: KubeClient;
   runtime: Runtime;
   images: ImageStore;
+  /** For images that the store does not have. */
+  pullImage: PullImage;
   resolveUser: ResolveUser;
   node: { name: string; address: string };
   /** Pods' files are kept under `pods/<uid>` in it. */
@@ -58,6 +60,7 @@ export async function startKubelet(options: KubeletOptions): Promise<Kubelet> {
     client,
     runtime,
     images: options.images,
+    pullImage: options.pullImage,
     resolveUser: options.resolveUser,
     references,
     recorder: createEventRecorder({ client, component: "kubelet", host: node.name, now, logger }),

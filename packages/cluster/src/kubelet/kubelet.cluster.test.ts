@@ -19,6 +19,7 @@ import { isApiError } from "@kws/kube/status";
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import { startApiServer, type ApiServer } from "../apiserver/server.ts";
 import { ensureBaseImage } from "../images/base-image.ts";
+import { createPuller } from "../images/pull.ts";
 import { openImageStore } from "../images/store.ts";
 import { resolveUser } from "../images/users.ts";
 import { startNetwork, type Network } from "../network/controller.ts";
@@ -53,6 +54,7 @@ beforeAll(async () => {
     ...common,
     runtime: sandbox.runtime,
     images,
+    pullImage: createPuller(images, {}),
     resolveUser,
     node: { name: "kws", address: addresses.node },
     dataDir,

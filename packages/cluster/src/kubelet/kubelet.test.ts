@@ -1,6 +1,7 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { UserError } from "@kws/base/errors";
 import { silent } from "@kws/base/logger";
 import { KubeClient } from "@kws/kube/client";
 import { createMemoryApi } from "@kws/kube/testing/memory-api";
@@ -33,6 +34,9 @@ function start(): Promise<Kubelet> {
     client,
     runtime,
     images,
+    pullImage: async (reference) => {
+      throw new UserError(`${reference}: registry.example.com does not have it (404)`, { code: "not-found" });
+    },
     resolveUser: async () => ({ uid: 1000, gid: 1000, additionalGids: [], home: "/" }),
     node: { name: "node-1", address: "10.244.0.1" },
     dataDir: dir,
@@ -179,7 +183,8 @@ test("a command that does not exist is a StartError that backs off", async () =>
 test("a missing image is ErrImagePull, then ImagePullBackOff, and starts once it is stored", async () => {
   await create("pull", { containers: [{ ...shell("app", "exec sleep 60"), image: "later:1" }] });
   await until("pull", (pod) => first(pod)?.state.waiting?.reason === "ErrImagePull");
-  await until("pull", (pod) => first(pod)?.state.waiting?.reason === "ImagePullBackOff");
+  const pod = await until("pull", (pod) => first(pod)?.state.waiting?.reason === "ImagePullBackOff");
+  expect(first(pod)?.state.waiting?.message).toContain("registry.example.com does not have it (404)");
   stored.add("later:1");
   expect(first(await until("pull", isReady))?.restartCount).toBe(0);
 });

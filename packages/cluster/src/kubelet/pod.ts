@@ -29,6 +29,7 @@ export interface PodSpec {
     searches?: string[];
     options?: { name: string; value?: string }[];
   };
+  imagePullSecrets?: { name?: string }[];
   hostAliases?: { ip: string; hostnames?: string[] }[];
   securityContext?: PodSecurityContext;
   readinessGates?: { conditionType: string }[];

@@ -90,7 +90,7 @@ export class References {
   }
 }
 
-/** Every ConfigMap and Secret that volumes and environments name. */
+/** Every ConfigMap and Secret that volumes and environments name, and the Secrets that images are pulled with. */
 export function referencesOf(pod: Pod): [ReferenceKind, string][] {
   const found = new Map<string, [ReferenceKind, string]>();
   const add = (kind: ReferenceKind, name: string | undefined) => {
@@ -104,6 +104,7 @@ export function referencesOf(pod: Pod): [ReferenceKind, string][] {
       add("Secret", source.secret?.name);
     }
   }
+  for (const { name } of pod.spec.imagePullSecrets ?? []) add("Secret", name);
   const { containers, initContainers = [], ephemeralContainers = [] } = pod.spec;
   const all: PodContainer[] = [...containers, ...initContainers, ...ephemeralContainers];
   for (const { env = [], envFrom = [] } of all) {

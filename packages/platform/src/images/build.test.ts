@@ -25,6 +25,7 @@ function recorder(): { builds: ImageBuild[]; provider: Provider } {
     status: unused,
     kubeconfig: unused,
     checkBuild() {},
+    imageRepository: unused,
     buildImage: async (build) => {
       builds.push(build);
       return { repository: `r/${build.name}`, tag: "t", digest: "sha256:1", cached: true };

@@ -7,6 +7,11 @@ import type { Build } from "../project/schema.ts";
 import { inside, type ProjectService } from "../project/workspace.ts";
 import { prepare, type PrepareOptions } from "./prepare.ts";
 
+export interface BuildOptions extends PrepareOptions {
+  /** The images' tag; `dev` unless given. */
+  tag?: string;
+}
+
 export interface ServiceImages {
   images: BuiltImage[];
   /** `image: { repository, tag, digest }`, or for several images `<key>: { image: {…} }`. */
@@ -19,7 +24,7 @@ export async function buildImages(
   service: ProjectService,
   provider: Provider,
   workspace: string,
-  options: PrepareOptions,
+  options: BuildOptions,
 ): Promise<ServiceImages> {
   const { build, images = {} } = service.config;
   if (build !== undefined) {
@@ -61,7 +66,7 @@ async function buildOne(
   keys: string[],
   name: string,
   provider: Provider,
-  options: PrepareOptions,
+  options: BuildOptions,
 ): Promise<{ image: BuiltImage; cached: boolean }> {
   const at = (key: string) => service.file.at([...keys, key]);
   const context = await inside(service.dir, build.context ?? ".", at("context"));
@@ -84,6 +89,7 @@ async function buildOne(
       dockerfile,
       args: build.args ?? {},
       ...(build.target === undefined ? {} : { target: build.target }),
+      ...(options.tag === undefined ? {} : { tag: options.tag }),
     },
     options,
   );

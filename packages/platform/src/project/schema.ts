@@ -38,6 +38,16 @@ export const Stack = Type.Object(
 );
 export type Stack = Static<typeof Stack>;
 
+/** A host, a port perhaps, and a path of repositories' names. */
+export const registryPattern = "^[a-z0-9]([-a-z0-9.]*[a-z0-9])?(:[0-9]+)?(/[a-z0-9]+([._-]+[a-z0-9]+)*)*$";
+
+const Registry = Type.Optional(
+  Type.String({
+    pattern: registryPattern,
+    description: "Where packages are published: `host/path` of an OCI registry.",
+  }),
+);
+
 export const ClusterSettings = Type.Object(
   {
     provider: Type.Optional(
@@ -74,6 +84,7 @@ export const Workspace = Type.Object(
     ),
     stacks: Type.Optional(Type.Record(Type.String(), Stack, { description: "Services installed together." })),
     cluster: Type.Optional(ClusterSettings),
+    registry: Registry,
   },
   strict,
 );
@@ -136,7 +147,7 @@ export const Service = Type.Object(
 export type Service = Static<typeof Service>;
 
 export const UserConfig = Type.Object(
-  { cluster: Type.Optional(ClusterSettings), $schema: Type.Optional(Type.String()) },
+  { cluster: Type.Optional(ClusterSettings), registry: Registry, $schema: Type.Optional(Type.String()) },
   strict,
 );
 export type UserConfig = Static<typeof UserConfig>;

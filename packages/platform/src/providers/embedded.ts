@@ -2,7 +2,14 @@
 import { join } from "node:path";
 import { UserError } from "@kws/base/errors";
 import type { ClusterInfo } from "@kws/cluster/lifecycle";
-import type { BuildContext, BuiltImage, ImageBuild, Provider, ProviderStatus } from "./provider.ts";
+import {
+  type BuildContext,
+  type BuiltImage,
+  type ImageBuild,
+  localRegistry,
+  type Provider,
+  type ProviderStatus,
+} from "./provider.ts";
 
 export interface EmbeddedOptions {
   /** The cluster's name. */
@@ -47,6 +54,10 @@ export function embeddedProvider(options: EmbeddedOptions): Provider {
     },
     checkBuild() {},
     buildImage: (build, context) => buildImage(options.home, build, context),
+    async imageRepository(name) {
+      const { openLayout } = await import("@kws/oci/layout");
+      return (await openLayout(join(options.home, "images"))).repository(name);
+    },
   };
 }
 
@@ -121,8 +132,8 @@ async function buildImage(home: string, build: ImageBuild, context: BuildContext
     imageStore(home),
     import("@kws/cluster/images/build"),
   ]);
-  const repository = `kws.local/${build.name}`;
-  const tag = "dev";
+  const repository = `${localRegistry}/${build.name}`;
+  const tag = build.tag ?? "dev";
   const common = { store, tags: [`${repository}:${tag}`], ...context };
   const result =
     build.builder === "node"

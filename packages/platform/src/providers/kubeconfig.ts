@@ -72,6 +72,9 @@ export function kubeconfigProvider(options: KubeconfigOptions): Provider {
     async buildImage(build) {
       return refuseBuild(build.name);
     },
+    async imageRepository(name) {
+      return refuseBuild(name);
+    },
   };
 }
 

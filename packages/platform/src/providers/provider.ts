@@ -2,6 +2,10 @@
 import { type Logger, silent } from "@kws/base/logger";
 import type { KubeClient } from "@kws/kube/client";
 import type { Transport } from "@kws/kube/transport";
+import type { Repository } from "@kws/oci/repository";
+
+/** Where images seem to come from that were built on this machine. */
+export const localRegistry = "kws.local";
 
 export interface ProviderStatus {
   provider: string;
@@ -40,6 +44,8 @@ export interface ImageBuild {
   dockerfile: string;
   args: Record<string, string>;
   target?: string;
+  /** `dev` unless given. */
+  tag?: string;
 }
 
 export interface BuiltImage {
@@ -68,6 +74,8 @@ export interface Provider {
   checkBuild(service: string): void;
   /** Builds an image so that the cluster's nodes can run it. */
   buildImage(build: ImageBuild, context: BuildContext): Promise<BuiltImage>;
+  /** Where built images can be read by digest, to be copied elsewhere; the name is for messages. */
+  imageRepository(name: string): Promise<Repository>;
 }
 
 /** An open way to the API server of a provider's cluster. */

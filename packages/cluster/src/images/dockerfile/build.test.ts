@@ -1,4 +1,4 @@
-import { mkdir, mkdtemp, symlink, utimes, writeFile } from "node:fs/promises";
+import { chmod, mkdir, mkdtemp, symlink, utimes, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { UserError } from "@kws/base/errors";
@@ -67,6 +67,20 @@ describe("COPY", () => {
     expect(await list("app")).toEqual(["a.js", "lib", "renamed"]);
     expect(await list("texts")).toEqual(["one.txt", "two.txt"]);
     expect(await readText(image.layers, "app/lib/b.js")).toBe("b");
+  });
+
+  test("the umask of a clone does not show in the digest", async () => {
+    await put({ "src/a.sh": "a" });
+    const digests = [];
+    for (const [folder, file] of [
+      [0o755, 0o755],
+      [0o775, 0o775],
+    ] as const) {
+      await chmod(join(context, "src"), folder);
+      await chmod(join(context, "src/a.sh"), file);
+      digests.push((await build("FROM scratch\nCOPY src /src/")).digest);
+    }
+    expect(digests[1]).toBe(digests[0]);
   });
 
   test("what .dockerignore leaves out is not there, and cannot be named", async () => {

@@ -11,10 +11,10 @@ import { baseImageName, baseImageReference, ensureBaseImage } from "../base-imag
 import type { HostNode } from "../base-image.ts";
 import { listContext, openDigests, readIgnore } from "../context.ts";
 import type { ContextFile, FileDigests } from "../context.ts";
-import type { ImageConfig } from "../image.ts";
-import { ociArchitecture } from "../manifest.ts";
-import type { History, Layer } from "../manifest.ts";
-import { canonicalReference } from "../reference.ts";
+import type { ImageConfig } from "@kws/oci/manifest";
+import { ociArchitecture } from "@kws/oci/manifest";
+import type { History, Layer } from "@kws/oci/manifest";
+import { canonicalReference } from "@kws/oci/reference";
 import type { LocalImageStore } from "../store.ts";
 import { parseDockerfile, syntaxError } from "./parse.ts";
 import type { Dockerfile, Instruction, Stage } from "./parse.ts";
@@ -174,7 +174,9 @@ export async function buildDockerfile(options: BuildOptions): Promise<BuildResul
       signal: options.signal,
       proxies,
       files: () =>
-        (listing ??= readIgnore(options.context, path).then((rules) => listContext(options.context, rules))),
+        (listing ??= readIgnore(options.context, path)
+          .then((rules) => listContext(options.context, rules))
+          .then((files) => files.map(withoutUmask))),
       digests: () => (digests ??= openDigests(store, resolve(options.context))),
       async layersOf(from, at) {
         const earlier = stageIndex(from, index);
@@ -259,6 +261,14 @@ export async function buildDockerfile(options: BuildOptions): Promise<BuildResul
   const steps = finished.flatMap((stage) => stage.steps);
   const reference = options.tags[0] === undefined ? digest : canonicalReference(options.tags[0]);
   return { reference, digest, cached: steps.every((step) => step.cached), steps };
+}
+
+/**
+ * Git keeps of a mode whether the file is executable; the rest comes from the umask of whoever cloned. Without what the group
+ * and others may write, the usual ones (022 and 002) give the same layer.
+ */
+function withoutUmask(file: ContextFile): ContextFile {
+  return { ...file, mode: file.mode & ~0o022 };
 }
 
 async function readDockerfile(path: string): Promise<string> {

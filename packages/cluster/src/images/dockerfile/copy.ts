@@ -3,7 +3,7 @@ import { createReadStream } from "node:fs";
 import { mkdir, open, readlink } from "node:fs/promises";
 import { posix } from "node:path";
 import { UserError } from "@kws/base/errors";
-import { sha256 } from "../blobs.ts";
+import { sha256 } from "@kws/oci/descriptor";
 import { listContext } from "../context.ts";
 import type { ContextFile, FileDigests } from "../context.ts";
 import { globExpression, parseIgnore } from "../ignore.ts";

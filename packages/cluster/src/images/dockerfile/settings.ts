@@ -1,5 +1,5 @@
 /** Instructions that change an image's configuration and none of its files. */
-import type { ImageConfig } from "../image.ts";
+import type { ImageConfig } from "@kws/oci/manifest";
 import type { Instruction } from "./parse.ts";
 import { syntaxError } from "./parse.ts";
 import { WordError, expandWord, splitWords } from "./words.ts";

@@ -2,11 +2,11 @@
 import { mkdir } from "node:fs/promises";
 import { join, posix } from "node:path";
 import { UserError } from "@kws/base/errors";
-import { sha256 } from "../blobs.ts";
+import { sha256 } from "@kws/oci/descriptor";
 import type { Mount } from "../../kubelet/runtime.ts";
 import type { LayerEntry } from "../layer.ts";
-import type { Layer } from "../manifest.ts";
-import { hexOf } from "../reference.ts";
+import type { Layer } from "@kws/oci/manifest";
+import { hexOf } from "@kws/oci/descriptor";
 import { locate, parentEntries, resolveInside } from "../rootfs.ts";
 import { removeTree } from "../unpack.ts";
 import { resolveUser } from "../users.ts";

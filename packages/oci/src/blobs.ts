@@ -3,24 +3,7 @@ import { createHash, randomUUID } from "node:crypto";
 import { mkdir, open, readFile, rename, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { UserError, isErrno } from "@kws/base/errors";
-import { digestPattern } from "./reference.ts";
-
-export const mediaTypes = {
-  index: "application/vnd.oci.image.index.v1+json",
-  manifest: "application/vnd.oci.image.manifest.v1+json",
-  config: "application/vnd.oci.image.config.v1+json",
-  /** Uncompressed: on one machine the processor's time is worth more than the disk's space. */
-  layer: "application/vnd.oci.image.layer.v1.tar",
-} as const;
-
-/** https://github.com/opencontainers/image-spec/blob/main/descriptor.md */
-export interface Descriptor {
-  mediaType: string;
-  digest: string;
-  size: number;
-  annotations?: Record<string, string>;
-  platform?: { architecture?: string; os?: string };
-}
+import { digestPattern, hexOf, sha256 } from "./descriptor.ts";
 
 export interface Blobs {
   path(digest: string): string;
@@ -32,12 +15,10 @@ export interface Blobs {
   put(content: string | Uint8Array): Promise<{ digest: string; size: number }>;
   /** Stores a stream and verifies the digest where one is expected. */
   putStream(content: AsyncIterable<Uint8Array>, expected?: string): Promise<{ digest: string; size: number }>;
-  /** A JSON blob, verified again, since it decides what is run. */
+  /** The bytes of a document, verified again, since it decides what is run. */
+  read(digest: string): Promise<Buffer>;
+  /** A document of JSON; see `read`. */
   json(digest: string): Promise<unknown>;
-}
-
-export function sha256(content: string | Uint8Array): string {
-  return `sha256:${createHash("sha256").update(content).digest("hex")}`;
 }
 
 export function openBlobs(dir: string): Blobs {
@@ -45,7 +26,7 @@ export function openBlobs(dir: string): Blobs {
     if (!digestPattern.test(digest)) {
       throw new UserError(`"${digest}" is not a sha256 digest`, { code: "config" });
     }
-    return join(dir, "blobs", "sha256", digest.slice("sha256:".length));
+    return join(dir, "blobs", "sha256", hexOf(digest));
   };
   const temporary = async () => {
     const folder = join(dir, "ingest");
@@ -84,7 +65,7 @@ export function openBlobs(dir: string): Blobs {
           for await (const chunk of content) {
             hash.update(chunk);
             size += chunk.length;
-            await file.write(chunk);
+            for (let at = 0; at < chunk.length;) at += (await file.write(chunk, at)).bytesWritten;
           }
         } finally {
           await file.close();
@@ -102,19 +83,20 @@ export function openBlobs(dir: string): Blobs {
         await rm(from, { force: true });
       }
     },
+    async read(digest) {
+      const bytes = await readFile(path(digest));
+      if (sha256(bytes) !== digest) {
+        throw new UserError(`${path(digest)} is damaged: its content is not what its name says`, {
+          fix: "Remove the file, and build, load or pull the image again.",
+        });
+      }
+      return bytes;
+    },
     async json(digest) {
-      const text = await readFile(path(digest));
-      if (sha256(text) !== digest) throw damaged(path(digest));
-      return JSON.parse(text.toString("utf8"));
+      return JSON.parse((await blobs.read(digest)).toString("utf8"));
     },
   };
   return blobs;
-}
-
-function damaged(path: string): UserError {
-  return new UserError(`${path} is damaged: its content is not what its name says; remove the file`, {
-    fix: "Remove the file, and build or load the image again.",
-  });
 }
 
 async function* once(content: Uint8Array): AsyncGenerator<Uint8Array> {

@@ -5,7 +5,7 @@
 import { randomUUID } from "node:crypto";
 import { link, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
 import { setTimeout as delay } from "node:timers/promises";
-import { isErrno } from "@kws/base/errors";
+import { isErrno } from "./errors.ts";
 
 /** Younger locks are trusted without asking whether their owner lives, since it may be in another PID namespace. */
 const staleAfterMs = 5_000;

@@ -1,8 +1,7 @@
 /** The OCI documents of an image, checked when they are read (https://github.com/opencontainers/image-spec). */
 import { UserError } from "@kws/base/errors";
-import type { Descriptor } from "./blobs.ts";
-import type { ImageConfig } from "./image.ts";
-import { digestPattern } from "./reference.ts";
+import { digestPattern, mediaTypes } from "./descriptor.ts";
+import type { Descriptor } from "./descriptor.ts";
 
 export interface Manifest {
   schemaVersion: 2;
@@ -16,6 +15,29 @@ export interface History {
   created_by?: string;
   comment?: string;
   empty_layer?: boolean;
+}
+
+/** The parts of an OCI image configuration that matter at run time (https://github.com/opencontainers/image-spec/blob/main/config.md). */
+export interface ImageConfig {
+  User?: string;
+  Env?: string[];
+  Entrypoint?: string[];
+  Cmd?: string[];
+  WorkingDir?: string;
+  ExposedPorts?: Record<string, object>;
+  Labels?: Record<string, string>;
+  StopSignal?: string;
+  Volumes?: Record<string, object>;
+  /** Stored for other tools; Kubernetes has probes of its own. Durations are in nanoseconds. */
+  Healthcheck?: {
+    Test: string[];
+    Interval?: number;
+    Timeout?: number;
+    StartPeriod?: number;
+    Retries?: number;
+  };
+  /** The shell of later builds' RUN, where the Dockerfile changed it. */
+  Shell?: string[];
 }
 
 /** The configuration blob. */
@@ -49,12 +71,14 @@ function invalid(where: string, what: string): UserError {
   });
 }
 
+const isSize = (value: unknown): value is number => Number.isSafeInteger(value) && Number(value) >= 0;
+
 export function readDescriptor(value: unknown, where: string): Descriptor {
   if (
     !isRecord(value) ||
     typeof value["digest"] !== "string" ||
     !digestPattern.test(value["digest"]) ||
-    typeof value["size"] !== "number"
+    !isSize(value["size"])
   ) {
     throw invalid(where, "a descriptor needs a sha256 digest and a size");
   }
@@ -118,4 +142,22 @@ function strings(record: Record<string, unknown>): Record<string, string> {
   return Object.fromEntries(
     Object.entries(record).flatMap(([key, value]) => (typeof value === "string" ? [[key, value]] : [])),
   );
+}
+
+/** What a manifest says it is, or looks like where it says nothing. */
+export function mediaTypeOf(bytes: Uint8Array, where: string): string {
+  const value = parseDocument(bytes, where);
+  if (!isRecord(value)) throw invalid(where, "is not a manifest");
+  if (typeof value["mediaType"] === "string") return value["mediaType"];
+  if (Array.isArray(value["manifests"])) return mediaTypes.index;
+  if (isRecord(value["config"])) return mediaTypes.manifest;
+  throw invalid(where, "is not a manifest");
+}
+
+export function parseDocument(bytes: Uint8Array, where: string): unknown {
+  try {
+    return JSON.parse(Buffer.from(bytes).toString("utf8"));
+  } catch (error) {
+    throw new UserError(`${where}: is not JSON`, { code: "config", cause: error });
+  }
 }
