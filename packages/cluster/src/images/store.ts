@@ -4,11 +4,12 @@
  * references, does, under a lock. Beside the layout lie `layers/` (unpacked, overlay lower directories), `cache/` (results of
  * build steps) and `ingest/` (what is not yet whole).
  */
-import { createHash, randomUUID } from "node:crypto";
+import { createHash } from "node:crypto";
 import { createReadStream } from "node:fs";
 import { access, mkdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Readable } from "node:stream";
+import { replaceFile } from "@kws/base/atomicfile";
 import { UserError, isErrno } from "@kws/base/errors";
 import { exportArchive, importArchive } from "./archive.ts";
 import { mediaTypes, openBlobs, sha256 } from "./blobs.ts";
@@ -98,10 +99,8 @@ export async function openImageStore(dir: string, options: StoreOptions = {}): P
   const changeReferences = (change: (now: Descriptor[]) => Descriptor[]): Promise<void> =>
     withLock(join(dir, "index.lock"), async () => {
       const manifests = change(await readReferences());
-      const next = `${indexPath}.${randomUUID()}`;
       const index = { schemaVersion: 2, mediaType: mediaTypes.index, manifests };
-      await writeFile(next, `${JSON.stringify(index, undefined, 1)}\n`);
-      await rename(next, indexPath);
+      await replaceFile(indexPath, `${JSON.stringify(index, undefined, 1)}\n`);
     });
 
   const digestOf = async (reference: string): Promise<string | undefined> => {
@@ -310,10 +309,7 @@ export async function openImageStore(dir: string, options: StoreOptions = {}): P
       }
     },
     async remember(key, value) {
-      const path = cachePath(dir, key);
-      const next = `${path}.${randomUUID()}`;
-      await writeFile(next, JSON.stringify(value));
-      await rename(next, path);
+      await replaceFile(cachePath(dir, key), JSON.stringify(value));
     },
   };
   return store;
