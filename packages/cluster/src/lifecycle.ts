@@ -14,6 +14,7 @@ import { daemonEntry } from "./entry.ts";
 import { removeTree } from "./images/unpack.ts";
 import { readAgent, stopAgent } from "./kubelet/runtimes/sandbox/agent-process.ts";
 import { preflight } from "./kubelet/runtimes/sandbox/preflight.ts";
+import { systemPath } from "./kubelet/runtimes/sandbox/tools.ts";
 import { removeSocket } from "./sockets.ts";
 import {
   apiServerSocket,
@@ -96,7 +97,7 @@ export async function startCluster(options: StartOptions): Promise<ClusterInfo> 
       cwd: folder,
       detached: true,
       // Nothing of the caller's environment is the cluster's business.
-      env: { PATH: process.env["PATH"] },
+      env: { PATH: systemPath },
       stdio: ["ignore", log, log, "pipe"],
     });
   } finally {
@@ -270,7 +271,7 @@ async function readState(folder: string): Promise<DaemonState | undefined> {
   } catch (error) {
     if (isErrno(error, "ENOENT")) return undefined;
     throw new UserError(`${stateFile(folder)} cannot be read: ${messageOf(error)}`, {
-      fix: "Remove the file; `kws cluster start` writes it anew.",
+      fix: "Remove the file; the next start writes it anew.",
     });
   }
 }
@@ -292,7 +293,7 @@ async function makeFolder(folder: string): Promise<void> {
     if (!isErrno(error, "ENOENT", "ENOTDIR")) throw error;
     throw new UserError(`the folder ${folder} cannot be made: ${messageOf(error)}`, {
       code: "config",
-      fix: "Set KWS_HOME to a folder that can.",
+      fix: "Choose another home for clusters.",
     });
   }
 }

@@ -1,6 +1,7 @@
 /** The cluster that kws brings along. The only file of the platform that knows that it exists. */
+import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
-import { UserError } from "@kws/base/errors";
+import { isErrno, messageOf, UserError } from "@kws/base/errors";
 import type { ClusterInfo } from "@kws/cluster/lifecycle";
 import type { BuildContext, BuiltImage, ImageBuild, Provider, ProviderStatus } from "./provider.ts";
 
@@ -17,6 +18,7 @@ export function embeddedProvider(options: EmbeddedOptions): Provider {
   return {
     name: "embedded",
     async start({ signal, ingressPort }) {
+      await makeHome(options.home);
       const { startCluster } = await import("@kws/cluster/lifecycle");
       const info = await startCluster({
         ...options,
@@ -48,6 +50,18 @@ export function embeddedProvider(options: EmbeddedOptions): Provider {
     checkBuild() {},
     buildImage: (build, context) => buildImage(options.home, build, context),
   };
+}
+
+async function makeHome(home: string): Promise<void> {
+  try {
+    await mkdir(home, { recursive: true, mode: 0o700 });
+  } catch (error) {
+    if (!isErrno(error, "ENOENT", "ENOTDIR", "EEXIST")) throw error;
+    throw new UserError(`the folder ${home} cannot be made: ${messageOf(error)}`, {
+      code: "config",
+      fix: "Set KWS_HOME to a folder that can.",
+    });
+  }
 }
 
 /** Removes the cluster with all its data; true when there was one. */
