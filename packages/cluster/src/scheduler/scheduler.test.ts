@@ -1,8 +1,8 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { silent } from "@kws/base/logger";
 import type { KubeClient } from "@kws/kube/client";
-import { events, nodes, pods, serviceAccounts } from "@kws/kube/resources";
-import { startTestServer, type TestServer } from "../apiserver/testing/server.ts";
+import { events, nodes, pods } from "@kws/kube/resources";
+import { createServiceAccount, startTestServer, type TestServer } from "../apiserver/testing/server.ts";
 import type { Pod } from "../controllers/pods.ts";
 import { fitMessage, reasonsAgainst, type Cluster } from "./filters.ts";
 import { startScheduler } from "./index.ts";
@@ -28,7 +28,10 @@ function pod(name: string, spec: object = {}, labels: Record<string, string> = {
     apiVersion: "v1",
     kind: "Pod",
     metadata: { name, namespace: "default", labels },
-    spec: { containers: [{ name: "main", image: "main:1", resources: { requests: { cpu: "500m" } } }], ...spec },
+    spec: {
+      containers: [{ name: "main", image: "main:1", resources: { requests: { cpu: "500m" } } }],
+      ...spec,
+    },
   };
 }
 
@@ -126,8 +129,7 @@ describe("the scheduler", () => {
     stop.controller = new AbortController();
     api = await startTestServer();
     client = api.client;
-    const metadata = { name: "default", namespace: "default" };
-    await client.create(serviceAccounts, { apiVersion: "v1", kind: "ServiceAccount", metadata });
+    await createServiceAccount(client, "default");
     await startScheduler({ client, logger: silent, now: Date.now, signal: stop.controller.signal });
   });
   afterEach(() => {
