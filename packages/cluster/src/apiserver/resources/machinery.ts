@@ -3,7 +3,7 @@ import { immutable, invalid, oneOf, required } from "./cause.ts";
 import { list } from "./loose.ts";
 import type { Fields, ResourceDefinition } from "./resource.ts";
 import { define } from "./simple.ts";
-import { age, ageColumn, column, nameColumn } from "./table.ts";
+import { age, ageColumn, column, nameColumn, humanDuration } from "./table.ts";
 
 export const customResourceDefinition: ResourceDefinition = define(
   {
@@ -321,9 +321,9 @@ export const certificateSigningRequest: ResourceDefinition = define(
       return [
         object.metadata.name,
         age(object, now),
-        spec["signerName"] ?? "",
+        spec["signerName"] || "<none>",
         spec["username"] ?? "",
-        seconds ? `${seconds}s` : "<none>",
+        seconds ? humanDuration(Number(seconds) * 1000) : "<none>",
         `${state}${failed}${object["status"]?.certificate ? ",Issued" : ""}`,
       ];
     },
