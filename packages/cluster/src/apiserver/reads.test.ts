@@ -44,3 +44,20 @@ test("field and label selectors narrow a list; an unknown field is an error", as
     (await refusal(api.client.list(configMaps, api.namespace, { fieldSelector: "data.a=b" }))).code,
   ).toBe(400);
 });
+
+test("a question has no table: who takes nothing else is refused", async () => {
+  const ask = (accept: string) =>
+    api.server.transport().request({
+      method: "POST",
+      path: "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews",
+      headers: { "content-type": "application/json", accept },
+      body: JSON.stringify({
+        apiVersion: "authorization.k8s.io/v1",
+        kind: "SelfSubjectAccessReview",
+        spec: { resourceAttributes: { verb: "get", resource: "pods" } },
+      }),
+    });
+  const table = "application/json;as=Table;v=v1;g=meta.k8s.io";
+  expect((await ask(table)).status).toBe(406);
+  expect((await ask(`${table},application/json`)).status).toBe(201);
+});

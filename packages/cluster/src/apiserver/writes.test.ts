@@ -1,3 +1,4 @@
+import { json } from "node:stream/consumers";
 import type { KubeObject } from "@kws/kube/object";
 import { configMaps, deployments, pods } from "@kws/kube/resources";
 import { expect, test } from "vitest";
@@ -99,4 +100,53 @@ test("apply creates, co-owns, conflicts, and takes over when forced", async () =
   ]);
   const taken = await api.client.apply(configMaps, applied("2"), { fieldManager: "two", force: true });
   expect(taken.metadata.managedFields?.map(({ manager }) => manager)).toEqual(["two"]);
+});
+
+async function applyText(
+  name: string,
+  text: string,
+  fieldValidation: string,
+): Promise<[number, string, string]> {
+  const { status, headers, body } = await api.server.transport().request({
+    method: "PATCH",
+    path: `/api/v1/namespaces/${api.namespace}/configmaps/${name}?fieldManager=me&fieldValidation=${fieldValidation}`,
+    headers: { "content-type": "application/apply-patch+yaml" },
+    body: text,
+  });
+  const { message = "" } = (await json(body)) as { message?: string };
+  return [status, message, headers["warning"]?.toString() ?? ""];
+}
+
+test("apply refuses fields that the kind does not have, and values of another type, whatever is to be validated", async () => {
+  const applied = (rest: string) => `{apiVersion: v1, kind: ConfigMap, metadata: {name: a}, ${rest}}`;
+  for (const mode of ["Strict", "Warn", "Ignore"]) {
+    const [status, message] = await applyText("a", applied("dada: {}"), mode);
+    expect([status, message]).toEqual([422, expect.stringContaining(".dada: field not declared in schema")]);
+  }
+  const [status, message] = await applyText("a", applied("immutable: 5"), "Ignore");
+  expect([status, message]).toEqual([422, expect.stringContaining(".immutable: ")]);
+});
+
+test("keys that an applied configuration gives twice are told with their lines", async () => {
+  const text = "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: a\ndata:\n  x: '1'\n  \"x\": '2'\n";
+  const told = 'line 7: key "x" already set in map';
+  expect(await applyText("a", text, "Strict")).toEqual([
+    400,
+    `error strict decoding YAML: yaml: unmarshal errors:\n  ${told}`,
+    "",
+  ]);
+  expect(await applyText("a", text, "Warn")).toEqual([201, "", `299 - "${told.replaceAll('"', '\\"')}"`]);
+  expect(await applyText("a", text, "Ignore")).toEqual([200, "", ""]);
+});
+
+test("a patch that gives a field twice is refused where validation is strict", async () => {
+  await api.client.create(configMaps, configMap(api.namespace, "a"));
+  const { status, body } = await api.server.transport().request({
+    method: "PATCH",
+    path: `/api/v1/namespaces/${api.namespace}/configmaps/a?fieldValidation=Strict`,
+    headers: { "content-type": "application/merge-patch+json" },
+    body: '{"data":{"x":"1","x":"2"}}',
+  });
+  expect(status).toBe(400);
+  expect(await json(body)).toMatchObject({ message: 'strict decoding error: duplicate field "data.x"' });
 });

@@ -91,6 +91,7 @@ export async function createObject(
   if (mode.manager !== undefined) {
     metadata.managedFields = track(context, definition, undefined, object, mode.manager, mode.subresource);
   }
+  if (metadata.managedFields?.length === 0) delete metadata.managedFields;
   const key = storageKey(definition, metadata.namespace, metadata.name);
   const table = tableOf(definition);
   if (context.store.latest(table, key) !== undefined) throw alreadyExists(definition, metadata.name);
