@@ -6,6 +6,7 @@ import { randomUUID } from "node:crypto";
 import { isDeepStrictEqual } from "node:util";
 import type { KubeObject, ManagedFieldsEntry } from "@kws/kube/object";
 import type { AdmissionContext } from "./admission/index.ts";
+import { askWebhooks, type WebhookContext } from "./admission/webhooks.ts";
 import { clone, StorageError, type Stored } from "../storage/stored.ts";
 import { timestamp, type ServerContext } from "./context.ts";
 import { refuseEscalation } from "./escalation.ts";
@@ -16,6 +17,7 @@ import { admit, claim, validateMetadata } from "./resources/index.ts";
 import type { ResourceDefinition } from "./resources/resource.ts";
 import { applyDefaults, normalize, trackUpdate, validateStructural } from "./schema/index.ts";
 import type { ObjectSchema } from "./schema/types.ts";
+import { postToWebhook } from "./webhookclient.ts";
 
 /** How a change is to be made. */
 export interface WriteMode {
@@ -84,6 +86,7 @@ export async function createObject(
   setDefaults(context, definition, object);
   const admission = admissionOf(context, "CREATE", definition, object, undefined, mode);
   await admit(admission);
+  await askWebhooks(admission);
   claim(admission);
   definition.prepareForCreate?.(object);
   checkObject(context, definition, object, undefined, mode.subresource);
@@ -124,6 +127,7 @@ export async function replaceObject(
   setDefaults(context, definition, object);
   const admission = admissionOf(context, "UPDATE", definition, object, old, mode);
   await admit(admission);
+  await askWebhooks(admission);
   claim(admission);
   if (mode.subresource !== "status") definition.prepareForUpdate?.(object, old, mode.subresource);
   if (hasGeneration(context, definition) && mode.subresource !== "status") bumpGeneration(old, object);
@@ -207,19 +211,30 @@ function setDefaults(context: ServerContext, definition: ResourceDefinition, obj
   if (schema !== undefined && custom) applyDefaults(schema, object);
 }
 
-function admissionOf(
+export function admissionOf(
   context: ServerContext,
   operation: "CREATE" | "UPDATE" | "DELETE",
   definition: ResourceDefinition,
-  object: KubeObject,
+  object: KubeObject | undefined,
   old: KubeObject | undefined,
-  { user, subresource }: WriteMode,
-): AdmissionContext {
-  return { operation, definition, object, old, subresource, user, ...storageReader(context) };
+  { user, subresource, dryRun }: WriteMode,
+): WebhookContext {
+  return {
+    operation,
+    definition,
+    object,
+    old,
+    subresource,
+    user,
+    dryRun,
+    ...storageReader(context),
+    post: (client, body, timeoutMs) => postToWebhook(context, client, body, timeoutMs),
+    setDefaults: (changed) => setDefaults(context, definition, changed),
+  };
 }
 
 /** What admission may look up. */
-export function storageReader({ store }: ServerContext): Pick<AdmissionContext, "get" | "list" | "waitFor"> {
+function storageReader({ store }: ServerContext): Pick<AdmissionContext, "get" | "list" | "waitFor"> {
   return {
     get: (resource, name, namespace) =>
       store.latest(tableOf(resource), namespace === undefined ? name : `${namespace}/${name}`)?.object,
