@@ -1,6 +1,7 @@
 /** Calls of admission webhooks over HTTPS: at a URL, or at a Service, whose pods are reached as port-forwards are. */
 import type { IncomingMessage } from "node:http";
 import { request, type RequestOptions } from "node:https";
+import type { Duplex } from "node:stream";
 import { connect } from "node:tls";
 import type { WebhookClient } from "./admission/webhooks.ts";
 import type { ServerContext } from "./context.ts";
@@ -25,7 +26,7 @@ export async function postToWebhook(
   const stored = context.store.get("services", `${service.namespace}/${service.name}`);
   if (stored === undefined) throw new Error(`service "${service.name}" not found`);
   const { pod, port } = serviceEndpoint(context, stored.object, String(service.port ?? 443));
-  const raw = await nodeStreams(context).portForward(pod, port);
+  const raw = await before(signal, nodeStreams(context).portForward(pod, port));
   const servername = `${service.name}.${service.namespace}.svc`;
   const createConnection = () => connect({ socket: raw, ca, servername });
   try {
@@ -39,12 +40,28 @@ export async function postToWebhook(
   }
 }
 
+/** A connection that comes too late is ended. */
+async function before(signal: AbortSignal, connecting: Promise<Duplex>): Promise<Duplex> {
+  const late = new Promise<never>((_resolve, reject) => {
+    signal.addEventListener("abort", () => {
+      connecting.then(
+        (socket) => socket.destroy(),
+        () => undefined,
+      );
+      reject(signal.reason as Error);
+    });
+  });
+  return Promise.race([connecting, late]);
+}
+
 function send(url: URL, options: RequestOptions, body: string): Promise<unknown> {
   return new Promise((resolve, reject) => {
     const outgoing = request(url, options, (answer) => {
       readAnswer(answer).then(resolve, reject);
     });
-    outgoing.on("error", reject).end(body);
+    // The request's own error does not say that it was the time.
+    outgoing.on("error", (error) => reject(options.signal?.aborted ? options.signal.reason : error));
+    outgoing.end(body);
   });
 }
 

@@ -23,8 +23,8 @@ interface AdmissionRequest {
   dryRun: boolean;
 }
 
-/** What a webhook of the test answers, by path. */
-type Hook = (request: AdmissionRequest) => object;
+/** What a webhook of the test answers; undefined is never. */
+type Hook = (request: AdmissionRequest) => object | undefined;
 
 const group = "admissionregistration.k8s.io";
 const mutating: Resource = {
@@ -55,7 +55,9 @@ beforeAll(async () => {
     void json(incoming).then((review) => {
       const { request } = review as { request: AdmissionRequest };
       asked.push(request);
-      const response = { uid: request.uid, ...hooks[incoming.url ?? ""]?.(request) };
+      const answer = hooks[incoming.url ?? ""]?.(request);
+      if (answer === undefined) return;
+      const response = { uid: request.uid, ...answer };
       outgoing.end(JSON.stringify({ kind: "AdmissionReview", apiVersion: "admission.k8s.io/v1", response }));
     });
   });
@@ -225,6 +227,15 @@ test("a certificate of another authority, an answer to another request and a bro
   await api.client.delete(validating, "v");
   await register(mutating, "m", () => patching({ op: "remove", path: "/spec/none" }));
   expect((await refusal(api.client.create(configMaps, configMap(api.namespace, "x")))).code).toBe(500);
+});
+
+test("a webhook that takes too long is given up", async () => {
+  await register(validating, "slow", () => undefined, { timeoutSeconds: 1 });
+  const error = await refusal(api.client.create(configMaps, configMap(api.namespace, "x")));
+  expect([error.code, error.message]).toEqual([
+    500,
+    expect.stringMatching(/^failed calling webhook "slow.example.com": .*timeout/),
+  ]);
 });
 
 test("a dry run says so", async () => {
