@@ -15,7 +15,11 @@ const missing: [what: string, instead: string][] = [
   ["Traffic from pods to other networks", "pods reach each other, Services and the API server"],
   ["NetworkPolicy", "kept, and not enforced"],
   ["HorizontalPodAutoscaler, metrics.k8s.io", "kept, and nothing scales by itself; `kubectl scale` works"],
-  ["Admission webhooks, ValidatingAdmissionPolicy", "kept, and not asked"],
+  [
+    "Parts of admission webhooks",
+    "they are asked about writes; `matchConditions` are refused, `matchPolicy` is always Exact, none is asked again or about CONNECT",
+  ],
+  ["ValidatingAdmissionPolicy", "kept, and not evaluated"],
   ["PodSecurity admission", "labels of namespaces are kept, and pods are not refused by them"],
   ["Aggregated API servers", "an APIService is kept, and requests are not passed on to it"],
   ["Signing of certificates", "a CertificateSigningRequest is kept, and nobody signs it"],

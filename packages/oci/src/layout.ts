@@ -3,10 +3,10 @@
  * repositories. Blobs are named by their digests and never change; only `index.json`, the table of references, does: under a
  * lock, and by a rename, so that a reader sees the old or the new one and a killed writer leaves the old one.
  */
-import { randomUUID } from "node:crypto";
 import { createReadStream } from "node:fs";
-import { mkdir, readFile, rename, stat, writeFile } from "node:fs/promises";
+import { mkdir, readFile, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { replaceFile } from "@kws/base/atomicfile";
 import { UserError, isErrno } from "@kws/base/errors";
 import { withLock } from "@kws/base/lock";
 import { openBlobs } from "./blobs.ts";
@@ -62,10 +62,8 @@ export async function openLayout(dir: string): Promise<Layout> {
     changeReferences: (change) =>
       locked(async () => {
         const manifests = change(await references());
-        const next = `${indexPath}.${randomUUID()}`;
         const index = { schemaVersion: 2, mediaType: mediaTypes.index, manifests };
-        await writeFile(next, `${JSON.stringify(index, undefined, 1)}\n`);
-        await rename(next, indexPath);
+        await replaceFile(indexPath, `${JSON.stringify(index, undefined, 1)}\n`);
         return manifests;
       }),
     repository: (name) => openLayoutRepository(layout, name),

@@ -74,7 +74,8 @@ function podEndpoint(pod: KubeObject, port: string | undefined): { pod: KubeObje
   return { pod, port: named.containerPort };
 }
 
-function serviceEndpoint(
+/** A ready pod behind the port of a Service, by name or number. Throws `ServiceUnavailable`. */
+export function serviceEndpoint(
   context: ServerContext,
   service: KubeObject,
   port: string | undefined,

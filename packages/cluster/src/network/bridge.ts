@@ -1,5 +1,6 @@
 /** The cluster's own network, inside the agent's network namespace: one bridge, and a virtual cable to each pod. */
-import { readFileSync, renameSync, writeFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
+import { replaceFileSync } from "@kws/base/atomicfile";
 import { isErrno } from "@kws/base/errors";
 import { runTool } from "../kubelet/runtimes/sandbox/commands.ts";
 import { addresses } from "./state.ts";
@@ -89,8 +90,7 @@ export class AddressPool {
 
   #save(): void {
     const text = JSON.stringify({ next: this.#next, held: Object.fromEntries(this.#held) });
-    writeFileSync(`${this.#file}.new`, text);
-    renameSync(`${this.#file}.new`, this.#file);
+    replaceFileSync(this.#file, text);
   }
 }
 

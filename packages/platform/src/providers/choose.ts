@@ -40,6 +40,7 @@ export async function chooseProvider(choice: ProviderChoice): Promise<Provider> 
   return embeddedProvider({
     name: choice.cluster ?? workspace.name ?? user.name ?? defaultClusterName,
     home: choice.data,
+    env: choice.env,
   });
 }
 

@@ -1,6 +1,7 @@
 /** The agent as a process of this machine: where it is written down, and how it is ended from outside. */
-import { chmod, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
+import { chmod, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { replaceFile } from "@kws/base/atomicfile";
 import { identify, isAlive, signalProcess, waitForExit, type ProcessIdentity } from "@kws/base/process";
 import { removeSocket } from "../../../sockets.ts";
 import { groupNameOf, removeControlGroups } from "./cgroups.ts";
@@ -19,9 +20,7 @@ export async function readAgent(dataDir: string): Promise<ProcessIdentity | unde
 export const agentSocket = (dataDir: string): string => join(dataDir, "agent.sock");
 
 export async function recordAgent(dataDir: string, agent: ProcessIdentity): Promise<void> {
-  const path = join(dataDir, "agent.json");
-  await writeFile(`${path}.new`, JSON.stringify(agent), { mode: 0o600 });
-  await rename(`${path}.new`, path);
+  await replaceFile(join(dataDir, "agent.json"), JSON.stringify(agent), { mode: 0o600 });
 }
 
 /** Writes down the agent's own process, below the first one, for those who ask what it weighs. */
