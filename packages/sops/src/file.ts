@@ -11,6 +11,7 @@ import { isEncryptedTree, readEncrypted, readPlain, writeEncrypted, writePlain }
 import type { FormatName } from "./formats/format.ts";
 import type { Keyring } from "./keyring.ts";
 import type { Key } from "./keys/key.ts";
+import { keyId } from "./keyspec.ts";
 import { formatVersion, type Metadata } from "./metadata.ts";
 import { selectionOf, type Selection } from "./rules.ts";
 import { removeAt, setAt } from "./change.ts";
@@ -229,12 +230,6 @@ export function isEncrypted(content: string | Uint8Array, { format, file }: File
 export function holdsCiphertext(value: unknown): boolean {
   if (typeof value === "string") return isSealed(value);
   return typeof value === "object" && value !== null && Object.values(value).some(holdsCiphertext);
-}
-
-/** A key as a text by which it can be compared. */
-export function keyId(key: Key): string {
-  const given = Object.entries(key).filter(([, value]) => value !== undefined && value !== "");
-  return JSON.stringify(given.sort(([a], [b]) => (a < b ? -1 : 1)));
 }
 
 /** The keys of a file, group by group. */

@@ -157,13 +157,14 @@ function blockOf(document: MapNode, format: Format, file: string | undefined): M
   }
   if (format.layout === "nested") return { ...first.value, at };
   // Line breaks were written as `\n` in most versions, in 3.13.0 and 3.13.1 as they are.
-  const unescaped = (first.value.entries.filter((one) => one.kind === "entry") as Entry[]).map(
-    ({ key, value }) =>
+  const unescaped = first.value.entries
+    .filter((one) => one.kind === "entry")
+    .map(({ key, value }) =>
       entry(
         key,
         mapText(value, (text) => text.replaceAll("\\n", "\n")),
       ),
-  );
+    );
   return unflatten({ kind: "map", entries: unescaped, at });
 }
 

@@ -49,12 +49,19 @@ export function openIdentities(world: KeyWorld): Identities {
   return {
     stored: async () => await (stored ??= collect(storedPlaces(world))),
     commanded: async (recipient, signal) => {
-      const found = commanded.get(recipient) ?? collect(commandedPlaces(world, recipient, signal), signal);
-      commanded.set(recipient, found);
+      for (let running = commanded.get(recipient); running; running = commanded.get(recipient)) {
+        try {
+          return await running;
+        } catch {
+          // Whoever started the command gave up; others who wait for it start it anew.
+          signal?.throwIfAborted();
+        }
+      }
+      const own = collect(commandedPlaces(world, recipient, signal), signal);
+      commanded.set(recipient, own);
       try {
-        return await found;
+        return await own;
       } catch (error) {
-        // Only a call that was given up comes here; the next one runs the command anew.
         commanded.delete(recipient);
         throw error;
       }

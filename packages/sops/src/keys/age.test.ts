@@ -61,6 +61,10 @@ async function newIdentity(): Promise<{ identity: string; recipient: string }> {
   return { identity, recipient: await identityToRecipient(identity) };
 }
 
+async function fixture(name: string): Promise<string> {
+  return await readFile(join(testdata, name), "utf8");
+}
+
 /** Puts a file into the temporary home; answers its path. */
 async function file(path: string, text: string): Promise<string> {
   await run("mkdir", ["-p", join(home.path, path, "..")], { env: {} });
@@ -87,7 +91,7 @@ describe("a data key wrapped for a recipient is unwrapped with", () => {
 
   test.each(["id_ed25519", "id_rsa", "id_rsa_pem"])("the SSH key %s", async (name) => {
     const path = join(testdata, name);
-    const wrapped = await wrap(await readFile(`${path}.pub`, "utf8"));
+    const wrapped = await wrap(await fixture(`${name}.pub`));
     expect(await service({ SOPS_AGE_SSH_PRIVATE_KEY_FILE: path }).unwrap(wrapped, call)).toEqual(dataKey);
   });
 
@@ -125,8 +129,8 @@ describe("an identity is found in", () => {
   });
 
   test.each(["id_ed25519", "id_rsa"])(".ssh/%s", async (name) => {
-    await file(`.ssh/${name}`, await readFile(join(testdata, name), "utf8"));
-    const wrapped = await wrap(await readFile(join(testdata, `${name}.pub`), "utf8"));
+    await file(`.ssh/${name}`, await fixture(name));
+    const wrapped = await wrap(await fixture(`${name}.pub`));
     expect(await service().unwrap(wrapped, call)).toEqual(dataKey);
   });
 
@@ -147,7 +151,7 @@ describe("an identity is found in", () => {
 
   test("the output of SOPS_AGE_SSH_PRIVATE_KEY_CMD", async () => {
     const path = join(testdata, "id_ed25519");
-    const wrapped = await wrap(await readFile(`${path}.pub`, "utf8"));
+    const wrapped = await wrap(await fixture("id_ed25519.pub"));
     expect(await service({ SOPS_AGE_SSH_PRIVATE_KEY_CMD: `cat '${path}'` }).unwrap(wrapped, call)).toEqual(
       dataKey,
     );
@@ -173,7 +177,7 @@ test("no command is run where an identity at hand opens the key", async () => {
   await expect(readFile(join(home.path, "ran"))).rejects.toThrow("ENOENT");
 });
 
-test("a command that was given up is run anew by the next call", async () => {
+test("a command that one caller gave up is run anew for the others", async () => {
   const { identity, recipient } = await newIdentity();
   const script = await file(
     "once.js",
@@ -186,12 +190,13 @@ test("a command that was given up is run anew by the next call", async () => {
   const wrapped = await wrap(recipient);
   const abort = new AbortController();
   const first = found.unwrap(wrapped, { signal: abort.signal });
+  const others = [found.unwrap(wrapped, call), found.unwrap(wrapped, call)];
   await expect
     .poll(async () => await exec("test", ["-e", join(home.path, "started")], { env: {} }))
     .toMatchObject({ exitCode: 0 });
   abort.abort(new Error("given up"));
   await expect(first).rejects.toThrow("given up");
-  expect(await found.unwrap(wrapped, call)).toEqual(dataKey);
+  expect(await Promise.all(others)).toEqual([dataKey, dataKey]);
 });
 
 describe("an error says what to do when", () => {
@@ -271,7 +276,7 @@ describe("an error says what to do when", () => {
   });
 
   test("the recipient is an RSA key that is too short", async () => {
-    const line = await readFile(join(testdata, "id_rsa_short.pub"), "utf8");
+    const line = await fixture("id_rsa_short.pub");
     await expect(wrap(line)).rejects.toThrow("RSA keys need at least 2048 bits, and it has 1024");
   });
 });
@@ -313,33 +318,50 @@ describe("a file is refused that", () => {
     );
   });
 
-  test("has a stanza with the SSH key's tag and a share of the wrong size", async () => {
-    const path = join(testdata, "id_ed25519");
-    let tag = "";
-    const { enc } = await wrap(await readFile(`${path}.pub`, "utf8"));
-    tag = /ssh-ed25519 (\S+) /.exec(Buffer.from(armor.decode(enc)).toString("latin1"))?.[1] ?? "";
-    const wrapped = await wrapWith(() => [new Stanza(["ssh-ed25519", tag, "AAAA"], new Uint8Array(32))]);
-    const failed = service({ SOPS_AGE_SSH_PRIVATE_KEY_FILE: path }).unwrap(wrapped, call);
-    await expect(failed).rejects.toThrow("invalid ssh-ed25519 stanza");
+  test("is larger than any data key needs", async () => {
+    const { enc } = await wrapWith(() => [new Stanza(["X25519", "A"], new Uint8Array(60_000))]);
+    await expect(service().unwrap(wrappedFor("age1test", enc), call)).rejects.toThrow(
+      /it has \d+ characters/,
+    );
+  });
+
+  test.each([
+    ["an X25519 share that is no point of use", ["X25519", "A".repeat(43)], "id_ed25519"],
+    ["an SSH key's share that is no point of use", ["ssh-ed25519", "TAG", "A".repeat(43)], "id_ed25519"],
+    ["an SSH key's share of the wrong size", ["ssh-ed25519", "TAG", "AAAA"], "id_ed25519"],
+    ["an SSH key's stanza without a share", ["ssh-ed25519", "TAG"], "id_ed25519"],
+    ["an RSA stanza with too much", ["ssh-rsa", "TAG", "AAAA"], "id_rsa"],
+    ["an RSA body that does not decrypt", ["ssh-rsa", "TAG"], "id_rsa"],
+  ])("has %s", async (_, args, name) => {
+    const { enc } = await wrap(await fixture(`${name}.pub`));
+    const tag = /ssh-\w+ (\S+)/.exec(Buffer.from(armor.decode(enc)).toString("latin1"))?.[1] ?? "";
+    const wrapped = await wrapWith(() => [
+      new Stanza(
+        args.map((arg) => arg.replace("TAG", tag)),
+        new Uint8Array(32),
+      ),
+    ]);
+    const failed = service({ SOPS_AGE_SSH_PRIVATE_KEY_FILE: join(testdata, name) }).unwrap(wrapped, call);
+    await expect(failed).rejects.toThrow("what the file holds for age recipient age1test is damaged");
   });
 });
 
 describe.skipIf(!(await isInstalled("age")))("with the age program", () => {
-  test.each(["X25519", "SSH"])("keys go both ways for %s", async (kind) => {
-    const x25519 = await newIdentity();
-    const [identity, recipient] =
+  test.each(["X25519", "id_ed25519", "id_rsa"])("keys go both ways for %s", async (kind) => {
+    const { identity, recipient } =
       kind === "X25519"
-        ? [await file("key.txt", x25519.identity), x25519.recipient]
-        : [join(testdata, "id_ed25519"), await readFile(join(testdata, "id_ed25519.pub"), "utf8")];
+        ? await newIdentity()
+        : { identity: await fixture(kind), recipient: await fixture(`${kind}.pub`) };
+    const path = await file("identity", identity);
     const env = { PATH: process.env.PATH };
     const ours = await wrap(recipient);
-    const opened = await run("age", ["-d", "-i", identity], { env, input: ours.enc, encoding: "latin1" });
+    const opened = await run("age", ["-d", "-i", path], { env, input: ours.enc, encoding: "latin1" });
     expect(Buffer.from(opened.stdout, "latin1")).toEqual(Buffer.from(dataKey));
 
     const theirs = await run("age", ["-a", "-r", recipient], { env, input: dataKey });
-    const found = service(
-      kind === "SSH" ? { SOPS_AGE_SSH_PRIVATE_KEY_FILE: identity } : { SOPS_AGE_KEY_FILE: identity },
-    );
+    const found = service({
+      [kind === "X25519" ? "SOPS_AGE_KEY_FILE" : "SOPS_AGE_SSH_PRIVATE_KEY_FILE"]: path,
+    });
     expect(await found.unwrap(wrappedFor(recipient, theirs.stdout), call)).toEqual(dataKey);
   });
 

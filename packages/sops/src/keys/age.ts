@@ -3,7 +3,7 @@
  * Every recipient has an armored file of its own around the data key, as sops writes it (its `age/keysource.go`); the file's
  * format is https://age-encryption.org/v1.
  */
-import { messageOf } from "@kws/base/errors";
+import { messageOf, type UserErrorOptions } from "@kws/base/errors";
 import { SopsError } from "../errors.ts";
 import {
   type FoundIdentities,
@@ -47,23 +47,17 @@ async function encrypt(
     return armor.encode(await encrypter.encrypt(data));
   } catch (error) {
     signal?.throwIfAborted();
-    throw new SopsError(
-      "errorGeneric",
-      `${describeKey(key)} cannot be encrypted for: ${printable(messageOf(error))}`,
-      {
-        code: "config",
-        fix: recipientFix(recipient),
-        cause: error,
-      },
-    );
+    const message = `${describeKey(key)} cannot be encrypted for: ${printable(messageOf(error))}`;
+    throw new SopsError("errorGeneric", message, { ...recipientFix(recipient), cause: error });
   }
 }
 
-function recipientFix(recipient: string): string {
+function recipientFix(recipient: string): Pick<UserErrorOptions, "code" | "fix"> {
   const plugin = pluginOf(recipient);
-  return plugin === undefined
-    ? "name the public key that age-keygen prints (age1…), or an SSH public key (ssh-ed25519 …, ssh-rsa …)"
-    : `install age and age-plugin-${plugin}`;
+  if (plugin !== undefined) return { code: "tool-missing", fix: `install age and age-plugin-${plugin}` };
+  const kinds =
+    "the public key that age-keygen prints (age1…), or an SSH public key (ssh-ed25519 …, ssh-rsa …)";
+  return { code: "config", fix: `name ${kinds}` };
 }
 
 async function decrypt(
@@ -109,14 +103,11 @@ async function decodeArmor(key: KeyOf<"age">, enc: string): Promise<Uint8Array> 
 }
 
 function damaged(key: KeyOf<"age">, error: unknown): SopsError {
-  return new SopsError(
-    "couldNotRetrieveKey",
-    `what the file holds for ${describeKey(key)} is damaged: ${printable(messageOf(error))}`,
-    {
-      fix: "restore the file from version control",
-      cause: error,
-    },
-  );
+  const message = `what the file holds for ${describeKey(key)} is damaged: ${printable(messageOf(error))}`;
+  return new SopsError("couldNotRetrieveKey", message, {
+    fix: "restore the file from version control",
+    cause: error,
+  });
 }
 
 function noneOpens(
@@ -128,10 +119,11 @@ function noneOpens(
   const count = tried.reduce((sum, found) => sum + found.count, 0);
   const problems = [...tried.flatMap((found) => found.problems), ...pluginProblems];
   const empty = tried.flatMap((found) => found.empty);
-  const reason = whyClosed(stanzaTypes, count);
-  return new SopsError("couldNotRetrieveKey", [`${describeKey(key)}: ${reason}`, ...problems].join("; "), {
+  const message = [`${describeKey(key)}: ${whyClosed(stanzaTypes, count)}`, ...problems].join("; ");
+  const searched = empty.length === 0 ? "" : ` (nothing was found in ${empty.join(", ")})`;
+  return new SopsError("couldNotRetrieveKey", message, {
     code: "permission",
-    fix: `set SOPS_AGE_KEY_FILE to the file with its identity${empty.length === 0 ? "" : ` (nothing was found in ${empty.join(", ")})`}`,
+    fix: `set SOPS_AGE_KEY_FILE to the file with its identity${searched}`,
   });
 }
 

@@ -12,11 +12,11 @@ export interface SshPublicKey {
 export function parseSshPublicKey(line: string): SshPublicKey {
   const [, base64 = ""] = line.trim().split(/\s+/);
   const wire = Buffer.from(base64, "base64");
-  const fields = new FieldReader(wire);
+  const fields = readFields(wire);
   const type = fields.text();
   if (!line.startsWith(`${type} `)) throw new Error("its type and its data differ");
   const jwk = type === "ssh-ed25519" ? ed25519Public(fields.bytes()) : rsaPublic(type, fields);
-  if (!fields.atEnd) throw new Error("something follows the key");
+  if (!fields.atEnd()) throw new Error("something follows the key");
   return toPublic(createPublicKey({ key: jwk, format: "jwk" }));
 }
 
@@ -61,7 +61,7 @@ function readOpenSsh(text: string): KeyObject {
   const file = Buffer.from(base64 ?? "", "base64");
   if (file.toString("latin1", 0, openSshMagic.length) !== openSshMagic)
     throw new Error("it is cut off or damaged");
-  const fields = new FieldReader(file.subarray(openSshMagic.length));
+  const fields = readFields(file.subarray(openSshMagic.length));
   const cipher = fields.text();
   fields.bytes(); // The name of the key derivation.
   fields.bytes(); // Its options.
@@ -69,10 +69,10 @@ function readOpenSsh(text: string): KeyObject {
   fields.bytes(); // The public key, which the private section repeats.
   const section = fields.bytes();
   if (cipher !== "none") throw protectedKey();
-  return readPrivateSection(new FieldReader(section));
+  return readPrivateSection(readFields(section));
 }
 
-function readPrivateSection(fields: FieldReader): KeyObject {
+function readPrivateSection(fields: Fields): KeyObject {
   if (fields.number() !== fields.number()) throw new Error("it is damaged");
   const type = fields.text();
   if (type === "ssh-ed25519") {
@@ -100,7 +100,7 @@ function ed25519Public(bytes: Buffer): JsonWebKey {
   return { kty: "OKP", crv: "Ed25519", x: bytes.toString("base64url") };
 }
 
-function rsaPublic(type: string, fields: FieldReader): JsonWebKey {
+function rsaPublic(type: string, fields: Fields): JsonWebKey {
   if (type !== "ssh-rsa")
     throw new Error(`keys of type ${type} cannot encrypt; age takes ssh-ed25519 and ssh-rsa`);
   const [e, n] = [fields.mpint(), fields.mpint()];
@@ -134,38 +134,29 @@ function base64url(value: bigint): string {
   return Buffer.from(hex.padStart(hex.length + (hex.length % 2), "0"), "hex").toString("base64url");
 }
 
-/** The data types of RFC 4251 section 5, one after the other. */
-class FieldReader {
-  readonly #data: Buffer;
-  #at = 0;
+/** Reads the data types of RFC 4251 section 5, one after the other. */
+interface Fields {
+  atEnd: () => boolean;
+  number: () => number;
+  bytes: () => Buffer;
+  text: () => string;
+  mpint: () => bigint;
+}
 
-  constructor(data: Buffer) {
-    this.#data = data;
-  }
-
-  get atEnd(): boolean {
-    return this.#at === this.#data.length;
-  }
-
-  number(): number {
-    return this.#take(4).readUInt32BE();
-  }
-
-  bytes(): Buffer {
-    return this.#take(this.number());
-  }
-
-  text(): string {
-    return this.bytes().toString("latin1");
-  }
-
-  mpint(): bigint {
-    return BigInt(`0x0${this.bytes().toString("hex")}`);
-  }
-
-  #take(length: number): Buffer {
-    if (length > this.#data.length - this.#at) throw new Error("it is cut off or damaged");
-    this.#at += length;
-    return this.#data.subarray(this.#at - length, this.#at);
-  }
+function readFields(data: Buffer): Fields {
+  let at = 0;
+  const take = (length: number) => {
+    if (length > data.length - at) throw new Error("it is cut off or damaged");
+    at += length;
+    return data.subarray(at - length, at);
+  };
+  const number = () => take(4).readUInt32BE();
+  const bytes = () => take(number());
+  return {
+    atEnd: () => at === data.length,
+    number,
+    bytes,
+    text: () => bytes().toString("latin1"),
+    mpint: () => BigInt(`0x0${bytes().toString("hex")}`),
+  };
 }
