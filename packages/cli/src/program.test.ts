@@ -205,6 +205,11 @@ describe("completion", () => {
       ["json", "table", "yaml"],
     ],
     [["completion", "p"], ["powershell"]],
+    [
+      ["package", ""],
+      ["list", "orders", "payments"],
+    ],
+    [["package", "orders", ""], ["payments"]],
     [["service", "exec", "orders", "--", "l"], []],
     [["nothing", "x"], []],
   ])("of %j offers %j", async (words, expected) => {
