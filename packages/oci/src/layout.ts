@@ -14,8 +14,8 @@ import type { Blobs } from "./blobs.ts";
 import { digestPattern, mediaTypes, verified } from "./descriptor.ts";
 import type { Descriptor } from "./descriptor.ts";
 import { mediaTypeOf, readIndex } from "./manifest.ts";
-import { parseReference, tagPattern } from "./reference.ts";
-import { manifestLimit, taken } from "./repository.ts";
+import { parseReference } from "./reference.ts";
+import { manifestLimit, referenceIn, taken } from "./repository.ts";
 import type { ManifestContent, PushManifestOptions, Repository, Waiting } from "./repository.ts";
 
 /** On an entry of `index.json`: `name:tag`, or `name@digest`. */
@@ -81,8 +81,7 @@ function openLayoutRepository(layout: Layout, name: string): Repository {
     });
   }
   const { blobs } = layout;
-  const at = (reference: string) =>
-    digestPattern.test(reference) ? `${name}@${reference}` : `${name}:${reference}`;
+  const at = (reference: string) => referenceIn(name, reference);
   const missing = (reference: string) =>
     new UserError(`${at(reference)} is not in ${layout.dir}`, { code: "not-found" });
 
@@ -127,7 +126,7 @@ function openLayoutRepository(layout: Layout, name: string): Repository {
     async pushBlob(descriptor, open, options) {
       options?.signal?.throwIfAborted();
       if (await blobs.has(descriptor.digest)) return;
-      await blobs.putStream(verified(open(), descriptor, at(descriptor.digest)));
+      await blobs.putStream(open(), descriptor.digest);
     },
     async pushManifest(bytes, mediaType, options) {
       options?.signal?.throwIfAborted();
@@ -152,8 +151,7 @@ async function tag(
   tag: string,
   { overwrite = true }: PushManifestOptions,
 ): Promise<void> {
-  if (!tagPattern.test(tag)) throw new UserError(`"${tag}" is not a tag`, { code: "config" });
-  const reference = `${name}:${tag}`;
+  const reference = referenceIn(name, tag);
   await layout.changeReferences((now) => {
     const existing = now.find((entry) => entry.annotations?.[referenceAnnotation] === reference);
     if (existing !== undefined && existing.digest !== descriptor.digest && !overwrite) {
