@@ -87,18 +87,21 @@ function openLayoutRepository(layout: Layout, name: string): Repository {
 
   const read = async (digest: string): Promise<ManifestContent> => {
     const { size } = await stat(blobs.path(digest));
-    if (size > manifestLimit) throw missing(digest);
+    if (size > manifestLimit) {
+      throw new UserError(`${at(digest)} is no manifest: it has ${size} bytes`, { code: "config" });
+    }
     const bytes = await blobs.read(digest);
     return { descriptor: { mediaType: mediaTypeOf(bytes, at(digest)), digest, size }, bytes };
   };
 
   const resolve = async (reference: string): Promise<Descriptor | undefined> => {
-    const entries = await layout.references();
-    if (!digestPattern.test(reference)) {
-      const found = entries.find((entry) => entry.annotations?.[referenceAnnotation] === at(reference));
-      return found && { mediaType: found.mediaType, digest: found.digest, size: found.size };
+    if (digestPattern.test(reference)) {
+      return (await blobs.has(reference)) ? (await read(reference)).descriptor : undefined;
     }
-    return (await blobs.has(reference)) ? (await read(reference)).descriptor : undefined;
+    const wanted = at(reference);
+    const entries = await layout.references();
+    const found = entries.find((entry) => entry.annotations?.[referenceAnnotation] === wanted);
+    return found && { mediaType: found.mediaType, digest: found.digest, size: found.size };
   };
 
   return {

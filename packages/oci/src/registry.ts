@@ -124,8 +124,8 @@ function openRepository(name: string, remote: { host: string; path: string }, se
           manifestLimit,
         );
         const digest = sha256(bytes);
-        const said = answer.headers["docker-content-digest"];
-        const wanted = digestPattern.test(reference) ? reference : typeof said === "string" ? said : digest;
+        const said = String(answer.headers["docker-content-digest"]);
+        const wanted = [reference, said].find((text) => digestPattern.test(text)) ?? digest;
         if (digest !== wanted) throw damaged(what, `should be ${wanted} and is ${digest}`);
         const mediaType = mediaTypeOf(bytes, what);
         return { descriptor: { mediaType, digest, size: bytes.length }, bytes };
@@ -192,7 +192,7 @@ function openRepository(name: string, remote: { host: string; path: string }, se
   ): AsyncGenerator<Uint8Array> {
     let seen = 0;
     let failures = 0;
-    while (seen < size || failures === 0) {
+    for (;;) {
       const answer = await session.call({
         ...pull,
         method: "GET",
@@ -204,9 +204,11 @@ function openRepository(name: string, remote: { host: string; path: string }, se
       });
       let skip = answer.status === 206 ? 0 : seen;
       if (answer.status === 206 && !answer.headers["content-range"]?.startsWith(`bytes ${seen}-`)) {
+        answer.body.destroy();
         throw damaged(what, "comes from a place that was not asked for");
       }
       const began = seen;
+      let broken: unknown;
       try {
         for await (const chunk of answer.body as AsyncIterable<Buffer>) {
           const part = chunk.subarray(Math.min(skip, chunk.length));
@@ -218,10 +220,14 @@ function openRepository(name: string, remote: { host: string; path: string }, se
       } catch (error) {
         signal?.throwIfAborted();
         if (!isTransient(error)) throw error;
+        broken = error;
       }
       if (seen - began >= progressBytes) failures = 0;
       failures += 1;
-      if (failures === attempts) return;
+      if (failures === attempts) {
+        if (broken !== undefined) throw broken;
+        return;
+      }
       await session.pause(failures, signal);
     }
   }
