@@ -127,10 +127,3 @@ export function imageId(reference: string, digest: string): string {
   const name = reference.replace(/@.*$/, "").replace(/:[^/:]*$/, "");
   return `${name}@${digest}`;
 }
-
-/** The grammar of references in https://github.com/distribution/reference, without its length limits. */
-export function isImageReference(text: string): boolean {
-  return /^(?:[a-zA-Z0-9.-]+(?::[0-9]+)?\/)?[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*(?:\/[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*)*(?::[\w][\w.-]{0,127})?(?:@[a-z0-9+._-]+:[0-9a-f]{32,})?$/.test(
-    text,
-  );
-}
