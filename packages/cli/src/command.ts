@@ -2,7 +2,7 @@
 import type { Context } from "./context.ts";
 
 /** What completion offers for an argument or an option's value, asked live. */
-export type Completes = "services" | "stacks" | "clusters" | "contexts" | "shells";
+export type Completes = "services" | "stacks" | "profiles" | "clusters" | "contexts" | "shells";
 
 interface OptionBase {
   description: string;

@@ -15,6 +15,7 @@ export const profileOption = {
   short: "p",
   value: "name",
   description: `the profile; \`${defaultProfile}\` unless given`,
+  completes: "profiles",
 } as const;
 
 export const revealOption = { type: "boolean", description: "show the values of secrets" } as const;

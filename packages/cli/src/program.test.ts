@@ -219,6 +219,17 @@ describe("completion", () => {
     expect(offered.split("\n").filter((word) => word !== "")).toEqual(expected);
   });
 
+  test("offers the profiles of the charts, without those that are named already", async () => {
+    await using dir = await tempDir("kws-cli");
+    await writeFile(join(dir.path, "kws.yaml"), "name: orders\n");
+    for (const profile of ["local", "qa", "qa1"])
+      await mkdir(join(dir.path, "chart/profiles", profile), { recursive: true });
+    await writeFile(join(dir.path, "chart/Chart.yaml"), "name: orders\n");
+    const here = world(dir.path);
+    expect(await complete(["stack", "start", "-p", "q"], here)).toBe("qa\nqa1\n");
+    expect(await complete(["profile", "diff", "orders", "qa", ""], here)).toBe("local\nqa1\n");
+  });
+
   test("never fails aloud", async () => {
     await using dir = await tempDir("kws-cli");
     await writeFile(join(dir.path, "kws.yaml"), "services: [\n");

@@ -47,7 +47,7 @@ function refuseEncrypted(file: string, text: string): never {
   const line = text.split("\n").findIndex((one) => one.includes(sealed));
   throw new UserError(`${file} holds encrypted values, which are only opened in secrets.yaml`, {
     code: "config",
-    at: `${file}:${line + 1}:1`,
+    at: line === -1 ? file : `${file}:${line + 1}:1`,
     fix: "Move them to the profile's secrets.yaml.",
   });
 }

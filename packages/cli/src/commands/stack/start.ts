@@ -30,6 +30,7 @@ export const command = defineCommand({
       short: "p",
       value: "name",
       description: "the charts' profile, instead of the stack's own",
+      completes: "profiles",
     },
     "dry-run": { type: "boolean", description: "check everything and tell what would be done" },
     pull: { type: "boolean", description: "fetch services that live in git again" },
