@@ -120,6 +120,18 @@ test("a chart that cannot be rendered is refused with its place, and nothing is 
   expect(await client.find(namespaces, "untouched")).toBeUndefined();
 });
 
+test("a Dockerfile that cannot be built is refused with its place, and nothing is changed", async () => {
+  const folder = await newFolder();
+  await write(folder, { program: "" });
+  await writeFile(join(folder, "api/Dockerfile"), "FROM kws.local/node:24\nRUN true\nCOPY main.ts /app/\n");
+  const { code, stderr } = await kws.run(["stack", "start", "broken", "-n", "untouched"], { cwd: folder });
+  expect(code).toBe(4);
+  expect(stderr).toContain(join(folder, "api/Dockerfile:3:1"));
+  expect(stderr).toContain('"main.ts" matches nothing');
+  const client = await kws.client();
+  expect(await client.find(namespaces, "untouched")).toBeUndefined();
+});
+
 test("a kws that is killed leaves a stack that starts again", async () => {
   const folder = await newFolder();
   await write(folder, { program: "setInterval(() => {}, 3000);" });

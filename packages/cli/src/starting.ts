@@ -38,11 +38,7 @@ export async function start(ctx: Context, request: StartRequest): Promise<Starte
   const { signal, locations, childEnv } = ctx;
   const clone = { cache: locations.cache, env: childEnv, signal, refresh: request.refresh === true };
   const services = await loadServices(project, clone);
-  const plans = await planStack(services, stack, request.only);
-  for (const { service } of plans) {
-    if (service.config.build !== undefined || service.config.images !== undefined)
-      provider.checkBuild(service.name);
-  }
+  const plans = await planStack(request, services, request.only);
   const steps = ctx.steps();
   const helm = await prepareTool(ctx, steps);
   await checkCharts(ctx, helm, stack, plans);
@@ -124,12 +120,12 @@ export function placed(stack: ProjectStack, namespace?: string, profile?: string
 /** Everything is read and checked as for a start; nothing is built, and the cluster is not touched. */
 export async function dryRun(
   ctx: Context,
-  request: Pick<StartRequest, "project" | "stack" | "only">,
+  request: Pick<StartRequest, "project" | "stack" | "provider" | "only">,
 ): Promise<Result> {
   const { project, stack } = request;
   const { signal, locations, childEnv } = ctx;
   const services = await loadServices(project, { cache: locations.cache, env: childEnv, signal });
-  const plans = await planStack(services, stack, request.only);
+  const plans = await planStack(request, services, request.only);
   await checkCharts(ctx, await prepareTool(ctx, ctx.steps()), stack, plans);
   const data = plans.map(({ service, chart }) => ({
     service: service.name,

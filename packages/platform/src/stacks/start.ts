@@ -141,8 +141,8 @@ function interrupted(stack: string): UserError {
  * what they depend on comes with them.
  */
 export async function planStack(
+  { project, stack, provider }: Pick<StartStackOptions, "project" | "stack" | "provider">,
   services: ProjectService[],
-  stack: ProjectStack,
   only: string[] = [],
 ): Promise<ServicePlan[]> {
   const names = stack.services ?? services.map((service) => service.name);
@@ -159,7 +159,7 @@ export async function planStack(
       .filter((service) => chosen.has(service.name))
       .map(async (service) => {
         const chart = await loadChart(service, stack.profile);
-        await checkBuilds(service);
+        await checkBuilds(service, provider, project.name);
         return { service, chart };
       }),
   );

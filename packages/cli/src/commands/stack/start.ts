@@ -38,12 +38,10 @@ export const command = defineCommand({
   async run({ args: [name, ...only], options }, ctx) {
     const project = await ctx.project();
     const stack = placed(findStack(project, name), ctx.globals.namespace, options.profile);
-    if (options["dry-run"] === true) return dryRun(ctx, { project, stack, only });
+    const request = { project, stack, only, provider: await ctx.provider() };
+    if (options["dry-run"] === true) return dryRun(ctx, request);
     const started = await start(ctx, {
-      project,
-      stack,
-      only,
-      provider: await ctx.provider(),
+      ...request,
       ...(options.timeout === undefined ? {} : { timeoutMs: options.timeout }),
       ...(options.pull === undefined ? {} : { refresh: options.pull }),
     });
