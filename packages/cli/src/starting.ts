@@ -60,6 +60,7 @@ export async function start(ctx: Context, request: StartRequest): Promise<Starte
     project,
     stack,
     plans,
+    whole: (request.only ?? []).length === 0,
     provider,
     connection,
     helm,

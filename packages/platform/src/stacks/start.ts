@@ -36,6 +36,7 @@ import { workloadsOf } from "../services/workloads.ts";
 import { upgrade } from "./helm.ts";
 import { diagnoseHooks } from "./diagnose.ts";
 import { type Holder, lockStack } from "./lock.ts";
+import { recordStack } from "./record.ts";
 import { failureOf, labelWorkloads, untilReady } from "./ready.ts";
 import { NamespaceView } from "./view.ts";
 
@@ -44,6 +45,8 @@ export interface StartStackOptions {
   stack: ProjectStack;
   /** From `planStack`. */
   plans: ServicePlan[];
+  /** The plans are for all of the stack's services. */
+  whole: boolean;
   provider: Provider;
   connection: Connection;
   /** The path of the program. */
@@ -97,11 +100,20 @@ async function startAll(options: StartStackOptions): Promise<StartedService[]> {
   const all = await listReleases(connection.client, { stack: stack.name, signal: options.signal });
   const before = all.filter((release) => release.namespace === stack.namespace);
   await refuseForeign(options);
+  await recordStack(connection.client, {
+    stack: stack.name,
+    namespace: stack.namespace,
+    workspace: project.name,
+    services: plans.map(({ service }) => service.name),
+    whole: options.whole,
+    signal: options.signal,
+  });
   await dropUnfinished(options, before);
   await using view = new NamespaceView(connection.client, stack.namespace);
   await view.open();
 
   const failed = new AbortController();
+  const fail = (reason: unknown) => failed.abort(reason);
   const signal = AbortSignal.any([options.signal, failed.signal]);
   const limit = limiter(parallelBuilds);
   const running = new Map<string, Promise<StartedService>>();
@@ -116,8 +128,9 @@ async function startAll(options: StartStackOptions): Promise<StartedService[]> {
       limit,
       view,
       interrupt: options.signal,
+      fail,
     });
-    work.catch((error: unknown) => failed.abort(error));
+    work.catch(fail);
     running.set(one.service.name, work);
   }
   const results = await Promise.allSettled(running.values());
@@ -270,6 +283,8 @@ interface StartContext {
   view: NamespaceView;
   /** Aborts on Ctrl-C alone. */
   interrupt: AbortSignal;
+  /** Called in the moment in which a step fails: none begins after it. */
+  fail: (reason: unknown) => void;
 }
 
 async function startService(
@@ -285,11 +300,14 @@ async function startService(
       try {
         return await work(handle);
       } catch (error) {
-        if (signal.aborted) handle.skip("given up");
+        // An install is not given up: where it ends badly after another failure, it failed by itself.
+        if (signal.aborted && step.id !== installId) handle.skip("given up");
+        context.fail(error);
         throw error;
       }
     });
   const buildId = `build ${name}`;
+  const installId = `install ${name}`;
   const readyOf = one.service.dependsOn.map((dependency) => `ready ${dependency}`);
   const hasImages = service.config.build !== undefined || service.config.images !== undefined;
   const built = !hasImages
@@ -316,10 +334,9 @@ async function startService(
   const installed = () => workloadsOf(context.view.objects(), name).length;
   const unchanged =
     release?.status === "deployed" && release.fingerprint === fingerprint && installed() >= release.workloads;
-  const installId = `install ${name}`;
   if (!unchanged) {
     const after = hasImages ? [buildId, ...readyOf] : readyOf;
-    await steps.run({ id: installId, title: `install ${name}`, after }, async () => {
+    await run({ id: installId, title: `install ${name}`, after }, async () => {
       await install({ ...options, signal: context.interrupt }, one, {
         values,
         fingerprint,
