@@ -220,6 +220,11 @@ test("taken ports are avoided, and said", async () => {
   const first = await kws.cluster();
   expect(first.ingressPort).toBeGreaterThan(port);
   expect(started.stdout + started.stderr).toContain(`port ${port} is taken`);
+  const again = await kws.run(["cluster", "start", "--ingress-port", "9999"]);
+  expect(again.code).toBe(0);
+  expect(again.stderr).toContain(`9999 is not applied: Ingress hosts are served on ${first.ingressPort}`);
+  expect(again.stderr).toContain("kws cluster stop default");
+  expect((await kws.run(["cluster", "start", "--ingress-port", "99999"])).code).toBe(2);
   await kws.run(["cluster", "stop"]);
   const other = await listen(Number(new URL(first.apiUrl).port));
   await start("--ingress-port", String(port));

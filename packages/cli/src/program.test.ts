@@ -2,6 +2,7 @@ import { mkdir, readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { UserError } from "@kws/base/errors";
+import { Steps } from "@kws/base/steps";
 import { tempDir } from "@kws/base/tempdir";
 import { describe, expect, test } from "vitest";
 import { defineCommand } from "./command.ts";
@@ -59,6 +60,7 @@ describe("parsing", () => {
       follow: { type: "boolean", description: "" },
       since: { type: "duration", value: "duration", description: "" },
       tail: { type: "number", value: "lines", description: "" },
+      port: { type: "number", value: "port", min: 1, max: 65_535, description: "" },
     },
     examples: [],
     run: async () => {},
@@ -81,7 +83,10 @@ describe("parsing", () => {
   });
 
   test.each([
-    [["x", "--tail", "many"], /--tail must be a number/],
+    [["x", "--tail", "many"], /--tail must be a number, 0 or more, not "many"/],
+    [["x", "--port", "99999"], /--port must be a number, from 1 to 65535, not "99999"/],
+    [["x", "--port", "0"], /--port must be a number, from 1 to 65535/],
+    [["x", "--file", "--follow"], /--file needs a path, not "--follow"/],
     [["x", "--since", "soon"], /not a duration/],
     [["x", "-o", "xml"], /Allowed choices/],
     [["x", "--folow"], /--follow/],
@@ -90,6 +95,16 @@ describe("parsing", () => {
   ])("%j is a usage error", (words, message) => {
     expect(() => options(words)).toThrow(message);
     expect(() => options(words)).toThrow(expect.objectContaining({ code: "usage" }));
+  });
+
+  test.each([
+    { words: ["x", "-f"], told: /argument missing/ },
+    { words: ["x", "-f", "--quiet"], told: /--file needs a path/ },
+  ])("$words, where -f was meant to follow, names --follow", ({ words, told }) => {
+    expect(() => options(words)).toThrow(told);
+    expect(() => options(words)).toThrow(
+      expect.objectContaining({ code: "usage", fix: "-f is --file; did you mean --follow?" }),
+    );
   });
 
   test("words after -- are arguments as they are", () => {
@@ -107,6 +122,24 @@ describe("a run", () => {
     expect(await runProgram(["stakc", "start"], here)).toBe(2);
     expect(here.err()).toContain('Did you mean "stack"?');
     expect(here.out()).toBe("");
+  });
+
+  test("with a service in the place of -f's file names --follow", async () => {
+    await using dir = await tempDir("kws-cli");
+    const here = world(dir.path);
+    expect(await runProgram(["service", "logs", "-f", "orders"], here)).toBe(5);
+    expect(here.err()).toContain("did you mean --follow?");
+  });
+
+  test("with a service in the place of a stack names both", async () => {
+    await using dir = await tempDir("kws-cli");
+    await mkdir(join(dir.path, "orders"));
+    await writeFile(join(dir.path, "orders/kws.yaml"), "name: orders\n");
+    const yaml = "services: { orders: { path: ./orders } }\nstacks: { empty: { services: [] }, shop: {} }\n";
+    await writeFile(join(dir.path, "kws.yaml"), yaml);
+    const here = world(dir.path);
+    expect(await runProgram(["stack", "start", "orders", "more"], here)).toBe(5);
+    expect(here.err()).toContain("Run `kws stack start shop orders more`.");
   });
 
   test("of a group alone lists its commands", async () => {
@@ -270,6 +303,18 @@ describe("output", () => {
     report({ kind: "detail", id: "a", title: "build a", detail: "x", elapsedMs: 1 });
     report({ kind: "skipped", id: "a", title: "build a", detail: "unchanged", elapsedMs: 1500 });
     expect(out).toBe("– build a unchanged (1.5 s)\n");
+  });
+
+  test("a step that failed has one short line, since its error is told in full at the end", async () => {
+    let out = "";
+    const steps = new Steps({
+      now: () => 0,
+      onEvent: plainReporter({ write: (text) => (out += text) }, plain),
+    });
+    const error = new UserError(`${"word ".repeat(40)}\nsecond line`);
+    await expect(steps.run({ id: "a", title: "build a" }, () => Promise.reject(error))).rejects.toBe(error);
+    expect(out).toMatch(/^✗ build a word [^\n]*word… \(0 ms\)\n$/);
+    expect(out.length).toBeLessThan(130);
   });
 
   test("the critical path leaves out what took no time", () => {

@@ -1,6 +1,7 @@
 /** Finds the command that the words name, runs it, prints what it answers, and turns failures into exit codes. */
+import { resolve } from "node:path";
 import { UserError } from "@kws/base/errors";
-import { type Command, globalOptions } from "./command.ts";
+import { type Command, confusedWith, globalOptions } from "./command.ts";
 import { commands, groups } from "./commands.ts";
 import type { Context, World } from "./context.ts";
 import { createStyle, wantsColor } from "./style.ts";
@@ -47,12 +48,22 @@ async function runCommand(
   input: Parameters<Command["run"]>[0],
   context: Context,
 ): Promise<number> {
-  const result = (await command.run(input, context)) ?? {};
+  const result = (await command.run(input, context).catch((error) => refined(error, command, context))) ?? {};
   const { printResult } = await import("./output.ts");
   const { globals, env, stdout } = context;
   const style = createStyle(wantsColor(env, stdout.isTTY === true, globals["no-color"]));
   await printResult(result, globals.output ?? "table", stdout, style);
   return result.exitCode ?? 0;
+}
+
+/** A file that is not there, named by somebody who may have meant another option than `-f`. */
+function refined(error: unknown, command: Command, { globals, cwd }: Context): never {
+  const fix = confusedWith(command, "file");
+  const named = globals.file === undefined ? undefined : resolve(cwd, globals.file);
+  if (!(error instanceof UserError) || error.at === undefined || error.at !== named || fix === undefined) {
+    throw error;
+  }
+  throw new UserError(error.message, { code: error.code, at: error.at, fix });
 }
 
 interface Named {

@@ -2,7 +2,13 @@
 import { UserError } from "@kws/base/errors";
 import type { StepRecord, Steps } from "@kws/base/steps";
 import { placeholderValues } from "@kws/platform/images/build";
-import { graphNode, loadServices, type Project, type ProjectStack } from "@kws/platform/project/workspace";
+import {
+  findStack,
+  graphNode,
+  loadServices,
+  type Project,
+  type ProjectStack,
+} from "@kws/platform/project/workspace";
 import type { Connection, Provider, ProviderStatus } from "@kws/platform/providers/provider";
 import { checkRenders } from "@kws/platform/charts/render";
 import { listReleases } from "@kws/platform/services/releases";
@@ -23,7 +29,6 @@ export interface StartRequest {
   provider: Provider;
   timeoutMs?: number;
   refresh?: boolean;
-  ingressPort?: number;
 }
 
 export interface Started {
@@ -48,12 +53,7 @@ export async function start(ctx: Context, request: StartRequest): Promise<Starte
       step.skip("running");
       return before;
     }
-    const port = request.ingressPort;
-    return provider.start({
-      signal,
-      onProgress: (text) => step.detail(text),
-      ...(port === undefined ? {} : { ingressPort: port }),
-    });
+    return provider.start({ signal, onProgress: (text) => step.detail(text) });
   });
   const connection = await ctx.connect(provider);
   const results = await startStack({
@@ -101,6 +101,29 @@ async function checkCharts(
       checkRenders(chart, { ...options, release: service.name, images: placeholderValues(service) }),
     ),
   );
+}
+
+/** The stack of that name; a service's name in its place is told as that. `names` are those that follow. */
+export async function stackNamed(
+  ctx: Context,
+  project: Project,
+  name: string | undefined,
+  names: string[],
+): Promise<ProjectStack> {
+  try {
+    return findStack(project, name);
+  } catch (error) {
+    if (!(error instanceof UserError) || error.code !== "not-found" || name === undefined) throw error;
+    const { locations, childEnv, signal } = ctx;
+    const services = await loadServices(project, { cache: locations.cache, env: childEnv, signal });
+    const has = ({ services: own }: ProjectStack) => own === undefined || own.includes(name);
+    const stack = services.some((service) => service.name === name) ? project.stacks.find(has) : undefined;
+    if (stack === undefined) throw error;
+    throw new UserError(`"${name}" is a service, and the first name is a stack's`, {
+      code: "not-found",
+      fix: `Run \`kws stack start ${[stack.name, name, ...names].join(" ")}\`.`,
+    });
+  }
 }
 
 /** The stack with what flags say of it. */
