@@ -339,3 +339,19 @@ test.runIf(process.getuid?.() === 0)("a full disk refuses writes and loses none"
     execFileSync("umount", ["-l", disk]);
   }
 });
+
+test.runIf(process.getuid?.() === 0)("a build on a full disk names the disk and what frees it", async () => {
+  const disk = join(kws.home, ".local/share/kws");
+  await mkdir(disk, { recursive: true });
+  execFileSync("mount", ["-t", "tmpfs", "-o", "size=48m", "tmpfs", disk]);
+  try {
+    await start();
+    const { code, stderr } = await kws.run(["stack", "start", "shop", "mailer", "--file", "examples/shop"]);
+    expect(code).toBe(1);
+    expect(stderr).toContain(`the disk of ${disk}`);
+    expect(stderr).toContain("kws image remove");
+  } finally {
+    await kws.run(["cluster", "reset", "--yes"]);
+    execFileSync("umount", ["-l", disk]);
+  }
+});

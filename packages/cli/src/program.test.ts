@@ -333,8 +333,15 @@ describe("output", () => {
   });
 
   test("errors are told by kind: what a user can mend without a stack, bugs with one", () => {
-    const full = describeFailure(Object.assign(new Error("ENOSPC: no space left"), { code: "ENOSPC" }));
-    expect(full).toMatchObject({ code: "failed", exitCode: 1, fix: expect.stringContaining("KWS_HOME") });
+    const full = describeFailure(Object.assign(new Error("ENOSPC: no space left"), { code: "ENOSPC" }), [
+      "/",
+    ]);
+    expect(full).toMatchObject({
+      code: "failed",
+      exitCode: 1,
+      message: "the disk of / is full: ENOSPC: no space left",
+      fix: expect.stringContaining("kws image remove"),
+    });
     expect(describeFailure(new TypeError("x"))).toMatchObject({ code: "bug", exitCode: 70 });
     const text = renderFailure(describeFailure(new UserError("no", { at: "f:1:2", fix: "Do." })), plain);
     expect(text).toBe("error: no\n   at: f:1:2\n  fix: Do.\n");

@@ -31,8 +31,11 @@ export async function runProgram(words: string[], world: World): Promise<number>
     return await runCommand(command, parsed.input, context);
   } catch (error) {
     const { describeFailure, failureJson, renderFailure } = await import("./failure.ts");
+    const { locations } = await import("@kws/platform/project/locations");
+    const { data, cache } = locations(world.env, world.home);
     const failure = describeFailure(
       world.signal.aborted && !(error instanceof UserError) ? world.signal.reason : error,
+      [data, cache],
     );
     const noColor = words.includes("--no-color");
     const style = createStyle(wantsColor(world.env, world.stderr.isTTY === true, noColor));
