@@ -90,7 +90,8 @@ function fromEnv(spec: OptionSpec, value: string | undefined): string | boolean 
   return !["0", "false", "no"].includes(value.toLowerCase());
 }
 
-function convert(
+/** `name` is what the value was given by: the flag, or the variable. */
+export function convert(
   name: string,
   spec: OptionSpec,
   raw: string | boolean | undefined,

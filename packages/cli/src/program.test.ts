@@ -4,8 +4,9 @@ import { fileURLToPath } from "node:url";
 import { UserError } from "@kws/base/errors";
 import { Steps } from "@kws/base/steps";
 import { tempDir } from "@kws/base/tempdir";
+import { Defaults } from "@kws/platform/project/schema";
 import { describe, expect, test } from "vitest";
-import { defineCommand } from "./command.ts";
+import { defineCommand, globalOptions, type OptionSpec } from "./command.ts";
 import { commands } from "./commands.ts";
 import type { World } from "./context.ts";
 import { complete, completionScript, shells } from "./completion.ts";
@@ -14,6 +15,7 @@ import { printResult, renderTable } from "./output.ts";
 import { parseCommand } from "./parse.ts";
 import { findCommand, runProgram } from "./program.ts";
 import { plainReporter, renderCriticalPath } from "./progress.ts";
+import { openWorkspaces, withDefaults } from "./settings.ts";
 import { createStyle, printable, wantsColor } from "./style.ts";
 
 const plain = createStyle(false);
@@ -113,6 +115,64 @@ describe("parsing", () => {
     const many = { ...command, args: [{ name: "all", description: "", variadic: true }] };
     const parsed = parseCommand("t", many, ["a", "--", "-l", "--since"], {});
     expect(parsed.kind === "run" && parsed.input.args).toEqual(["a", "-l", "--since"]);
+  });
+});
+
+describe("an option", () => {
+  const command = defineCommand({
+    summary: "test",
+    options: {
+      timeout: { type: "duration", value: "duration", description: "" },
+      tail: { type: "number", value: "lines", description: "" },
+    },
+    examples: [],
+    run: async () => {},
+  });
+
+  async function settled(root: string, words: string[] = [], env: NodeJS.ProcessEnv = {}) {
+    const parsed = parseCommand("test", command, words, env);
+    if (parsed.kind !== "run") throw new Error("help");
+    return withDefaults(command, parsed.input.options, openWorkspaces(root, undefined), join(root, "config"));
+  }
+
+  test("comes from its flag, else its variable, the workspace, the user's settings", async () => {
+    await using dir = await tempDir("kws-settings");
+    const put = async (path: string, tail: number, more = "") => {
+      await mkdir(join(dir.path, path, ".."), { recursive: true });
+      await writeFile(join(dir.path, path), `defaults: { tail: ${tail}${more} }\n`);
+    };
+    expect(await settled(dir.path)).toEqual({});
+    await put("config/config.yaml", 4, ", timeout: 1m, output: yaml");
+    expect(await settled(dir.path)).toEqual({ tail: 4, timeout: 60_000, output: "yaml" });
+    await writeFile(join(dir.path, "kws.yaml"), "services: {}\ndefaults: { tail: 3, log-level: warn }\n");
+    const user = { timeout: 60_000, output: "yaml", "log-level": "warn" };
+    expect(await settled(dir.path)).toEqual({ ...user, tail: 3 });
+    expect(await settled(dir.path, [], { KWS_TAIL: "2" })).toEqual({ ...user, tail: 2 });
+    expect(await settled(dir.path, ["--tail", "1"], { KWS_TAIL: "2" })).toEqual({ ...user, tail: 1 });
+  });
+
+  test("that a file cannot set is refused there, and files with faults are left to those who need them", async () => {
+    await using dir = await tempDir("kws-settings");
+    const path = join(dir.path, "kws.yaml");
+    await writeFile(path, "services: {}\ndefaults:\n  timeout: soon\n");
+    expect(await settled(dir.path)).toEqual({});
+    await expect(openWorkspaces(dir.path, undefined).project()).rejects.toMatchObject({
+      code: "config",
+      at: `${path}:3:12`,
+    });
+  });
+
+  test("of every name under defaults exists, and takes what the schema lets through", async () => {
+    const all = await Promise.all(Object.values(commands).map((load) => load()));
+    const options: OptionSpec[][] = Object.keys(Defaults.properties).map((name) =>
+      [globalOptions, ...all.map(({ command: { options } }) => options)].flatMap(
+        (specs) => Object.entries<OptionSpec>(specs).find(([option]) => option === name)?.[1] ?? [],
+      ),
+    );
+    for (const specs of options) expect(specs.length).toBeGreaterThan(0);
+    const choices = (name: "output" | "log-level") => Defaults.properties[name].anyOf.map((one) => one.const);
+    expect(choices("output")).toEqual(globalOptions.output.choices);
+    expect(choices("log-level")).toEqual(globalOptions["log-level"].choices);
   });
 });
 

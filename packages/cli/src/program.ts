@@ -1,14 +1,14 @@
 /** Finds the command that the words name, runs it, prints what it answers, and turns failures into exit codes. */
 import { resolve } from "node:path";
 import { UserError } from "@kws/base/errors";
-import { type Command, confusedWith, globalOptions } from "./command.ts";
+import { type Command, confusedWith, globalOptions, type Globals } from "./command.ts";
 import { commands, groups } from "./commands.ts";
 import type { Context, World } from "./context.ts";
 import { createStyle, wantsColor } from "./style.ts";
 
 /** The exit code. */
 export async function runProgram(words: string[], world: World): Promise<number> {
-  const json = wantsJson(words, world.env);
+  let json = wantsJson(words, world.env);
   let closing: (() => void) | undefined;
   try {
     if (words[0] === "__complete") {
@@ -25,10 +25,19 @@ export async function runProgram(words: string[], world: World): Promise<number>
       world.stdout.write(parsed.text);
       return 0;
     }
-    const { createContext } = await import("./create-context.ts");
-    const { context, close } = createContext(world, parsed.globals);
+    const [{ createContext }, { openWorkspaces, withDefaults }, { locations }] = await Promise.all([
+      import("./create-context.ts"),
+      import("./settings.ts"),
+      import("@kws/platform/project/locations"),
+    ]);
+    const workspaces = openWorkspaces(world.cwd, parsed.globals.file);
+    const { config } = locations(world.env, world.home);
+    const options = await withDefaults(command, parsed.input.options, workspaces, config);
+    const globals: Globals = options;
+    json = globals.output === "json";
+    const { context, close } = createContext(world, globals, workspaces);
     closing = close;
-    return await runCommand(command, parsed.input, context);
+    return await runCommand(command, { ...parsed.input, options }, context);
   } catch (error) {
     const { describeFailure, failureJson, renderFailure } = await import("./failure.ts");
     const { locations } = await import("@kws/platform/project/locations");

@@ -9,6 +9,8 @@ export interface EmbeddedOptions {
   name: string;
   /** The data root that all of the user's clusters share. */
   home: string;
+  /** Where Ingress hosts are served unless a start says otherwise. */
+  ingressPort?: number;
 }
 
 export const defaultClusterName = "default";
