@@ -5,10 +5,8 @@
 import { createHash } from "node:crypto";
 import { UserError } from "@kws/base/errors";
 import type { Logger } from "@kws/base/logger";
-import { sleep } from "@kws/base/retry";
 import type { Steps } from "@kws/base/steps";
-import type { KubeObject } from "@kws/kube/object";
-import { namespaces, secrets } from "@kws/kube/resources";
+import { secrets } from "@kws/kube/resources";
 import { isApiError } from "@kws/kube/status";
 import { type Chart, loadChart, mergeValues } from "../charts/chart.ts";
 import { buildImages, checkBuilds } from "../images/build.ts";
@@ -25,7 +23,6 @@ import type { Connection, Provider } from "../providers/provider.ts";
 import {
   fieldManager,
   fingerprintLabel,
-  managedByLabel,
   serviceLabel,
   stackLabel,
   workloadsLabel,
@@ -36,6 +33,7 @@ import { workloadsOf } from "../services/workloads.ts";
 import { upgrade } from "./helm.ts";
 import { diagnoseHooks } from "./diagnose.ts";
 import { type Holder, lockStack } from "./lock.ts";
+import { ensureNamespace, refuseForeign } from "./namespace.ts";
 import { recordStack } from "./record.ts";
 import { failureOf, labelWorkloads, untilReady } from "./ready.ts";
 import { NamespaceView } from "./view.ts";
@@ -197,69 +195,6 @@ function inOrder(plans: ServicePlan[]): ServicePlan[] {
     rest = rest.filter((one) => !placed.has(one.service.name));
   }
   return ordered;
-}
-
-/** One that is just being removed is waited for: it is gone, then. */
-async function settledNamespace(options: StartStackOptions): Promise<KubeObject | undefined> {
-  const { stack, connection, signal, clock } = options;
-  const { namespace } = stack;
-  const find = () => connection.client.find(namespaces, namespace);
-  const found = await find();
-  if (found?.metadata.deletionTimestamp === undefined) return found;
-  const deadline = clock() + options.timeoutMs;
-  return options.steps.run(
-    { id: "namespace", title: `wait until the old namespace ${namespace} is gone` },
-    async () => {
-      for (;;) {
-        const now = await find();
-        if (now?.metadata.deletionTimestamp === undefined) return now;
-        if (clock() > deadline) {
-          throw new UserError(`the namespace ${namespace} is still being removed`, {
-            code: "timeout",
-            fix: "See what holds it with `kubectl describe namespace`.",
-          });
-        }
-        await sleep(200, signal);
-      }
-    },
-  );
-}
-
-/** Made and labelled where it is missing; one that is there is used as it is, unless another workspace's stack has it. */
-async function ensureNamespace(options: StartStackOptions): Promise<void> {
-  const { stack, connection, project, signal } = options;
-  const found = await settledNamespace(options);
-  const labels = { [managedByLabel]: fieldManager, [stackLabel]: stack.name, [workspaceLabel]: project.name };
-  if (found === undefined) {
-    const object = { apiVersion: "v1", kind: "Namespace", metadata: { name: stack.namespace, labels } };
-    await connection.client.create(namespaces, object, { fieldManager, signal });
-    return;
-  }
-  const owner = found.metadata.labels?.[workspaceLabel];
-  if (owner !== undefined && owner !== project.name) {
-    throw new UserError(`the namespace ${stack.namespace} belongs to the workspace ${owner}`, {
-      code: "conflict",
-      fix: "Give the stack a namespace of its own in kws.yaml.",
-    });
-  }
-}
-
-/** A release of the same name that kws did not make is somebody's. */
-async function refuseForeign({ connection, stack, plans, signal }: StartStackOptions): Promise<void> {
-  const list = await connection.client.list(secrets, stack.namespace, {
-    labelSelector: "owner=helm,status=deployed",
-    signal,
-  });
-  for (const { metadata } of list.items) {
-    const name = metadata.labels?.["name"];
-    const owner = metadata.labels?.[stackLabel];
-    if (owner === stack.name || !plans.some((one) => one.service.name === name)) continue;
-    const whose = owner === undefined ? "was not made by kws" : `belongs to the stack ${owner}`;
-    throw new UserError(`the release ${name} in the namespace ${stack.namespace} ${whose}`, {
-      code: "conflict",
-      fix: "Give the stack a namespace of its own in kws.yaml, or uninstall that release with helm.",
-    });
-  }
 }
 
 /**

@@ -15,9 +15,9 @@ export const command = defineCommand({
     { name: "stack", description: "the stack; the workspace's only one unless given", completes: "stacks" },
   ],
   examples: ["kws stack status shop", "kws stack status shop -o json"],
-  async run({ args: [name] }, ctx) {
-    const project = name === undefined ? await ctx.findProject() : undefined;
-    const stack = name ?? (project === undefined ? undefined : findStack(project).name);
+  async run({ args: [given] }, ctx) {
+    const project = given === undefined ? await ctx.findProject() : undefined;
+    const stack = given ?? (project === undefined ? undefined : findStack(project).name);
     const provider = await ctx.provider();
     const connection = await ctx.connect(provider);
     const { namespace } = ctx.globals;
@@ -27,16 +27,19 @@ export const command = defineCommand({
     const installed = (await listReleases(connection.client, filter)).filter(isMeant);
     const releases = records.length > 0 ? installed : chooseReleases(installed, [], stack);
     const services = await statuses(ctx, { provider, connection, releases });
-    const missing = records.flatMap((record) => missingOf(record.services, releases));
+    const missing = records.flatMap(({ stack: name, namespace: space, services: wanted }) => {
+      const own = releases.filter((release) => release.stack === name && release.namespace === space);
+      return missingOf(wanted, own).map((service) => ({ service, stack: name }));
+    });
     const ready = services.every((service) => service.state === "ready");
     const { columns, rows } = serviceTable(services, ctx.style, ctx.clock());
-    const absent = missing.map((service) => [service, stack ?? "", stateColor(ctx.style, "missing")]);
+    const absent = missing.map((one) => [one.service, one.stack, stateColor(ctx.style, "missing")]);
     return {
       data: {
         stack: stack ?? records[0]?.stack ?? services[0]?.stack,
         state: missing.length > 0 ? "incomplete" : ready ? "ready" : "degraded",
         services,
-        missing,
+        missing: missing.map(({ service }) => service),
       },
       table: { columns, rows: [...rows, ...absent] },
       exitCode: ready && missing.length === 0 ? exitCodes.ok : exitCodes.degraded,
