@@ -3,7 +3,18 @@
  * libraries they need, so that they work after pivot_root inside an image that has none of them.
  */
 import { execFile } from "node:child_process";
-import { access, chmod, constants, copyFile, mkdir, mkdtemp, readFile, rename, rm, writeFile } from "node:fs/promises";
+import {
+  access,
+  chmod,
+  constants,
+  copyFile,
+  mkdir,
+  mkdtemp,
+  readFile,
+  rename,
+  rm,
+  writeFile,
+} from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { promisify } from "node:util";
 import { UserError, isErrno } from "@kws/base/errors";
