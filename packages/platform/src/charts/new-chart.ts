@@ -2,6 +2,7 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { isErrno } from "@kws/base/errors";
+import { yamlString } from "../project/yaml-file.ts";
 
 export interface NewChart {
   service: string;
@@ -13,14 +14,14 @@ export interface NewChart {
 export function newChart({ service, port }: NewChart): Record<string, string> {
   return {
     "Chart.yaml": `apiVersion: v2
-name: ${service}
+name: ${yamlString(service)}
 description: The service ${service}
 type: application
 version: 0.1.0
 `,
     "values.yaml": `# Filled in by kws with the image that it builds.
 image:
-  repository: ${service}
+  repository: ${yamlString(service)}
   tag: latest
   digest: ""
 replicas: 1
@@ -38,15 +39,19 @@ ingress:
   enabled: true
 `,
     "templates/_helpers.tpl": `{{- define "labels" -}}
-app.kubernetes.io/name: {{ .Chart.Name }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/name: {{ .Chart.Name | quote }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | default .Chart.Version | quote }}
-app.kubernetes.io/managed-by: {{ .Release.Service }}
-helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
+app.kubernetes.io/managed-by: {{ .Release.Service | quote }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | quote }}
 {{- end }}
 {{- define "selector" -}}
-app.kubernetes.io/name: {{ .Chart.Name }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/name: {{ .Chart.Name | quote }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
+{{- end }}
+{{- /* A Service's name begins with a letter. */}}
+{{- define "address" -}}
+{{ regexMatch "^[a-z]" .Release.Name | ternary "" "s-" }}{{ .Release.Name }}
 {{- end }}
 {{- define "image" -}}
 {{- with .Values.image -}}
@@ -57,7 +62,7 @@ app.kubernetes.io/instance: {{ .Release.Name }}
     "templates/deployment.yaml": `apiVersion: apps/v1
 kind: Deployment
 metadata:
-  name: {{ .Release.Name }}
+  name: {{ .Release.Name | quote }}
   labels:
     {{- include "labels" . | nindent 4 }}
 spec:
@@ -71,8 +76,8 @@ spec:
         {{- include "labels" . | nindent 8 }}
     spec:
       containers:
-        - name: {{ .Chart.Name }}
-          image: {{ include "image" . }}
+        - name: {{ .Chart.Name | quote }}
+          image: {{ include "image" . | quote }}
           env:
             {{- if .Values.port }}
             - { name: PORT, value: {{ .Values.port | quote }} }
@@ -94,7 +99,7 @@ spec:
 apiVersion: v1
 kind: Service
 metadata:
-  name: {{ .Release.Name }}
+  name: {{ include "address" . | quote }}
   labels:
     {{- include "labels" . | nindent 4 }}
 spec:
@@ -108,7 +113,7 @@ spec:
 apiVersion: networking.k8s.io/v1
 kind: Ingress
 metadata:
-  name: {{ .Release.Name }}
+  name: {{ .Release.Name | quote }}
   labels:
     {{- include "labels" . | nindent 4 }}
 spec:
@@ -120,7 +125,7 @@ spec:
             pathType: Prefix
             backend:
               service:
-                name: {{ .Release.Name }}
+                name: {{ include "address" . | quote }}
                 port: { name: http }
 {{- end }}
 `,

@@ -80,7 +80,9 @@ async function helm(
       fix: "Run the same command again to go on; if it happens again, the machine may be short of memory.",
     });
   }
-  const said = lastLines(result.stderr || result.stdout, 6).replace(/^Error: /gm, "");
+  // Helm's log repeats what its last words say.
+  const words = (result.stderr || result.stdout).replaceAll(/^level=.*$/gm, "");
+  const said = lastLines(words, 6).replace(/^Error: /gm, "");
   const fault = chart === undefined ? undefined : chartFault(said, chart);
   if (fault !== undefined) throw fault;
   throw new UserError(`helm ${args[0]} ${release} failed: ${said}`, {

@@ -170,13 +170,15 @@ export interface Placement {
   at: string;
 }
 
+/** True for a destination that is a directory however the image looks. */
+export function namesDirectory(destination: string): boolean {
+  return /(?:^|\/)\.?$/.test(destination);
+}
+
 /** The entries of the layer that holds the sources at their destination. */
 export async function placeSources(sources: Source[], placement: Placement): Promise<LayerEntry[]> {
-  const { destination, layers, at } = placement;
-  const asDirectory = /(?:^|\/)\.?$/.test(destination);
-  if (sources.length > 1 && !asDirectory) {
-    throw syntaxError(at, `several files cannot be copied to "${destination}"`, "end the destination with /");
-  }
+  const { destination, layers } = placement;
+  const asDirectory = namesDirectory(destination);
   const absolute = posix.resolve("/", placement.workingDir || "/", destination);
   const resolved = await resolveInside(layers, absolute);
   const exists = resolved.located?.stats.isDirectory() === true || resolved.path === "";
