@@ -51,6 +51,8 @@ export interface PodSandboxSpec {
   hostNetwork: boolean;
   /** One PID namespace for all containers of the pod. */
   shareProcessNamespace: boolean;
+  /** How many processes and threads the pod may have at once. */
+  processLimit: number;
   /** Kernel parameters of the pod's own namespaces. */
   sysctls: Record<string, string>;
 }

@@ -84,6 +84,7 @@ export async function makeFixture(owner?: { uid: number; gid: number }): Promise
       hostAliases: [],
       hostNetwork: false,
       shareProcessNamespace: false,
+      processLimit: 1000,
       sysctls: {},
       ...changes,
     }),

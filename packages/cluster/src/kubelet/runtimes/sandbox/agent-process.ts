@@ -44,7 +44,7 @@ export async function stopAgent(dataDir: string, runtimeDir?: string): Promise<b
   const unrecorded = await killUnrecorded(dataDir);
   const containers = join(dataDir, "containers");
   const ids = await readdir(containers).catch(() => []);
-  removeControlGroups(groupNameOf(dataDir), ids);
+  removeControlGroups(groupNameOf(dataDir));
   // The kernel makes an overlay's inner work folder without any permission: let its owner remove it.
   for (const id of ids) await chmod(join(containers, id, "work", "work"), 0o700).catch(() => undefined);
   for (const name of ["agent.json", "agent.pid"]) await rm(join(dataDir, name), { force: true });

@@ -65,10 +65,7 @@ export async function runAgent({ dataDir, socketPath, logger }: AgentOptions): P
   const emit = (event: Event) => controls.forEach((socket) => writeJson(socket, event));
   const pods = new Pods(join(runDir, "pods"), join(dataDir, "addresses.json"));
   const containers = new Containers(context, pods, (container) => emit({ event: "exit", container }));
-  removeControlGroups(
-    context.groupName,
-    containers.list().map(({ id }) => id),
-  );
+  removeControlGroups(context.groupName);
 
   const questions = new Map<number, (packet: Buffer | undefined) => void>();
   let lastQuestion = 0;

@@ -23,6 +23,7 @@ import type { PipeMaker } from "./pipes.ts";
 import type { Pod, Pods } from "./pods.ts";
 import { exitCodeOf, openPlan, processPlan, startFailure, type Powers, type ProcessSpec } from "./process.ts";
 import { childrenOf, killMountNamespace, mountNamespaceOf, sendSignal } from "./processes.ts";
+import { limitProcesses } from "./rlimit.ts";
 import { layOutMounts, layOutRootfs } from "./rootfs.ts";
 import { inNewPidNamespace } from "./scripts.ts";
 import { systemPath } from "./tools.ts";
@@ -49,7 +50,9 @@ export interface Running {
   pid: number;
   stdin: Socket | undefined;
   attached: Set<(stream: "stdout" | "stderr", chunk: Buffer) => void>;
-  group: ControlGroup | undefined;
+  group: ControlGroup;
+  /** Words before any command that is to run in it. */
+  limits: string[];
   exited: Promise<Container>;
 }
 
@@ -145,14 +148,20 @@ export class Containers {
       ownsStdin: spec.stdin,
       tty: spec.tty,
     };
-    const group = createControlGroup(this.#context.groupName, spec.id, spec.limits);
+    const group = createControlGroup(this.#context.groupName, spec.sandboxId, spec.id, {
+      ...spec.limits,
+      processes: pod.spec.processLimit,
+    });
+    const limits = group.limitsProcesses || !powers.rootless ? [] : limitProcesses(pod.spec.processLimit);
     // A terminal's stdin stays open, since its end would hang the terminal up.
     const input = spec.stdin || spec.tty ? await pipes.input() : undefined;
     const [out, err] = await Promise.all([pipes.output(), pipes.output()]);
     const plan = openPlan(runDir, processPlan(processSpec, powers));
     const nothing = openSync("/dev/null", "r");
     const log = new ContainerLog(spec.logPath);
-    const words = [
+    const [program = "", ...words] = [
+      ...limits,
+      "nsenter",
       ...pod.join,
       "unshare",
       "--mount",
@@ -166,9 +175,9 @@ export class Containers {
       old,
       spec.tty ? "tty" : "plain",
       powers.rootless ? "binds" : "nodes",
-      ...(group?.joinFiles ?? []),
+      ...group.joinFiles,
     ];
-    const child = spawn("nsenter", words, {
+    const child = spawn(program, words, {
       env: { PATH: systemPath },
       stdio: [input?.childEnd ?? nothing, out.childEnd, err.childEnd, plan, "pipe"],
     });
@@ -191,7 +200,7 @@ export class Containers {
       await ended;
       input?.stream.destroy();
       log.close();
-      group?.remove();
+      group.remove();
       throw failure;
     }
     const pid = childrenOf(child.pid ?? 0)[0] ?? 0;
@@ -211,8 +220,8 @@ export class Containers {
       await drained;
       input?.stream.destroy();
       log.close();
-      const oomKilled = (group?.oomKills() ?? 0) > 0 && code === 137;
-      group?.remove();
+      const oomKilled = group.oomKills() > 0 && code === 137;
+      group.remove();
       Object.assign(container, { state: "exited", finishedAt: new Date().toISOString(), exitCode: code });
       if (oomKilled) container.oomKilled = true;
       this.#running.delete(spec.id);
@@ -232,6 +241,7 @@ export class Containers {
       stdin: input?.stream,
       attached,
       group,
+      limits,
       exited,
     });
     this.#save(container);
