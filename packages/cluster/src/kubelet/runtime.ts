@@ -99,7 +99,14 @@ export interface ContainerSpec {
 }
 
 export type Mount =
-  | { type: "bind"; source: string; target: string; readOnly: boolean }
+  | {
+      type: "bind";
+      source: string;
+      target: string;
+      readOnly: boolean;
+      /** A folder above the source that a container may write to: through no link below it is the source reached. */
+      within?: string;
+    }
   | { type: "tmpfs"; target: string; sizeBytes?: number };
 
 export interface Container {

@@ -19,6 +19,8 @@ const programs = [
   "dd",
   "chroot",
   "ln",
+  "mv",
+  "rm",
   "touch",
 ];
 

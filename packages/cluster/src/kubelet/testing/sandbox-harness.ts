@@ -19,23 +19,23 @@ export interface Harness {
   user: { uid: number; gid: number } | undefined;
   rootless: boolean;
   /** Finds the agent of the fixture's data folder, or starts one. */
-  connect(): Promise<void>;
-  exitOf(id: string): Promise<Container>;
+  connect: () => Promise<void>;
+  exitOf: (id: string) => Promise<Container>;
   /** Runs a container of the pod `pod` to its end. */
-  run(
+  run: (
     argv: string[],
     changes?: Partial<ContainerSpec>,
-  ): Promise<{ id: string; code: number | undefined; log: string; container: Container }>;
+  ) => Promise<{ id: string; code: number | undefined; log: string; container: Container }>;
   /** A container's log without its times. */
-  logOf(id: string): string;
-  exec(
+  logOf: (id: string) => string;
+  exec: (
     id: string,
     argv: string[],
     input?: string,
     changes?: Partial<ExecSpec>,
-  ): Promise<{ stdout: string; stderr: string; code: number }>;
+  ) => Promise<{ stdout: string; stderr: string; code: number }>;
   /** A folder on the machine, for a volume, that containers may write to. */
-  folder(): string;
+  folder: () => string;
 }
 
 const users: { title: string; user?: { uid: number; gid: number } }[] = [

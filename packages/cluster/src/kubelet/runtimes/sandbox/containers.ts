@@ -19,6 +19,7 @@ import type { Logger } from "@kws/base/logger";
 import { ContainerStartError, type Container, type ContainerSpec, type Mount } from "../../runtime.ts";
 import { createControlGroup, type ControlGroup } from "./cgroups.ts";
 import { ContainerLog } from "./log.ts";
+import { pinSources, type Pins } from "./pins.ts";
 import type { PipeMaker } from "./pipes.ts";
 import type { Pod, Pods } from "./pods.ts";
 import { exitCodeOf, openPlan, processPlan, startFailure, type Powers, type ProcessSpec } from "./process.ts";
@@ -100,14 +101,18 @@ export class Containers {
       throw new ContainerStartError("CreateContainerError", `pod sandbox "${spec.sandboxId}" not found`);
     if (!/^[\w-][\w.-]*$/.test(spec.id))
       throw new ContainerStartError("CreateContainerError", `bad container id "${spec.id}"`);
+    let pins: Pins | undefined;
     try {
-      return await this.#start(spec, pod);
+      pins = await pinSources(join(this.#context.runDir, "pins", spec.id), spec.mounts);
+      return await this.#start({ ...spec, mounts: pins.mounts }, pod);
     } catch (error) {
       this.#known.delete(spec.id);
       this.#running.delete(spec.id);
       rmSync(join(this.#context.runDir, "containers", spec.id), { recursive: true, force: true });
       removeTree(this.#folder(spec.id));
       throw error;
+    } finally {
+      await pins?.release();
     }
   }
 

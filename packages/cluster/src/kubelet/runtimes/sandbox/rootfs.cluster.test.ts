@@ -1,11 +1,11 @@
-import { existsSync, symlinkSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { existsSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
+import { basename, join } from "node:path";
 import { expect, test } from "vitest";
 import type { Mount } from "../../runtime.ts";
-import { describeSandbox } from "../../testing/sandbox-harness.ts";
+import { describeSandbox, until } from "../../testing/sandbox-harness.ts";
 
 describeSandbox("Root file systems", (h) => {
-  const { run, folder } = h;
+  const { run, logOf, folder } = h;
 
   test("a single file is mounted into a folder that the image does not have", async () => {
     const source = join(h.fixture.folder, "app.conf");
@@ -40,6 +40,66 @@ describeSandbox("Root file systems", (h) => {
     });
     expect(code).toBe(4);
     expect(log).toContain("stdout F content\nstdout F content\n");
+  });
+
+  test("a part of a volume is mounted as it stands, and refused once a container has put a link in its place", async () => {
+    const volume = folder();
+    const whole: Mount = { type: "bind", source: volume, target: "/v", readOnly: false };
+    const change = async (script: string) => {
+      expect((await run(["sh", "-c", `cd /v; ${script}`], { mounts: [whole] })).code).toBe(0);
+    };
+    await change("mkdir part other; echo part >part/which; echo single >single");
+    const part: Mount = {
+      type: "bind",
+      source: join(volume, "part"),
+      target: "/part",
+      readOnly: false,
+      within: volume,
+    };
+    const single: Mount = { ...part, source: join(volume, "single"), target: "/single", readOnly: true };
+    const read = () => run(["sh", "-c", "cat /part/which /single"], { mounts: [part, single] });
+    expect((await read()).log).toBe("stdout F part\nstdout F single\n");
+
+    for (const script of ["rm -r part; ln -s ../../../../../../etc part", "rm part; ln -s other part"]) {
+      await change(script);
+      await expect(read()).rejects.toMatchObject({
+        reason: "CreateContainerError",
+        message: expect.stringContaining("became a symbolic link") as string,
+      });
+    }
+    expect(readFileSync(join(volume, "single"), "utf8")).toBe("single\n");
+  });
+
+  test("a container that swaps a folder for a link all the time never gets another's folder mounted", async () => {
+    const volume = folder();
+    const outside = folder();
+    writeFileSync(join(outside, "secret"), "");
+    mkdirSync(join(volume, "part"));
+    const whole: Mount = { type: "bind", source: volume, target: "/v", readOnly: false };
+    const swap = `ln -s ../${basename(outside)} /v/link; echo up
+      while :; do mv /v/part /v/real; mv /v/link /v/part; mv /v/part /v/link; mv /v/real /v/part; done`;
+    await h.runtime.startContainer(
+      h.fixture.container("swap", "pod", ["sh", "-c", swap], { mounts: [whole] }),
+    );
+    await until(() => logOf("swap").includes("up"));
+    const part: Mount = {
+      type: "bind",
+      source: join(volume, "part"),
+      target: "/part",
+      readOnly: true,
+      within: volume,
+    };
+    let mounted = 0;
+    for (let attempt = 0; attempt < 200 && mounted < 10; attempt++) {
+      const seen = await run(["ls", "/part"], { mounts: [part] }).catch((error: unknown) => {
+        expect(error).toMatchObject({ reason: "CreateContainerError" });
+      });
+      if (seen === undefined) continue;
+      expect(seen.log).toBe("");
+      mounted += 1;
+    }
+    expect(mounted).toBe(10);
+    await h.runtime.removeContainer("swap");
   });
 
   test("a missing volume is a start error that names it", async () => {
