@@ -13,7 +13,10 @@ const missing: [what: string, instead: string][] = [
     "one node, which is this machine; scheduling, taints and spreading work, with that node to choose from",
   ],
   ["Pulling images", "images are built on this machine, by `kws` or by the store's own base image"],
-  ["Traffic from pods to other networks", "pods reach each other, Services and the API server"],
+  [
+    "Traffic from pods to other networks",
+    "pods reach each other, Services, the API server and, as `host.kws.internal`, TCP services of this machine; names outside of the cluster are resolved",
+  ],
   ["NetworkPolicy", "kept, and not enforced"],
   ["HorizontalPodAutoscaler, metrics.k8s.io", "kept, and nothing scales by itself; `kubectl scale` works"],
   ["Admission webhooks, ValidatingAdmissionPolicy", "kept, and not asked"],

@@ -13,6 +13,7 @@ export async function setUpBridge(): Promise<void> {
     "link set lo up",
     `link add ${bridge} address 02:00:0a:f4:00:01 type bridge`,
     `addr add ${addresses.node}/${prefix} dev ${bridge}`,
+    `addr add ${addresses.host}/32 dev ${bridge}`,
     `link set ${bridge} up`,
     `route add local ${addresses.serviceCidr} dev lo`,
     // Pods that call out of the cluster are told at once that there is no way.

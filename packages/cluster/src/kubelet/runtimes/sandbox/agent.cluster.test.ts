@@ -4,6 +4,7 @@ import { existsSync, readFileSync, readdirSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { identify, isAlive } from "@kws/base/process";
 import { expect, test } from "vitest";
+import { groupNameOf } from "./cgroups.ts";
 import { describeSandbox, until } from "../../testing/sandbox-harness.ts";
 
 describeSandbox("Lifetimes", (h) => {
@@ -80,7 +81,9 @@ describeSandbox("Lifetimes", (h) => {
       "containers",
       "tools",
     ]);
-    for (const controller of ["", "memory", "cpu"]) expect(groups(controller)).toEqual([]);
+    const group = groupNameOf(join(h.fixture.folder, "data"));
+    for (const controller of ["", "memory", "cpu", "pids"])
+      expect(groups(controller).filter((path) => path.endsWith(group))).toEqual([]);
     await connect();
   });
 });

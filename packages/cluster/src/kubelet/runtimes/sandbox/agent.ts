@@ -9,6 +9,7 @@ import { dirname, join } from "node:path";
 import type { Logger } from "@kws/base/logger";
 import { setUpBridge } from "../../../network/bridge.ts";
 import { ClusterDns } from "../../../network/dns.ts";
+import { HostRelay } from "../../../network/host-relay.ts";
 import { ServiceProxy } from "../../../network/proxy.ts";
 import { addresses } from "../../../network/state.ts";
 import { ContainerStartError } from "../../runtime.ts";
@@ -86,6 +87,7 @@ export async function runAgent({ dataDir, socketPath, logger }: AgentOptions): P
   await dns.listen();
   await dns.listen(addresses.node);
   const proxy = new ServiceProxy(logger);
+  const host = new HostRelay(logger);
 
   const handlers: Handlers = {
     hello: async () => ({ version: protocolVersion, pid: process.pid }),
@@ -113,6 +115,10 @@ export async function runAgent({ dataDir, socketPath, logger }: AgentOptions): P
     },
     async setApiServer(path) {
       await proxy.setApiServer(path);
+      return null;
+    },
+    async setHostPorts({ path, ports }) {
+      await host.apply(path, ports);
       return null;
     },
     async resolved({ id, packet }) {

@@ -1,8 +1,8 @@
 import { once } from "node:events";
 import { mkdirSync, writeFileSync } from "node:fs";
-import { createServer } from "node:net";
+import { createServer, type AddressInfo } from "node:net";
 import { join } from "node:path";
-import { expect, test } from "vitest";
+import { expect, test, vi } from "vitest";
 import type { Mount } from "../../runtime.ts";
 import type { Fixture } from "../../testing/sandbox-fixture.ts";
 import { describeSandbox, text, until } from "../../testing/sandbox-harness.ts";
@@ -79,6 +79,23 @@ describeSandbox("Networks", (h) => {
     await h.sandbox.network.apply(service([]));
     expect(await text(open)).toBe("from web");
     await expect(h.runtime.dial("10.96.7.7", 80)).rejects.toThrow("ECONNREFUSED");
+  });
+
+  test("services of the host's loopback address are reached by its name, as they come and go", async () => {
+    const node: Mount = { type: "bind", source: process.execPath, target: "/bin/node", readOnly: true };
+    const get = async (port: number) => {
+      const program = `require("net").connect(${port}, "host.kws.internal").on("data", (d) => console.log(String(d))).on("error", (e) => console.log(e.code));`;
+      const layers = [resolvingLayer(h.fixture), h.fixture.layer];
+      return (await run(["node", "-e", program], { mounts: [node], layers })).log;
+    };
+    for (const host of ["127.0.0.1", "::1"]) {
+      const server = createServer((socket) => socket.end(`from ${host}`)).listen(0, host);
+      await once(server, "listening");
+      const { port } = server.address() as AddressInfo;
+      await vi.waitFor(async () => expect(await get(port)).toBe(`stdout F from ${host}\n`), 20_000);
+      server.close();
+      await vi.waitFor(async () => expect(await get(port)).toBe("stdout F ECONNREFUSED\n"), 20_000);
+    }
   });
 
   test("the API server's Service address leads to its Unix socket, wherever that moves", async () => {

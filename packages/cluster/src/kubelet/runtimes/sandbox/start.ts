@@ -7,11 +7,13 @@ import { messageOf, UserError } from "@kws/base/errors";
 import { identify, type ProcessIdentity } from "@kws/base/process";
 import type { Logger } from "@kws/base/logger";
 import { agentEntry } from "../../../entry.ts";
+import { shareHostServices } from "../../../network/host-services.ts";
 import type { NetworkDataplane } from "../../../network/state.ts";
 import { prepareSocket } from "../../../sockets.ts";
 import type { Runtime } from "../../runtime.ts";
 import {
   agentSocket,
+  hostSocket,
   killAgent,
   killUnrecorded,
   readAgent,
@@ -66,6 +68,16 @@ export async function startSandboxRuntime(options: SandboxRuntimeOptions): Promi
   const { client, pid } = found ?? (await launch(options, socketPath));
   client.onResolve(forwardToHost);
   if (options.apiServerSocket) await client.call("setApiServer", options.apiServerSocket);
+  const hostPath = await prepareSocket(hostSocket(dataDir), options.runtimeDir);
+  const host = await shareHostServices({
+    socketPath: hostPath,
+    onPorts(ports) {
+      client
+        .call("setHostPorts", { path: hostPath, ports })
+        .catch((error: unknown) => logger.warn("the host's ports", { error: messageOf(error) }));
+    },
+  });
+  void client.closed.then(() => host.close());
   logger.info(found ? "agent adopted" : "agent started", { pid });
   return {
     runtime: client.runtime,
