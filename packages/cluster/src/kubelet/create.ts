@@ -26,6 +26,8 @@ export interface CreateInput {
   /** `<dataDir>/pods/<uid>`. */
   podDir: string;
   sandboxId: string;
+  /** Of the container whose processes this one is to see. */
+  targetId: string | undefined;
   volumes: ReadonlyMap<string, VolumeSource>;
   environment: EnvironmentSource;
   resolveUser: ResolveUser;
@@ -74,6 +76,7 @@ export async function containerSpec(input: CreateInput): Promise<ContainerSpec> 
   return {
     id: randomBytes(32).toString("hex"),
     sandboxId,
+    ...(input.targetId === undefined ? {} : { targetId: input.targetId }),
     name: container.name,
     attempt,
     layers: image.layers,

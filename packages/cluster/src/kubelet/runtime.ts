@@ -68,6 +68,8 @@ export interface ContainerSpec {
   /** Chosen by the caller, unique for ever. */
   id: string;
   sandboxId: string;
+  /** A running container of the sandbox whose PID namespace this one joins. */
+  targetId?: string;
   name: string;
   /** How often the container has been started before in this pod. */
   attempt: number;

@@ -123,6 +123,17 @@ describeSandbox("Containers", (h) => {
     expect((await h.runtime.listContainers()).filter(({ sandboxId }) => sandboxId === "shared")).toEqual([]);
   });
 
+  test("a container that targets another one sees its processes, and the other's end is its own", async () => {
+    const target = await h.runtime.startContainer(h.fixture.container("target", "pod", ["sleep", "2222"]));
+    const look = "for p in /proc/[0-9]*; do cat $p/cmdline; echo; done; exec sleep 1000";
+    const debug = h.fixture.container("debug", "pod", ["sh", "-c", look], { targetId: target.id });
+    await h.runtime.startContainer(debug);
+    await until(() => logOf("debug").includes("sleep\u00002222"));
+    await h.runtime.stopContainer("target", 0);
+    expect((await exitOf("debug")).exitCode).toBe(137);
+    await expect(h.runtime.startContainer({ ...debug, id: "late" })).rejects.toThrow("is not running");
+  });
+
   test("a container over its memory limit is killed and says why; without a control group it has no limit", async () => {
     const limits = { memory: 32e6 };
     const { log } = await run(["cat", "/proc/self/cgroup"], { limits });

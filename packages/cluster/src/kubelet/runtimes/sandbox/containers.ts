@@ -126,6 +126,11 @@ export class Containers {
     writeFileSync(spec.terminationMessagePath, "", { flag: "a" });
     chmodSync(spec.terminationMessagePath, 0o666);
 
+    const target = spec.targetId === undefined ? undefined : this.#running.get(spec.targetId);
+    if (spec.targetId !== undefined && !target) {
+      throw new ContainerStartError("CreateContainerError", `container "${spec.targetId}" is not running`);
+    }
+    const sharesProcesses = target !== undefined || pod.pause !== undefined;
     const rootfs = {
       layers: spec.layers,
       upperDir: join(folder, "upper"),
@@ -168,11 +173,12 @@ export class Containers {
       ...limits,
       "nsenter",
       ...pod.join,
+      ...(target && !pod.pause ? [`--pid=/proc/${target.pid}/ns/pid`] : []),
       "unshare",
       "--mount",
       "--propagation",
       "private",
-      ...(pod.pause ? [] : inNewPidNamespace),
+      ...(sharesProcesses ? [] : inNewPidNamespace),
       "sh",
       join(tools, "enter"),
       tables,
@@ -209,7 +215,7 @@ export class Containers {
       throw failure;
     }
     const pid = childrenOf(child.pid ?? 0)[0] ?? 0;
-    const namespace = pod.pause ? mountNamespaceOf(pid) : undefined;
+    const namespace = sharesProcesses ? mountNamespaceOf(pid) : undefined;
     const container: Container = {
       id: spec.id,
       sandboxId: spec.sandboxId,
