@@ -142,6 +142,15 @@ test("files are copied in and out of a container, and its log is read by label",
   expect(await kubectl("logs", "-l", "app=web", "--prefix")).toContain(`[pod/${pod}/web] listening`);
 });
 
+test("a debug container sees the processes of the one that it is for", async () => {
+  const pod = await aPod();
+  const options = [`--image=${image}`, "--target=web", "-c", "look", "--profile=general"];
+  await kubectl("debug", pod, ...options, "--", "sh", "-c", "tr '\\0' ' ' </proc/1/cmdline");
+  const state = "jsonpath={.status.ephemeralContainerStatuses[0].state.terminated.exitCode}=0";
+  await kubectl("wait", `pod/${pod}`, `--for=${state}`, "--timeout=20s");
+  expect(await kubectl("logs", pod, "-c", "look")).toMatch(/^node -e require/);
+});
+
 test("a rollout changes all pods, keeps a history and is undone", async () => {
   await kubectl("set", "env", "deployment/web", "V=2");
   expect(await kubectl("rollout", "status", "deployment/web", "--timeout=30s")).toContain(
