@@ -15,7 +15,7 @@ const missing: [what: string, instead: string][] = [
   ["Pulling images", "images are built on this machine, by `kws` or by the store's own base image"],
   [
     "Traffic from pods to other networks",
-    "pods reach each other, Services, the API server and, as `host.kws.internal`, TCP services of this machine; names outside of the cluster are resolved",
+    "pods reach each other, Services, the API server and, as `host.kws.internal`, TCP services of this machine; all others where the machine has slirp4netns; names outside of the cluster are resolved",
   ],
   ["NetworkPolicy", "kept, and not enforced"],
   ["HorizontalPodAutoscaler, metrics.k8s.io", "kept, and nothing scales by itself; `kubectl scale` works"],

@@ -7,7 +7,7 @@ import { chmodSync, mkdirSync, readFileSync, rmSync } from "node:fs";
 import { createServer, type Socket } from "node:net";
 import { dirname, join } from "node:path";
 import type { Logger } from "@kws/base/logger";
-import { setUpBridge } from "../../../network/bridge.ts";
+import { setUpBridge, setWayOut } from "../../../network/bridge.ts";
 import { ClusterDns } from "../../../network/dns.ts";
 import { HostRelay } from "../../../network/host-relay.ts";
 import { ServiceProxy } from "../../../network/proxy.ts";
@@ -115,6 +115,10 @@ export async function runAgent({ dataDir, socketPath, logger }: AgentOptions): P
     },
     async setApiServer(path) {
       await proxy.setApiServer(path);
+      return null;
+    },
+    async setWayOut(device) {
+      await setWayOut(device);
       return null;
     },
     async setHostPorts({ path, ports }) {
