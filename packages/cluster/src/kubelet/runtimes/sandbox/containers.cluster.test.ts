@@ -85,6 +85,12 @@ describeSandbox("Containers", (h) => {
     expect(log).toContain("stderr F err\n");
   });
 
+  test("root in a container becomes another user, unless the cluster is an ordinary user's: then it is refused", async () => {
+    const tool = "/dev/.kws/ld.so --library-path /dev/.kws/lib /dev/.kws/bin/setpriv";
+    const { log } = await run(["sh", "-c", `${tool} --reuid=1234 --clear-groups id -u 2>&1`]);
+    expect(log).toMatch(h.rootless ? /Operation not permitted|Invalid argument/ : /^stdout F 1234\n$/);
+  });
+
   test("root in a container has containerd's default capabilities but MKNOD, less the dropped ones", async () => {
     const argv = ["sh", "-c", "while read -r k v; do [ $k != CapEff: ] || echo $v; done </proc/self/status"];
     expect((await run(argv)).log).toBe("stdout F 00000000a00425fb\n");
