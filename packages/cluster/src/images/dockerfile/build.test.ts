@@ -1,6 +1,8 @@
+import { randomBytes } from "node:crypto";
 import { mkdir, mkdtemp, readdir, symlink, utimes, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
+import { gzipSync } from "node:zlib";
 import { UserError } from "@kws/base/errors";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { fingerprint } from "../context.ts";
@@ -56,6 +58,43 @@ const writes: RunInSandbox = async ({ upperDir, argv, env }) => {
   await writeFile(join(upperDir, argv.at(-1) ?? ""), JSON.stringify(env));
   return 0;
 };
+
+describe("ADD", () => {
+  test.each([
+    {
+      what: "an entry outside",
+      tar: rawTar([{ name: "../evil" }]),
+      says: 'the entry "../evil" lies outside',
+    },
+    {
+      what: "a link out of the image",
+      tar: rawTar([{ name: "link", type: "2", link: "../../etc" }]),
+      says: 'the entry "link" is a symbolic link out of the image',
+    },
+    {
+      what: "a device",
+      tar: rawTar([{ name: "disk", type: "3" }]),
+      says: 'the entry "disk" is of the type CharacterDevice',
+    },
+    {
+      what: "an entry that ends early",
+      tar: rawTar([{ name: "short", size: 9000 }]).subarray(0, 1024),
+      says: "is not a sound tar archive",
+    },
+    {
+      what: "a compressed stream that is cut off",
+      tar: gzipSync(rawTar([{ name: "random", content: randomBytes(300_000) }])).subarray(0, 200_000),
+      says: "is not a sound archive",
+    },
+  ])("an archive with $what is refused by its name, at the instruction", async ({ tar, says }) => {
+    await writeFile(join(context, "files.tar"), tar);
+    const error = await refusal(build("FROM scratch\n\nADD files.tar /files/"));
+    expect(error).toMatchObject({ code: "config", at: expect.stringMatching(/Dockerfile:3/) as string });
+    expect(error.message).toContain(says);
+    expect(error.message).toMatch(/^files\.tar\b/);
+    expect(`${error.message} ${error.fix}`).not.toContain("docker save");
+  });
+});
 
 describe("COPY", () => {
   test("a folder's content, files by pattern and single files go where docker puts them", async () => {

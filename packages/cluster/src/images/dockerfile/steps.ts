@@ -127,7 +127,7 @@ export async function copy(build: BuildContext, state: StageState, instruction: 
   const digest = await digestSources(sources, await build.digests());
   const parts = [keyword, digest, destination, state.config.WorkingDir, flags.get("chown"), chmod];
   return cachedLayer(build, state, parts, async (layers, folders) =>
-    placeSources(keyword === "ADD" ? await extractArchives(build.store, sources, folders) : sources, {
+    placeSources(keyword === "ADD" ? await extractArchives(build.store, sources, folders, at) : sources, {
       destination,
       workingDir: state.config.WorkingDir ?? "/",
       layers,

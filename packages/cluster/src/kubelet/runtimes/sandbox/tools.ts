@@ -37,7 +37,7 @@ const inside = [
 ];
 /** Needed for terminals alone. */
 const optional = ["script"];
-const outside = ["pivot_root", "nsenter", "ldd"];
+const outside = ["pivot_root", "nsenter", "prlimit", "ldd"];
 
 /** Debian package by program, for advice. */
 const packages: Record<string, string> = { ldd: "libc-bin", ip: "iproute2", script: "bsdutils" };
