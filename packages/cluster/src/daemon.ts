@@ -8,9 +8,9 @@ import { replaceFile, replaceFileSync } from "@kws/base/atomicfile";
 import { UserError } from "@kws/base/errors";
 import { createLogger } from "@kws/base/logger";
 import { identify } from "@kws/base/process";
-import { gitVersion } from "./apiserver/information.ts";
 import { runCluster, type Cluster } from "./cluster.ts";
 import { kubeconfigFile, stateFile, type DaemonMessage, type DaemonState } from "./state.ts";
+import { kubernetesVersion } from "./version.ts";
 
 const [name, folder, imagesFolder, givenIngressPort] = process.argv.slice(2);
 const defaultIngressPort = 8080;
@@ -57,7 +57,7 @@ async function main(name: string, folder: string, imagesFolder: string): Promise
     ingressPort: cluster.ingressPort,
     ingressPortMoved: cluster.ingressPort !== Number(givenIngressPort ?? defaultIngressPort),
     startedAt: new Date().toISOString(),
-    version: gitVersion,
+    version: kubernetesVersion,
   };
   await replaceFile(kubeconfigFile(folder), cluster.kubeconfig, { mode: 0o600 });
   await replaceFile(stateFile(folder), stateText(state), { mode: 0o600 });

@@ -18,6 +18,8 @@ export interface EmbeddedOptions {
   /** The data root that all of the user's clusters share. */
   home: string;
   env: NodeJS.ProcessEnv;
+  /** Where Ingress hosts are served unless a start says otherwise. */
+  ingressPort?: number;
 }
 
 export const defaultClusterName = "default";
@@ -55,7 +57,7 @@ export function embeddedProvider(options: EmbeddedOptions): Provider {
       }
       return { path: info.kubeconfigPath };
     },
-    checkBuild() {},
+    checkBuild: (build, context) => checkBuild(options.home, build, context),
     buildImage: (build, context) => buildImage(options.home, build, context),
     async imageRepository(name) {
       const { openLayout } = await import("@kws/oci/layout");
@@ -142,6 +144,23 @@ function toStatus(info: ClusterInfo): ProviderStatus {
   return { provider: "embedded", ...info };
 }
 
+async function checkBuild(
+  home: string,
+  build: ImageBuild,
+  { incomplete }: { incomplete: boolean },
+): Promise<void> {
+  if (build.builder === "node") return;
+  const [store, { checkDockerfile }] = await Promise.all([
+    imageStore(home),
+    import("@kws/cluster/images/build"),
+  ]);
+  await checkDockerfile({ store, incomplete, ...dockerfileOf(build) });
+}
+
+function dockerfileOf({ context, dockerfile, args, target }: ImageBuild) {
+  return { context, dockerfile, buildArgs: args, ...(target === undefined ? {} : { target }) };
+}
+
 async function buildImage(home: string, build: ImageBuild, context: BuildContext): Promise<BuiltImage> {
   const [store, { buildDockerfile, buildNode }] = await Promise.all([
     imageStore(home),
@@ -153,12 +172,6 @@ async function buildImage(home: string, build: ImageBuild, context: BuildContext
   const result =
     build.builder === "node"
       ? await buildNode({ ...common, dir: build.context })
-      : await buildDockerfile({
-          ...common,
-          context: build.context,
-          dockerfile: build.dockerfile,
-          buildArgs: build.args,
-          ...(build.target === undefined ? {} : { target: build.target }),
-        });
+      : await buildDockerfile({ ...common, ...dockerfileOf(build) });
   return { repository, tag, digest: result.digest, cached: result.cached };
 }

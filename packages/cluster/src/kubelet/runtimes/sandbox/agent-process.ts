@@ -19,6 +19,9 @@ export async function readAgent(dataDir: string): Promise<ProcessIdentity | unde
 
 export const agentSocket = (dataDir: string): string => join(dataDir, "agent.sock");
 
+/** Through which the cluster's network reaches the host's loopback services. */
+export const hostSocket = (dataDir: string): string => join(dataDir, "host.sock");
+
 export async function recordAgent(dataDir: string, agent: ProcessIdentity): Promise<void> {
   await replaceFile(join(dataDir, "agent.json"), JSON.stringify(agent), { mode: 0o600 });
 }
@@ -43,11 +46,11 @@ export async function stopAgent(dataDir: string, runtimeDir?: string): Promise<b
   const unrecorded = await killUnrecorded(dataDir);
   const containers = join(dataDir, "containers");
   const ids = await readdir(containers).catch(() => []);
-  removeControlGroups(groupNameOf(dataDir), ids);
+  removeControlGroups(groupNameOf(dataDir));
   // The kernel makes an overlay's inner work folder without any permission: let its owner remove it.
   for (const id of ids) await chmod(join(containers, id, "work", "work"), 0o700).catch(() => undefined);
   for (const name of ["agent.json", "agent.pid"]) await rm(join(dataDir, name), { force: true });
-  await removeSocket(agentSocket(dataDir), runtimeDir);
+  for (const socket of [agentSocket(dataDir), hostSocket(dataDir)]) await removeSocket(socket, runtimeDir);
   await rm(join(dataDir, "run"), { recursive: true, force: true });
   return agent !== undefined || unrecorded;
 }
