@@ -52,11 +52,16 @@ function pathsOf(value: unknown, prefix = ""): string[] {
   );
 }
 
+const anyClone = ["--version", "1.0.0", "--allow-dirty"];
+
 const cases: [heading: string, value: () => Promise<unknown>][] = [
   ["kws stack start, kws demo", () => Promise.resolve(started)],
   ["kws cluster start, status, stop", () => kws.json("cluster", "status")],
   ["kws cluster list", () => kws.json("cluster", "list")],
   ["kws image list", () => kws.json("image", "list")],
+  // The repository may be a shallow clone, and under work.
+  ["kws package", () => kws.json("package", "payments", "--file", "examples/shop", ...anyClone)],
+  ["kws package list", () => kws.json("package", "list")],
   ["kws stack list", () => kws.json("stack", "list")],
   ["kws stack status", () => kws.json("stack", "status", "shop")],
   ["kws service list", () => kws.json("service", "list")],

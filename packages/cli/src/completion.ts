@@ -48,11 +48,15 @@ async function candidatesFor(before: string[], current: string, world: World): P
   }
   if (current.startsWith("-")) return Object.keys(options).map((name) => `--${name}`);
   const taken = positionals(named.rest, options);
+  // `kws package` is a command, and so is `kws package list`.
+  const longer = Object.keys(commands)
+    .filter((path) => named.rest.length === 0 && path.startsWith(`${named.path} `))
+    .map((path) => path.slice(named.path.length + 1));
   const argument =
     command.args[taken.length] ?? command.args.findLast((candidate) => candidate.variadic === true);
-  if (argument?.completes === undefined) return [];
+  if (argument?.completes === undefined) return longer;
   const names = await liveNames(argument.completes, world);
-  return names.filter((name) => !taken.includes(name));
+  return [...longer, ...names.filter((name) => !taken.includes(name))];
 }
 
 function optionOf(options: Record<string, OptionSpec>, word: string): OptionSpec | undefined {

@@ -71,12 +71,10 @@ test("a tag moves, unless it must not", async () => {
 test("content that is not what its descriptor says is not kept, nor is a part of it", async () => {
   const orders = layout.repository("team/orders");
   const wanted = descriptorOf("wanted");
-  for (const [given, why] of [
-    ["change", /should be sha256/],
-    ["want", /ended after 4 of 6 bytes/],
-    ["wanted and more", /longer than the 6 bytes/],
-  ] as const) {
-    await expect(orders.pushBlob(wanted, () => only(given))).rejects.toThrow(why);
+  for (const given of ["change", "want", "wanted and more"]) {
+    await expect(orders.pushBlob(wanted, () => only(given))).rejects.toThrow(
+      `content that should be ${wanted.digest} is ${sha256(given)}`,
+    );
   }
   expect(await orders.hasBlob(wanted.digest)).toBe(false);
   expect(await readdir(join(folder.path, "ingest"))).toEqual([]);

@@ -2,8 +2,8 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { isErrno } from "@kws/base/errors";
-import { yamlString } from "../project/yaml-file.ts";
 import { libraryFiles } from "./library.ts";
+import { yamlString } from "../project/yaml-file.ts";
 
 export interface NewChart {
   service: string;
@@ -81,7 +81,7 @@ spec:
 apiVersion: v1
 kind: Service
 metadata:
-  name: {{ include "kws.address" . | quote }}
+  name: {{ include "kws.serviceName" . | quote }}
   labels:
     {{- include "kws.labels" . | nindent 4 }}
 spec:
@@ -107,7 +107,7 @@ spec:
             pathType: Prefix
             backend:
               service:
-                name: {{ include "kws.address" . | quote }}
+                name: {{ include "kws.serviceName" . | quote }}
                 port: { name: http }
 {{- end }}
 `,

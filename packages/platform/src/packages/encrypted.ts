@@ -79,11 +79,11 @@ async function ruleFor(file: string): Promise<string | undefined> {
   for (let dir = dirname(file); ; dir = dirname(dir)) {
     const config = join(dir, ".sops.yaml");
     if (existsSync(config)) {
-      const { value, at } = await readYamlFile(config);
-      const rules = (value as { creation_rules?: unknown } | null)?.creation_rules;
+      const read = await readYamlFile(config);
+      const rules = (read.value as { creation_rules?: unknown } | null)?.creation_rules;
       if (!Array.isArray(rules)) return undefined;
       for (const [index, rule] of (rules as { path_regex?: unknown }[]).entries()) {
-        const place = at(["creation_rules", index, "path_regex"]);
+        const place = read.at(["creation_rules", index, "path_regex"]);
         if (typeof rule?.path_regex !== "string" || rule.path_regex === "") return undefined;
         if (expression(rule.path_regex, "path_regex", place)(relative(dir, file)))
           return `the rule at ${place} says that it is encrypted`;

@@ -14,7 +14,7 @@ import { helmPackage } from "./helm.ts";
 import { refusePrivateKeys } from "./private-keys.ts";
 import { pinChart, type PinnedImage, refuseOverrides, sourceAnnotation } from "./pin.ts";
 import { readRevision, type Revision } from "./revision.ts";
-import { type ChartSource, readChart } from "./source.ts";
+import { type ChartSource, readSource } from "./source.ts";
 import { type PackageStore, type StoredPackage } from "./store.ts";
 import { developmentVersion, dirtied, isVersion, tagOf } from "./version.ts";
 
@@ -40,7 +40,7 @@ export async function packageService(
 ): Promise<StoredPackage & { changed: boolean }> {
   const revision = await readRevision(service, options);
   if (revision.changes.length > 0 && !options.allowDirty) throw uncommitted(service, revision.changes);
-  const chart = await readChart(service, options);
+  const chart = await readSource(service, options);
   const version = versionOf(service, chart, revision, options.version);
   refusePrivateKeys(chart);
   await refusePlaintext(chart);

@@ -2,7 +2,6 @@
  * What git knows of a service's folder: the commit and its time, where it comes from, which tags lead to it, and what is
  * not committed. Nothing is changed, and the network is not asked.
  */
-import { existsSync } from "node:fs";
 import { UserError } from "@kws/base/errors";
 import { exec, lastLines } from "@kws/base/exec";
 import { gitEnv, safe } from "../project/git.ts";
@@ -76,10 +75,7 @@ async function changesOf(service: ProjectService, settings: GitSettings): Promis
 }
 
 /** Paths below a folder that git would keep: tracked ones, and untracked ones that are not ignored. */
-export async function listKept(dir: string, settings: GitSettings, at: string): Promise<string[]> {
-  if (!existsSync(dir)) {
-    throw new UserError(`${dir} does not exist`, { code: "config", at, fix: "Correct the path." });
-  }
+export async function listKept(dir: string, settings: GitSettings): Promise<string[]> {
   const args = ["ls-files", "-z", "--cached", "--others", "--exclude-standard", "--deduplicate", "--", "."];
   const output = await runGit(dir, args, settings);
   return output

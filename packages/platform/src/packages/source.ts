@@ -5,7 +5,9 @@
 import { lstat, readFile, realpath } from "node:fs/promises";
 import { join } from "node:path";
 import { isErrno, UserError } from "@kws/base/errors";
-import { inside, type ProjectService } from "../project/workspace.ts";
+import { chartFolder } from "../charts/chart.ts";
+import { profileChain, profileNames } from "../charts/profiles.ts";
+import type { ProjectService } from "../project/workspace.ts";
 import { parseYaml } from "../project/yaml-file.ts";
 import { limits } from "./archive.ts";
 import { type GitSettings, listKept } from "./revision.ts";
@@ -23,10 +25,11 @@ export interface ChartSource {
 }
 
 /** Throws `config` for a chart that cannot be packaged, with the file that is at fault. */
-export async function readChart(service: ProjectService, settings: GitSettings): Promise<ChartSource> {
+export async function readSource(service: ProjectService, settings: GitSettings): Promise<ChartSource> {
   const at = service.file.at(["chart"]);
-  const dir = await inside(service.dir, service.config.chart ?? "./chart", at);
-  const files = await readFiles(dir, await listKept(dir, settings, at));
+  const dir = await chartFolder(service);
+  for (const profile of await profileNames(dir)) await profileChain(dir, profile);
+  const files = await readFiles(dir, await listKept(dir, settings));
   const path = join(dir, "Chart.yaml");
   const text = files.get("Chart.yaml");
   if (text === undefined) {

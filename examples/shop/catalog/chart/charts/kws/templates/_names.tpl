@@ -10,9 +10,9 @@ Names are to be quoted, because a service may be called 2048: name: {{ include "
 {{- end -}}
 
 {{- /* The name of its Service, which has to begin with a letter. */ -}}
-{{- define "kws.address" -}}
+{{- define "kws.serviceName" -}}
 {{- $name := include "kws.name" . -}}
-{{- regexMatch "^[a-z]" $name | ternary $name (printf "s-%s" $name | trunc 63 | trimSuffix "-") -}}
+{{ regexMatch "^[a-z]" $name | ternary "" "s-" }}{{ $name | trunc 61 | trimSuffix "-" }}
 {{- end -}}
 
 {{- /* The labels of every object. `partOf` in the values names the application that the service belongs to. */ -}}
@@ -22,7 +22,7 @@ app.kubernetes.io/version: {{ .Chart.AppVersion | default .Chart.Version | repla
 {{- with .Values.partOf }}
 app.kubernetes.io/part-of: {{ . | quote }}
 {{- end }}
-app.kubernetes.io/managed-by: {{ .Release.Service }}
+app.kubernetes.io/managed-by: {{ .Release.Service | quote }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimAll "-_." | quote }}
 {{- end -}}
 
