@@ -42,7 +42,7 @@ export async function packageService(
   if (revision.changes.length > 0 && !options.allowDirty) throw uncommitted(service, revision.changes);
   const chart = await readSource(service, options);
   const version = versionOf(service, chart, revision, options.version);
-  refusePrivateKeys(chart);
+  await refusePrivateKeys(chart);
   await refusePlaintext(chart);
   refuseOverrides(chart, imageKeys(service));
   const images = await build(service, version, options);

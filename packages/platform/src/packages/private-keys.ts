@@ -1,12 +1,30 @@
 /** Private keys must not travel inside a package: it is as public as the registry that it ends in. */
 import { join } from "node:path";
 import { UserError } from "@kws/base/errors";
+import { readArchive } from "./archive.ts";
 import type { ChartSource } from "./source.ts";
 
-/** Throws `config` with the place of the first one. */
-export function refusePrivateKeys({ dir, files }: ChartSource): void {
+/** An archive may be made to hold itself. */
+const deepest = 5;
+
+/**
+ * Throws `config` with the place of the first one. Archives of charts that this one depends on are looked into, and refused
+ * where they are hostile.
+ */
+export async function refusePrivateKeys(
+  { dir, files }: Pick<ChartSource, "dir" | "files">,
+  depth = 0,
+): Promise<void> {
   for (const [path, content] of files) {
-    refuseIn(join(dir, path), Buffer.from(content).toString("latin1"));
+    const file = join(dir, path);
+    if (/(^|\/)charts\/[^/]+\.tgz$/.test(path)) {
+      if (depth === deepest) {
+        throw new UserError(`${file}: charts are nested too deeply`, { code: "config", at: dir });
+      }
+      await refusePrivateKeys({ dir: file, files: await readArchive(content, file) }, depth + 1);
+    } else {
+      refuseIn(file, Buffer.from(content).toString("latin1"));
+    }
   }
 }
 

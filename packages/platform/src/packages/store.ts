@@ -14,6 +14,7 @@ import type { Repository } from "@kws/oci/repository";
 import { UserError } from "@kws/base/errors";
 import { parse } from "yaml";
 import type { Provider } from "../providers/provider.ts";
+import { limits } from "./archive.ts";
 import { isDirty, tagOf } from "./version.ts";
 
 /** https://helm.sh/docs/topics/registries/#helm-chart-manifest */
@@ -124,18 +125,33 @@ function blobOf(mediaType: string, content: Uint8Array) {
   return { descriptor: { mediaType, digest: sha256(content), size: content.length }, content };
 }
 
+/** A chart's archive from this machine or from a registry, verified by the digest that its manifest has for it. */
+export async function fetchArchive(
+  repository: Repository,
+  reference: string,
+  options: { signal?: AbortSignal } = {},
+): Promise<{ digest: string; bytes: Uint8Array }> {
+  const where = `${repository.name}:${reference}`;
+  const { descriptor, bytes } = await repository.manifest(reference, options);
+  const { layers } = readManifest(parseDocument(bytes, where), where);
+  const archive = layers.find(({ mediaType }) => mediaType === helmTypes.chart);
+  if (archive === undefined || archive.size > limits.total) {
+    const what = archive === undefined ? "is no Helm chart" : "is larger than a chart may be";
+    throw new UserError(`${where} ${what}`, { code: "config" });
+  }
+  const chunks: Uint8Array[] = [];
+  for await (const chunk of repository.blob(archive, options)) chunks.push(chunk);
+  return { digest: descriptor.digest, bytes: Buffer.concat(chunks) };
+}
+
 /** Writes the chart's archive into the folder, as `helm package` names it; answers its path. */
 export async function exportChart(store: PackageStore, one: StoredPackage, folder: string): Promise<string> {
   const { name, tag = "" } = parseReference(one.chart);
-  const repository = store.repository(name);
-  const { bytes } = await repository.manifest(tag);
-  const { layers } = readManifest(parseDocument(bytes, one.chart), one.chart);
-  const [archive] = layers;
-  if (archive === undefined) throw new UserError(`${one.chart} holds no chart`, { code: "config" });
+  const { bytes } = await fetchArchive(store.repository(name), tag);
   const path = join(folder, `${one.service}-${one.version}.tgz`);
   const partial = `${path}.${randomUUID()}`;
   await mkdir(folder, { recursive: true });
-  await writeFile(partial, repository.blob(archive));
+  await writeFile(partial, bytes);
   await rename(partial, path);
   return path;
 }
