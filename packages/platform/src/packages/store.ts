@@ -58,7 +58,7 @@ export interface PackageStore {
   repository(name: string): Repository;
   /** Throws `conflict` where the version is there with other content, unless it is one of uncommitted files. */
   add(given: NewPackage): Promise<StoredPackage & { changed: boolean }>;
-  /** By name and version. */
+  /** By the chart's reference. */
   list(): Promise<StoredPackage[]>;
 }
 
@@ -69,10 +69,11 @@ export async function openPackageStore(data: string): Promise<PackageStore> {
     repository: (name) => layout.repository(name),
     add: (given) => add(layout, given),
     async list() {
-      const names = (await layout.references())
-        .map((entry) => entry.annotations?.[referenceAnnotation] ?? "")
-        .filter((name) => name.includes("/charts/"));
-      return Promise.all(names.toSorted().map((name) => readPackage(layout, name)));
+      const names = (await layout.references()).map(
+        (entry) => entry.annotations?.[referenceAnnotation] ?? "",
+      );
+      const found = await Promise.all(names.toSorted().map((name) => readPackage(layout, name)));
+      return found.filter(({ service }) => service !== "");
     },
   };
 }
@@ -173,6 +174,7 @@ function annotationsOf({ name, version, description, annotations }: ChartMetadat
   };
 }
 
+/** Without a service for what is an image. */
 async function readPackage(layout: Layout, chart: string): Promise<StoredPackage> {
   const { name, tag = "" } = parseReference(chart);
   const { descriptor, bytes } = await layout.repository(name).manifest(tag);
