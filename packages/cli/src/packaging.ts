@@ -70,7 +70,7 @@ export async function packageServices(ctx: Context, request: PackagingRequest): 
         ...(request.version === undefined ? {} : { version: request.version }),
         allowDirty: request.allowDirty,
         // Wherever the workspace's cluster is: images are built on this machine.
-        builder: embeddedProvider({ name: defaultClusterName, home: locations.data }),
+        builder: embeddedProvider({ name: defaultClusterName, home: locations.data, env: ctx.childEnv }),
         store,
         helm: helm.path,
         cache: locations.cache,

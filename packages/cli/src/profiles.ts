@@ -1,9 +1,9 @@
 /** What the commands on profiles share: a service's chart with its layers open, and how a value and its place are shown. */
 import { relative } from "node:path";
 import { UserError } from "@kws/base/errors";
-import { type Chart, chartFolder, loadChart } from "@kws/platform/charts/chart";
+import { type Chart, loadChart } from "@kws/platform/charts/chart";
 import type { Origin } from "@kws/platform/charts/origins";
-import { profileChain } from "@kws/platform/charts/profiles";
+import { profileNames, unknownProfile } from "@kws/platform/charts/profiles";
 import { redacted, redactor } from "@kws/platform/charts/redact";
 import { suggest } from "@kws/platform/project/nearest";
 import { defaultProfile, loadServices, type ProjectService } from "@kws/platform/project/workspace";
@@ -15,6 +15,7 @@ export const profileOption = {
   short: "p",
   value: "name",
   description: `the profile; \`${defaultProfile}\` unless given`,
+  completes: "profiles",
 } as const;
 
 export const revealOption = { type: "boolean", description: "show the values of secrets" } as const;
@@ -39,12 +40,24 @@ export async function projectServices(ctx: Context, name?: string): Promise<Proj
   });
 }
 
-/** The service's chart with the profile's layers. Throws for a profile that it does not have. */
-export async function openProfile(ctx: Context, service: string, profile = defaultProfile): Promise<Chart> {
+/** The service's chart with each of the profiles. Throws for a profile that it does not have. */
+export async function openProfiles(ctx: Context, service: string, profiles: string[]): Promise<Chart[]> {
   const [found] = await projectServices(ctx, service);
   if (found === undefined) throw new Error("the service was found");
-  await profileChain(await chartFolder(found), profile);
-  return loadChart(found, profile, secretOpener());
+  const decrypt = secretOpener(ctx, ctx.signal);
+  return Promise.all(
+    profiles.map(async (profile) => {
+      const chart = await loadChart(found, profile, decrypt);
+      if (!chart.hasProfile) throw unknownProfile(chart.dir, profile, await profileNames(chart.dir));
+      return chart;
+    }),
+  );
+}
+
+export async function openProfile(ctx: Context, service: string, profile = defaultProfile): Promise<Chart> {
+  const [chart] = await openProfiles(ctx, service, [profile]);
+  if (chart === undefined) throw new Error("a profile was opened");
+  return chart;
 }
 
 /** A value as it may be shown, and where it stands; for JSON. */

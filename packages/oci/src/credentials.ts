@@ -182,19 +182,31 @@ async function askHelper(
     throw new UserError(`${file}: "${helper}" is not the name of a credential helper`, { code: "config" });
   }
   const program = `docker-credential-${helper}`;
-  const ask = (server: string) => exec(program, ["get"], { env, input: server, timeoutMs: helperTimeoutMs });
   for (const server of [host, `https://${host}`, `https://${host}/v1/`]) {
-    const { exitCode, stdout } = await ask(server);
-    if (exitCode !== 0) {
-      if (/not found/i.test(stdout)) continue;
+    const { exitCode, stdout } = await runHelper(program, server, file, env);
+    if (exitCode === 0) return fromHelper(stdout, program);
+    // What it says may hold what it keeps.
+    if (!/not found/i.test(stdout)) {
       throw new UserError(`${program} gave no credentials for ${host}`, {
         code: "permission",
         fix: `Unlock what it keeps them in, or log in again with docker login ${host}.`,
       });
     }
-    return fromHelper(stdout, program);
   }
   return undefined;
+}
+
+async function runHelper(program: string, server: string, file: string, env: NodeJS.ProcessEnv) {
+  try {
+    return await exec(program, ["get"], { env, input: server, timeoutMs: helperTimeoutMs });
+  } catch (error) {
+    if (!(error instanceof UserError) || error.code !== "tool-missing") throw error;
+    throw new UserError(`${file} keeps credentials with ${program}, which is not installed`, {
+      code: "tool-missing",
+      fix: `Install it, or take "credsStore" and "credHelpers" out of ${file}.`,
+      cause: error,
+    });
+  }
 }
 
 function fromHelper(stdout: string, program: string): Credentials | undefined {

@@ -3,10 +3,10 @@
  * repositories. Blobs are named by their digests and never change; only `index.json`, the table of references, does: under a
  * lock, and by a rename, so that a reader sees the old or the new one and a killed writer leaves the old one.
  */
-import { randomUUID } from "node:crypto";
 import { createReadStream } from "node:fs";
-import { mkdir, readFile, rename, stat, writeFile } from "node:fs/promises";
+import { mkdir, readFile, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { replaceFile } from "@kws/base/atomicfile";
 import { UserError, isErrno } from "@kws/base/errors";
 import { withLock } from "@kws/base/lock";
 import { openBlobs } from "./blobs.ts";
@@ -14,8 +14,8 @@ import type { Blobs } from "./blobs.ts";
 import { digestPattern, mediaTypes, verified } from "./descriptor.ts";
 import type { Descriptor } from "./descriptor.ts";
 import { mediaTypeOf, readIndex } from "./manifest.ts";
-import { parseReference, tagPattern } from "./reference.ts";
-import { manifestLimit, taken } from "./repository.ts";
+import { parseReference } from "./reference.ts";
+import { manifestLimit, referenceIn, taken } from "./repository.ts";
 import type { ManifestContent, PushManifestOptions, Repository, Waiting } from "./repository.ts";
 
 /** On an entry of `index.json`: `name:tag`, or `name@digest`. */
@@ -62,10 +62,8 @@ export async function openLayout(dir: string): Promise<Layout> {
     changeReferences: (change) =>
       locked(async () => {
         const manifests = change(await references());
-        const next = `${indexPath}.${randomUUID()}`;
         const index = { schemaVersion: 2, mediaType: mediaTypes.index, manifests };
-        await writeFile(next, `${JSON.stringify(index, undefined, 1)}\n`);
-        await rename(next, indexPath);
+        await replaceFile(indexPath, `${JSON.stringify(index, undefined, 1)}\n`);
         return manifests;
       }),
     repository: (name) => openLayoutRepository(layout, name),
@@ -81,25 +79,27 @@ function openLayoutRepository(layout: Layout, name: string): Repository {
     });
   }
   const { blobs } = layout;
-  const at = (reference: string) =>
-    digestPattern.test(reference) ? `${name}@${reference}` : `${name}:${reference}`;
+  const at = (reference: string) => referenceIn(name, reference);
   const missing = (reference: string) =>
     new UserError(`${at(reference)} is not in ${layout.dir}`, { code: "not-found" });
 
   const read = async (digest: string): Promise<ManifestContent> => {
     const { size } = await stat(blobs.path(digest));
-    if (size > manifestLimit) throw missing(digest);
+    if (size > manifestLimit) {
+      throw new UserError(`${at(digest)} is no manifest: it has ${size} bytes`, { code: "config" });
+    }
     const bytes = await blobs.read(digest);
     return { descriptor: { mediaType: mediaTypeOf(bytes, at(digest)), digest, size }, bytes };
   };
 
   const resolve = async (reference: string): Promise<Descriptor | undefined> => {
-    const entries = await layout.references();
-    if (!digestPattern.test(reference)) {
-      const found = entries.find((entry) => entry.annotations?.[referenceAnnotation] === at(reference));
-      return found && { mediaType: found.mediaType, digest: found.digest, size: found.size };
+    if (digestPattern.test(reference)) {
+      return (await blobs.has(reference)) ? (await read(reference)).descriptor : undefined;
     }
-    return (await blobs.has(reference)) ? (await read(reference)).descriptor : undefined;
+    const wanted = at(reference);
+    const entries = await layout.references();
+    const found = entries.find((entry) => entry.annotations?.[referenceAnnotation] === wanted);
+    return found && { mediaType: found.mediaType, digest: found.digest, size: found.size };
   };
 
   return {
@@ -127,7 +127,7 @@ function openLayoutRepository(layout: Layout, name: string): Repository {
     async pushBlob(descriptor, open, options) {
       options?.signal?.throwIfAborted();
       if (await blobs.has(descriptor.digest)) return;
-      await blobs.putStream(verified(open(), descriptor, at(descriptor.digest)));
+      await blobs.putStream(open(), descriptor.digest);
     },
     async pushManifest(bytes, mediaType, options) {
       options?.signal?.throwIfAborted();
@@ -152,8 +152,7 @@ async function tag(
   tag: string,
   { overwrite = true }: PushManifestOptions,
 ): Promise<void> {
-  if (!tagPattern.test(tag)) throw new UserError(`"${tag}" is not a tag`, { code: "config" });
-  const reference = `${name}:${tag}`;
+  const reference = referenceIn(name, tag);
   await layout.changeReferences((now) => {
     const existing = now.find((entry) => entry.annotations?.[referenceAnnotation] === reference);
     if (existing !== undefined && existing.digest !== descriptor.digest && !overwrite) {

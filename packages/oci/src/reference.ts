@@ -16,6 +16,10 @@ export interface Reference {
   digest: string | undefined;
 }
 
+export function isReference(text: string): boolean {
+  return pattern.test(text);
+}
+
 /** Throws a `UserError` with code `config` for what is not a reference. */
 export function parseReference(text: string): Reference {
   const groups = pattern.exec(text)?.groups;

@@ -8,7 +8,7 @@ import { connectionError, isTransient } from "./failures.ts";
 import { createSend, isLoopback } from "./http.ts";
 import { mediaTypeOf, parseDocument } from "./manifest.ts";
 import { parseReference, repositoryAddress } from "./reference.ts";
-import { manifestLimit, taken } from "./repository.ts";
+import { manifestLimit, referenceIn, taken } from "./repository.ts";
 import type { Repository } from "./repository.ts";
 import { attempts, openSession } from "./session.ts";
 import type { Session } from "./session.ts";
@@ -75,12 +75,11 @@ function openRepository(name: string, remote: { host: string; path: string }, se
   const { host, path } = remote;
   const pull = { scopes: [`repository:${path}:pull`] };
   const push = { scopes: [`repository:${path}:pull,push`] };
-  const at = (reference: string) =>
-    digestPattern.test(reference) ? `${name}@${reference}` : `${name}:${reference}`;
-  /** Runs it with connection failures in words. */
-  const telling = async <T>(what: string, work: () => Promise<T>): Promise<T> => {
+  /** Runs it for a tag or digest, with connection failures in words. */
+  const telling = async <T>(reference: string, work: (what: string) => Promise<T>): Promise<T> => {
+    const what = referenceIn(name, reference);
     try {
-      return await work();
+      return await work(what);
     } catch (error) {
       throw connectionError(host, what, error);
     }
@@ -90,12 +89,12 @@ function openRepository(name: string, remote: { host: string; path: string }, se
     name,
     remote,
     resolve: (reference, { signal } = {}) =>
-      telling(at(reference), async () => {
+      telling(reference, async (what) => {
         const { status, headers, body } = await session.call({
           ...pull,
           method: "HEAD",
           url: `${path}/manifests/${reference}`,
-          what: at(reference),
+          what,
           headers: { accept: manifestTypes },
           expected: [200, 404],
           signal,
@@ -111,13 +110,13 @@ function openRepository(name: string, remote: { host: string; path: string }, se
         return (await repository.manifest(reference, { signal })).descriptor;
       }),
     manifest: (reference, { signal } = {}) =>
-      telling(at(reference), async () => {
+      telling(reference, async (what) => {
         const { answer, bytes } = await session.document(
           {
             ...pull,
             method: "GET",
             url: `${path}/manifests/${reference}`,
-            what: at(reference),
+            what,
             headers: { accept: manifestTypes },
             expected: [200],
             signal,
@@ -125,14 +124,14 @@ function openRepository(name: string, remote: { host: string; path: string }, se
           manifestLimit,
         );
         const digest = sha256(bytes);
-        const said = answer.headers["docker-content-digest"];
-        const wanted = digestPattern.test(reference) ? reference : typeof said === "string" ? said : digest;
-        if (digest !== wanted) throw damaged(at(reference), `should be ${wanted} and is ${digest}`);
-        const mediaType = mediaTypeOf(bytes, at(reference));
+        const said = String(answer.headers["docker-content-digest"]);
+        const wanted = [reference, said].find((text) => digestPattern.test(text)) ?? digest;
+        if (digest !== wanted) throw damaged(what, `should be ${wanted} and is ${digest}`);
+        const mediaType = mediaTypeOf(bytes, what);
         return { descriptor: { mediaType, digest, size: bytes.length }, bytes };
       }),
     async *blob(descriptor, { signal } = {}) {
-      const what = at(descriptor.digest);
+      const what = referenceIn(name, descriptor.digest);
       try {
         yield* verified(download(descriptor, what, signal), descriptor, what);
       } catch (error) {
@@ -140,12 +139,12 @@ function openRepository(name: string, remote: { host: string; path: string }, se
       }
     },
     hasBlob: (digest, { signal } = {}) =>
-      telling(at(digest), async () => {
+      telling(digest, async (what) => {
         const { status, body } = await session.call({
           ...pull,
           method: "HEAD",
           url: `${path}/blobs/${digest}`,
-          what: at(digest),
+          what,
           expected: [200, 404],
           signal,
         });
@@ -153,11 +152,10 @@ function openRepository(name: string, remote: { host: string; path: string }, se
         return status === 200;
       }),
     pushBlob: (descriptor, open, options = {}) =>
-      telling(at(descriptor.digest), () => uploadBlob(session, repository, descriptor, open, options)),
+      telling(descriptor.digest, () => uploadBlob(session, repository, descriptor, open, options)),
     pushManifest: (bytes, mediaType, { tag, overwrite = true, signal } = {}) => {
       const digest = sha256(bytes);
-      const what = at(tag ?? digest);
-      return telling(what, async () => {
+      return telling(tag ?? digest, async (what) => {
         if (tag !== undefined && !overwrite) {
           const existing = await repository.resolve(tag, { signal });
           if (existing?.digest === digest) return existing;
@@ -177,7 +175,13 @@ function openRepository(name: string, remote: { host: string; path: string }, se
         return { mediaType, digest, size: bytes.length };
       });
     },
-    tags: ({ signal } = {}) => telling(name, () => listTags(signal)),
+    async tags({ signal } = {}) {
+      try {
+        return await listTags(signal);
+      } catch (error) {
+        throw connectionError(host, name, error);
+      }
+    },
   };
 
   /** Goes on where a connection broke, if the registry can; from the start otherwise. */
@@ -188,7 +192,7 @@ function openRepository(name: string, remote: { host: string; path: string }, se
   ): AsyncGenerator<Uint8Array> {
     let seen = 0;
     let failures = 0;
-    while (seen < size || failures === 0) {
+    for (;;) {
       const answer = await session.call({
         ...pull,
         method: "GET",
@@ -200,9 +204,11 @@ function openRepository(name: string, remote: { host: string; path: string }, se
       });
       let skip = answer.status === 206 ? 0 : seen;
       if (answer.status === 206 && !answer.headers["content-range"]?.startsWith(`bytes ${seen}-`)) {
+        answer.body.destroy();
         throw damaged(what, "comes from a place that was not asked for");
       }
       const began = seen;
+      let broken: unknown;
       try {
         for await (const chunk of answer.body as AsyncIterable<Buffer>) {
           const part = chunk.subarray(Math.min(skip, chunk.length));
@@ -214,10 +220,14 @@ function openRepository(name: string, remote: { host: string; path: string }, se
       } catch (error) {
         signal?.throwIfAborted();
         if (!isTransient(error)) throw error;
+        broken = error;
       }
       if (seen - began >= progressBytes) failures = 0;
       failures += 1;
-      if (failures === attempts) return;
+      if (failures === attempts) {
+        if (broken !== undefined) throw broken;
+        return;
+      }
       await session.pause(failures, signal);
     }
   }

@@ -1,6 +1,8 @@
 /** What a repository can do, wherever it is: in a registry (`registry.ts`) or in a folder on this machine (`layout.ts`). */
 import { UserError } from "@kws/base/errors";
+import { digestPattern } from "./descriptor.ts";
 import type { Descriptor } from "./descriptor.ts";
+import { tagPattern } from "./reference.ts";
 
 export interface Waiting {
   signal?: AbortSignal;
@@ -54,5 +56,15 @@ export function taken(reference: string, existing: string, pushed: string): User
   return new UserError(`${reference} exists with other content: it is ${existing}, and this is ${pushed}`, {
     code: "conflict",
     fix: "Push it under another version; one that was pushed once stays as it is.",
+  });
+}
+
+/** `name:tag` or `name@digest`; throws for what is neither, before it becomes a part of an address. */
+export function referenceIn(name: string, reference: string): string {
+  if (digestPattern.test(reference)) return `${name}@${reference}`;
+  if (tagPattern.test(reference)) return `${name}:${reference}`;
+  throw new UserError(`"${reference}" is neither a tag nor a sha256 digest`, {
+    code: "config",
+    fix: "Write a tag with letters, digits, dots, hyphens and underscores, 128 at most.",
   });
 }

@@ -4,7 +4,7 @@
  */
 import { readFile, stat } from "node:fs/promises";
 import { dirname, join, relative, resolve, sep } from "node:path";
-import { isErrno } from "@kws/base/errors";
+import { isErrno, messageOf } from "@kws/base/errors";
 import { SopsError } from "./errors.ts";
 import type { FormatName } from "./formats/format.ts";
 import { yaml } from "./formats/yaml.ts";
@@ -75,12 +75,16 @@ export interface SopsConfig {
 }
 
 export async function loadConfig(path: string): Promise<SopsConfig> {
+  let text: string;
   try {
-    return parseConfig(await readFile(path, "utf8"), path);
+    text = await readFile(path, "utf8");
   } catch (error) {
-    if (!isErrno(error)) throw error;
-    throw new SopsError("configFileNotFound", `${path} cannot be read`, { code: "config", cause: error });
+    throw new SopsError("configFileNotFound", `${path} cannot be read: ${messageOf(error)}`, {
+      code: "config",
+      cause: error,
+    });
   }
+  return parseConfig(text, path);
 }
 
 /** Reads a configuration; rules are looked into when a file asks for them. */

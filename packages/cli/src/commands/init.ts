@@ -25,6 +25,8 @@ export const command = defineCommand({
     port: {
       type: "number",
       value: "port",
+      min: 1,
+      max: 65_535,
       description:
         "where the program listens, for a new chart; found in the Dockerfile or the program unless given",
     },

@@ -81,7 +81,8 @@ async function pullImage(
   // Unpacked before it has a name: a bad image must not take a good one's place.
   const image = await store.find(named.descriptor.digest);
   if (image === undefined) throw new Error(`the image ${named.descriptor.digest} is gone`);
-  await store.tag(named.descriptor.digest, [reference]);
+  // A tag beside a digest is for people to read: whether it means the same today was not asked.
+  await store.tag(named.descriptor.digest, [digest === undefined ? reference : `${name}@${digest}`]);
   return { ...image, reference };
 }
 

@@ -5,10 +5,10 @@
  */
 import { UserError, messageOf } from "@kws/base/errors";
 import type { CredentialSource } from "@kws/oci/credentials";
+import { isReference } from "@kws/oci/reference";
 import type { Image, ImageStore, PullImage } from "../images/image.ts";
 import { isFromRegistry } from "../images/pull.ts";
 import { formatDuration } from "./backoff.ts";
-import { isImageReference } from "./create.ts";
 import type { PodContainer } from "./pod.ts";
 import type { ContainerRecord } from "./record.ts";
 
@@ -55,7 +55,7 @@ export class ImageLookup {
   /** Undefined, with the reason noted in the record, while there is none. */
   async find(container: PodContainer, record: ContainerRecord): Promise<Image | undefined> {
     const { image: reference, imagePullPolicy: policy } = container;
-    if (!isImageReference(reference)) {
+    if (!isReference(reference)) {
       const why = "couldn't parse image name: invalid reference format";
       const message = `Failed to apply default image tag "${reference}": ${why}`;
       return this.#fail(container, record, "InvalidImageName", message, "InspectFailed");

@@ -52,7 +52,7 @@ export async function chartFolder(service: ProjectService): Promise<string> {
 /** `loadChart` for the folder of a chart, or of an unpacked package. */
 export async function readChart(dir: string, profile: string, decrypt: Decrypt): Promise<Chart> {
   const metadataPath = join(dir, "Chart.yaml");
-  const files = await listFiles(dir);
+  const files = await chartFiles(dir);
   const metadata = await readYamlFile(metadataPath);
   const { name, version } = isMapping(metadata.value) ? metadata.value : {};
   if (typeof name !== "string" || typeof version !== "string") {
@@ -67,8 +67,8 @@ export async function readChart(dir: string, profile: string, decrypt: Decrypt):
   return { dir, name, version, digest, layers, values: mergeLayers(layers), hasProfile };
 }
 
-/** Refuses symlinks (Helm would follow them, to wherever they lead), special files, and too much of anything. */
-async function listFiles(root: string): Promise<string[]> {
+/** The paths of all files of a chart. Refuses symlinks (Helm would follow them, to wherever they lead), special files, and too much of anything. */
+export async function chartFiles(root: string): Promise<string[]> {
   const files: string[] = [];
   let total = 0;
   const queue = [root];

@@ -67,3 +67,10 @@ test("scalars are what Helm's parser takes them for", async () => {
 test("values that are no mapping are refused", async () => {
   await expect(open("- a\n")).rejects.toMatchObject({ code: "config", at: "/0.yaml:1:1" });
 });
+
+test("encrypted values outside of secrets are refused at their line", async () => {
+  await expect(open("a: 1\n", "a: 1\nb: ENC[AES256_GCM,data:x]\n")).rejects.toMatchObject({
+    code: "config",
+    at: "/1.yaml:2:1",
+  });
+});

@@ -29,12 +29,27 @@ export type Decrypt = (file: string, text: string) => Promise<unknown>;
 export async function openLayers(layers: Layer[], decrypt: Decrypt): Promise<OpenLayer[]> {
   return Promise.all(
     layers.map(async ({ name, kind, file, text }) => {
-      const parsed = parseYaml(file, text, "helm");
-      const opened = kind === "secrets" && text.trim() !== "" ? await decrypt(file, text) : parsed.value;
-      // An encrypted file has the keys and the lines of the plain one.
+      const secret = kind === "secrets";
+      // An encrypted file has the keys of the plain one; what its values are is for SOPS to say.
+      const parsed = parseYaml(file, text, secret ? undefined : "helm");
+      if (!secret && JSON.stringify(parsed.value ?? null).includes(sealed)) refuseEncrypted(file, text);
+      const opened = secret && parsed.value !== null ? await decrypt(file, text) : parsed.value;
       return { name, kind, file, values: toMapping(opened, file), at: (keys) => parsed.at(keys) };
     }),
   );
+}
+
+/** What every encrypted value of a SOPS file begins with. */
+const sealed = "ENC[AES256_GCM,";
+
+/** Helm would install what stands there, as it stands there. */
+function refuseEncrypted(file: string, text: string): never {
+  const line = text.split("\n").findIndex((one) => one.includes(sealed));
+  throw new UserError(`${file} holds encrypted values, which are only opened in secrets.yaml`, {
+    code: "config",
+    at: line === -1 ? file : `${file}:${line + 1}:1`,
+    fix: "Move them to the profile's secrets.yaml.",
+  });
 }
 
 function toMapping(value: unknown, file: string): Values {

@@ -16,7 +16,7 @@ let helm: string;
 let cache: AsyncDisposable & { path: string };
 beforeAll(async () => {
   cache = await tempDir("kws-library");
-  helm = (await locateTool("helm", { env: { PATH: "" }, cache: cache.path })).path;
+  helm = (await locateTool("helm", { env: { PATH: process.env["PATH"] }, cache: cache.path })).path;
 }, 60_000);
 afterAll(() => cache[Symbol.asyncDispose]());
 

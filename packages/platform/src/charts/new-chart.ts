@@ -3,6 +3,7 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { isErrno } from "@kws/base/errors";
 import { libraryFiles } from "./library.ts";
+import { yamlString } from "../project/yaml-file.ts";
 
 export interface NewChart {
   service: string;
@@ -14,7 +15,7 @@ export interface NewChart {
 export async function newChart({ service, port }: NewChart): Promise<Record<string, string>> {
   return {
     "Chart.yaml": `apiVersion: v2
-name: ${service}
+name: ${yamlString(service)}
 description: The service ${service}
 type: application
 version: 0.1.0
@@ -23,7 +24,7 @@ dependencies:
 `,
     "values.yaml": `# Filled in by kws with the image that it builds.
 image:
-  repository: ${service}
+  repository: ${yamlString(service)}
   tag: latest
   digest: ""
 replicas: 1
@@ -47,7 +48,7 @@ ingress:
     "templates/deployment.yaml": `apiVersion: apps/v1
 kind: Deployment
 metadata:
-  name: {{ include "kws.name" . }}
+  name: {{ include "kws.name" . | quote }}
   labels:
     {{- include "kws.labels" . | nindent 4 }}
 spec:
@@ -63,7 +64,7 @@ spec:
         {{- include "kws.checksum" . | nindent 8 }}
     spec:
       containers:
-        - name: {{ .Chart.Name }}
+        - name: {{ .Chart.Name | quote }}
           image: {{ include "kws.image" .Values.image }}
           {{- if .Values.port }}
           env:
@@ -80,7 +81,7 @@ spec:
 apiVersion: v1
 kind: Service
 metadata:
-  name: {{ include "kws.name" . }}
+  name: {{ include "kws.serviceName" . | quote }}
   labels:
     {{- include "kws.labels" . | nindent 4 }}
 spec:
@@ -94,7 +95,7 @@ spec:
 apiVersion: networking.k8s.io/v1
 kind: Ingress
 metadata:
-  name: {{ include "kws.name" . }}
+  name: {{ include "kws.name" . | quote }}
   labels:
     {{- include "kws.labels" . | nindent 4 }}
 spec:
@@ -106,7 +107,7 @@ spec:
             pathType: Prefix
             backend:
               service:
-                name: {{ include "kws.name" . }}
+                name: {{ include "kws.serviceName" . | quote }}
                 port: { name: http }
 {{- end }}
 `,

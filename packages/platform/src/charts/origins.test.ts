@@ -1,6 +1,7 @@
 import { expect, test } from "vitest";
 import { openLayers } from "./layers.ts";
-import { formatKey, type Leaf, leavesOf, leavesUnder } from "./origins.ts";
+import { keyPath, parseKeyPath } from "../project/key-path.ts";
+import { type Leaf, leavesAt, leavesOf } from "./origins.ts";
 
 /** The defaults, then the values of profiles. */
 async function leaves(...texts: string[]): Promise<Leaf[]> {
@@ -16,7 +17,7 @@ async function leaves(...texts: string[]): Promise<Leaf[]> {
 const told = (all: Leaf[]) =>
   all.map(({ keys, removed, origin, overridden }) =>
     [
-      `${formatKey(keys)} ${removed ? "removed" : JSON.stringify(origin.value)} ${origin.at}`,
+      `${keyPath(keys)} ${removed ? "removed" : JSON.stringify(origin.value)} ${origin.at}`,
       ...overridden.map(({ value, at }) => `over ${JSON.stringify(value)} ${at}`),
     ].join(", "),
   );
@@ -57,10 +58,11 @@ test("a mapping that became a scalar is one value, told with the mapping that it
   expect(told(await leaves("a: { b: 1 }", "a: 5"))).toEqual(['a 5 1.yaml:1:4, over {"b":1} 0.yaml:1:4']);
 });
 
-test("a key with dots is written with backslashes, and a mapping's key means all below it", async () => {
-  const all = await leaves("config:\n  app.port: 1\n  app: { port: 2 }\nconfigs: 1\n");
-  expect(told(leavesUnder(all, String.raw`config.app\.port`))).toEqual([
-    String.raw`config.app\.port 1 0.yaml:2:13`,
-  ]);
-  expect(leavesUnder(all, "config")).toHaveLength(2);
+test("a key with dots is written with backslashes, a mapping's key means all below it, a list is one value", async () => {
+  const all = await leaves("config:\n  app.port: 1\n  app: { port: 2 }\nconfigs: [1, 2]\n");
+  const at = (key: string) => told(leavesAt(all, parseKeyPath(key)));
+  expect(at(String.raw`config.app\.port`)).toEqual([String.raw`config.app\.port 1 0.yaml:2:13`]);
+  expect(at("config")).toHaveLength(2);
+  expect(at("configs[1]")).toEqual(["configs [1,2] 0.yaml:4:10"]);
+  expect(at("config.app.port.number")).toEqual([]);
 });

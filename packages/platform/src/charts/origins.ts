@@ -1,4 +1,5 @@
 /** Where each value of a chart comes from: which layer decided, at which place, and what it won over. */
+import { keyPath, type KeyPath } from "../project/key-path.ts";
 import { effectiveValues, isMapping, type OpenLayer, type Values } from "./layers.ts";
 
 /** What one layer says of a key. */
@@ -24,18 +25,18 @@ export interface Leaf {
 export function leavesOf(layers: OpenLayer[]): Leaf[] {
   const kept = leafKeys(effectiveValues(layers));
   const all = layers.flatMap(({ values }) => leafKeys(values));
-  const leaves = new Set(kept.map(formatKey));
-  const mappings = new Set([...kept, ...all].flatMap((keys) => prefixes(keys).slice(0, -1)).map(formatKey));
+  const leaves = new Set(kept.map(keyPath));
+  const mappings = new Set([...kept, ...all].flatMap((keys) => prefixes(keys).slice(0, -1)).map(keyPath));
   const removed = new Map(
     all
       .filter(
         (keys) =>
-          !mappings.has(formatKey(keys)) &&
+          !mappings.has(keyPath(keys)) &&
           !prefixes(keys)
-            .map(formatKey)
+            .map(keyPath)
             .some((key) => leaves.has(key)),
       )
-      .map((keys) => [formatKey(keys), keys]),
+      .map((keys) => [keyPath(keys), keys]),
   );
   return [
     ...kept.map((keys) => leafAt(layers, keys, false)),
@@ -61,7 +62,7 @@ function leafAt(layers: OpenLayer[], keys: string[], removed: boolean): Leaf {
   // show through that.
   const last = said.findLast(({ layer }) => layer.kind !== "defaults");
   const origin = removed || last?.value !== undefined ? last : said[0];
-  if (origin === undefined) throw new Error(`no layer has ${formatKey(keys)}`);
+  if (origin === undefined) throw new Error(`no layer has ${keyPath(keys)}`);
   const overridden = said.filter((other) => other !== origin && other.value !== undefined).reverse();
   return { keys, removed, origin, overridden };
 }
@@ -76,12 +77,9 @@ function mentionOf(layer: OpenLayer, keys: string[]): Origin | undefined {
   return { layer, at: layer.at(keys), value };
 }
 
-/** `a.b.c`, with a backslash before dots and backslashes of the keys themselves, as `--set` writes it. */
-export function formatKey(keys: string[]): string {
-  return keys.map((key) => key.replaceAll(/[\\.]/g, String.raw`\$&`)).join(".");
-}
-
-/** The leaf at a key, or all below it. */
-export function leavesUnder(leaves: Leaf[], key: string): Leaf[] {
-  return leaves.filter(({ keys }) => prefixes(keys).some((prefix) => formatKey(prefix) === key));
+/** The leaf at a key, or all below it. What stands in a list is part of that one value. */
+export function leavesAt(leaves: Leaf[], path: KeyPath): Leaf[] {
+  const index = path.findIndex((part) => typeof part === "number");
+  const key = keyPath(index === -1 ? path : path.slice(0, index));
+  return leaves.filter(({ keys }) => prefixes(keys).some((prefix) => keyPath(prefix) === key));
 }

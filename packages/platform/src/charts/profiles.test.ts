@@ -70,6 +70,11 @@ test.each([
     { at: "profiles/qa1/profile.yaml:2:1", fix: 'Did you mean "extends"?' },
   ],
   [
+    "a file that nothing would read",
+    { "profiles/qa1/secrets.yml": "a: 1\n", "profiles/qa1/.sops.yaml": "creation_rules: []\n" },
+    { at: "profiles/qa1/secrets.yml", fix: 'Did you mean "secrets.yaml"?' },
+  ],
+  [
     "a base that is no name",
     { "profiles/qa1/profile.yaml": "extends: [qa]\n" },
     { at: "profiles/qa1/profile.yaml:1:10" },

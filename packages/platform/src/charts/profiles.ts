@@ -31,12 +31,7 @@ export async function profileNames(chart: string): Promise<string[]> {
 /** The profile and those that it extends, the first base first. Throws for bases that do not exist or lead back. */
 export async function profileChain(chart: string, profile: string): Promise<string[]> {
   const known = await profileNames(chart);
-  if (!known.includes(profile)) {
-    throw new UserError(`the chart ${chart} has no profile "${profile}"`, {
-      code: "not-found",
-      fix: suggest(profile, known, `Add profiles/${profile}/values.yaml to it.`),
-    });
-  }
+  if (!known.includes(profile)) throw unknownProfile(chart, profile, known);
   const chain = [profile];
   for (;;) {
     const extending = chain[0] ?? profile;
@@ -66,9 +61,29 @@ export async function profileChain(chart: string, profile: string): Promise<stri
   }
 }
 
-/** What a profile extends itself, and where it says so. */
+export function unknownProfile(chart: string, profile: string, known: string[]): UserError {
+  return new UserError(`the chart ${chart} has no profile "${profile}"`, {
+    code: "not-found",
+    fix: suggest(profile, known, `Add profiles/${profile}/values.yaml to it.`),
+  });
+}
+
+const profileFiles = ["values.yaml", "secrets.yaml", "profile.yaml"];
+
+/** What a profile extends itself, and where it says so. A YAML file of another name, which nothing would read, is refused. */
 async function baseOf(chart: string, profile: string): Promise<{ name: string; at: string } | undefined> {
-  const path = join(chart, "profiles", profile, "profile.yaml");
+  const dir = join(chart, "profiles", profile);
+  const stray = (await readdir(dir)).find(
+    (name) => /^[^.].*\.ya?ml$/.test(name) && !profileFiles.includes(name),
+  );
+  if (stray !== undefined) {
+    throw new UserError(`${stray} is no file of a profile`, {
+      code: "config",
+      at: join(dir, stray),
+      fix: suggest(stray, profileFiles, ""),
+    });
+  }
+  const path = join(dir, "profile.yaml");
   if (!existsSync(path)) return undefined;
   const file = await readYamlFile(path);
   if (file.value === null || file.value === undefined) return undefined;

@@ -100,7 +100,7 @@ async function fakeBuilder(content = "program"): Promise<Provider> {
     stop: unused,
     status: unused,
     kubeconfig: unused,
-    checkBuild() {},
+    checkBuild: async () => {},
     async buildImage(build) {
       const layer = Buffer.from(content);
       const descriptor = { mediaType: mediaTypes.layer, digest: sha256(layer), size: layer.length };

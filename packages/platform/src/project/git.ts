@@ -111,7 +111,7 @@ function hasControl(text: string): boolean {
   return false;
 }
 
-/** Without what would send git to another repository than the one meant. */
+/** Without what would send git to another repository than the one that is meant, and without prompts. */
 export function gitEnv(env: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
   const kept = Object.entries(env).filter(
     ([key]) => !/^GIT_(DIR|WORK_TREE|INDEX_FILE|OBJECT_DIRECTORY)$/.test(key),

@@ -12,6 +12,8 @@ import {
   isMap,
   isNode,
   isPair,
+  isScalar,
+  isSeq,
   LineCounter,
   parseDocument,
   type ParseOptions,
@@ -204,4 +206,17 @@ function offsetOf(document: Document, keys: readonly (string | number)[], key: b
     }
   }
   return offset;
+}
+
+/**
+ * A string as YAML text, wherever it stands: plain where every reader takes it for that string, quoted otherwise. `on`, `2048`
+ * and `1e3` are other types to YAML 1.1, which Helm reads, or to 1.2, which kws reads.
+ */
+export function yamlString(text: string): string {
+  const isPlain = (["1.1", "1.2"] as const).every((version) => {
+    const { contents, errors } = parseDocument(`[${text}]`, { version });
+    const [item, ...more] = isSeq(contents) ? contents.items : [];
+    return errors.length === 0 && more.length === 0 && isScalar(item) && item.value === text;
+  });
+  return isPlain ? text : JSON.stringify(text);
 }

@@ -70,8 +70,11 @@ export interface Provider {
   status(): Promise<ProviderStatus>;
   /** Throws where the cluster does not run. */
   kubeconfig(): Promise<KubeconfigRef>;
-  /** Throws where the provider cannot build, before anything is changed. */
-  checkBuild(service: string): void;
+  /**
+   * Throws what can be known to be wrong with a build before anything is changed, or that the provider cannot build at all.
+   * `incomplete` says that files of the context are still to come.
+   */
+  checkBuild(build: ImageBuild, context: { incomplete: boolean }): Promise<void>;
   /** Builds an image so that the cluster's nodes can run it. */
   buildImage(build: ImageBuild, context: BuildContext): Promise<BuiltImage>;
   /** Where built images can be read by digest, to be copied elsewhere; the name is for messages. */

@@ -80,7 +80,9 @@ async function helm(
       fix: "Run the same command again to go on; if it happens again, the machine may be short of memory.",
     });
   }
-  const last = lastLines(result.stderr || result.stdout, 6).replace(/^Error: /gm, "");
+  // Helm's log repeats what its last words say.
+  const words = (result.stderr || result.stdout).replaceAll(/^level=.*$/gm, "");
+  const last = lastLines(words, 6).replace(/^Error: /gm, "");
   const said = upgrade === undefined ? last : upgrade.hide(last);
   const fault = upgrade === undefined ? undefined : chartFault(said, upgrade.chart);
   if (fault !== undefined) throw fault;

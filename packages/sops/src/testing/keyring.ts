@@ -7,6 +7,8 @@ import { openKeyServices } from "../keys/services.ts";
 export interface TestKeys {
   keyring: Keyring;
   key: Key;
+  /** The private key. */
+  identity: string;
   /** Unwraps so far. */
   unwraps(): number;
 }
@@ -28,5 +30,10 @@ export async function ageKeys(): Promise<TestKeys> {
       },
     },
   };
-  return { keyring: openKeyring({ services }), key: { type: "age", recipient }, unwraps: () => unwraps };
+  return {
+    keyring: openKeyring({ services }),
+    key: { type: "age", recipient },
+    identity,
+    unwraps: () => unwraps,
+  };
 }

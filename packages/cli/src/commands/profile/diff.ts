@@ -1,10 +1,11 @@
 import { isDeepStrictEqual } from "node:util";
 import { exitCodes } from "@kws/base/errors";
-import { formatKey, leavesOf } from "@kws/platform/charts/origins";
+import { leavesOf } from "@kws/platform/charts/origins";
+import { keyPath } from "@kws/platform/project/key-path";
 import { defineCommand } from "../../command.ts";
 import {
   cell,
-  openProfile,
+  openProfiles,
   type Place,
   revealOption,
   serviceArgument,
@@ -26,19 +27,19 @@ export const command = defineCommand({
     "Exits with 0 where nothing differs, and with 1 where something does.",
   args: [
     serviceArgument,
-    { name: "a", description: "a profile", required: true },
-    { name: "b", description: "another one", required: true },
+    { name: "a", description: "a profile", required: true, completes: "profiles" },
+    { name: "b", description: "another one", required: true, completes: "profiles" },
   ],
   options: { reveal: revealOption },
   examples: ["kws profile diff orders qa production", "kws profile diff orders qa qa1 -o json"],
   async run({ args: [service = "", ...names], options }, ctx) {
-    const charts = await Promise.all(names.map((name) => openProfile(ctx, service, name)));
+    const charts = await openProfiles(ctx, service, names);
     const sides = charts.map((chart) => ({
       show: shower(chart, options.reveal),
       origins: new Map(
         leavesOf(chart.layers)
           .filter(({ removed }) => !removed)
-          .map(({ keys, origin }) => [formatKey(keys), origin]),
+          .map(({ keys, origin }) => [keyPath(keys), origin]),
       ),
     }));
     const differing = [...new Set(sides.flatMap(({ origins }) => [...origins.keys()]))].filter((key) => {

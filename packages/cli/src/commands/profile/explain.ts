@@ -1,5 +1,6 @@
 import { UserError } from "@kws/base/errors";
-import { formatKey, type Leaf, leavesOf, leavesUnder } from "@kws/platform/charts/origins";
+import { type Leaf, leavesAt, leavesOf } from "@kws/platform/charts/origins";
+import { keyPath, parseKeyPath } from "@kws/platform/project/key-path";
 import { suggest } from "@kws/platform/project/nearest";
 import { defineCommand } from "../../command.ts";
 import {
@@ -26,20 +27,20 @@ export const command = defineCommand({
   async run({ args: [service = "", key = ""], options }, ctx) {
     const chart = await openProfile(ctx, service, options.profile);
     const leaves = leavesOf(chart.layers);
-    const found = leavesUnder(leaves, key);
+    const found = leavesAt(leaves, parseKeyPath(key));
     if (found.length === 0) {
       throw new UserError(`the chart of ${service} has no value "${key}" with this profile`, {
         code: "not-found",
         fix: suggest(
           key,
-          leaves.map(({ keys }) => formatKey(keys)),
+          leaves.map(({ keys }) => keyPath(keys)),
           "Add it to the chart's values.yaml.",
         ),
       });
     }
     const show = shower(chart, options.reveal);
     const explain = ({ keys, removed, origin, overridden }: Leaf) => ({
-      key: formatKey(keys),
+      key: keyPath(keys),
       removed,
       ...show(origin),
       overrides: overridden.map(show),

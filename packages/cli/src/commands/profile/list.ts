@@ -1,4 +1,4 @@
-import { chartFolder } from "@kws/platform/charts/chart";
+import { chartFiles, chartFolder } from "@kws/platform/charts/chart";
 import { profileChain, profileNames } from "@kws/platform/charts/profiles";
 import { defineCommand } from "../../command.ts";
 import { projectServices, serviceArgument } from "../../profiles.ts";
@@ -17,6 +17,7 @@ export const command = defineCommand({
     const listed = new Map<string, Listed>();
     for (const service of await projectServices(ctx, name)) {
       const chart = await chartFolder(service);
+      await chartFiles(chart);
       for (const profile of await profileNames(chart)) {
         const base = (await profileChain(chart, profile)).at(-2);
         const key = JSON.stringify([profile, base]);

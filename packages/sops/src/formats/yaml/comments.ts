@@ -204,10 +204,13 @@ function attachRun(
   let segment: SourceComment[] = [];
   /** No blank line yet since `previous`. */
   let adjoining = run[0]!.breaks <= 1;
+  /** Nothing between `previous` and the segment belongs to something else. */
+  let first = true;
 
   const toFoot = (target: object): void => {
     notesOf(target).foot.push(...segment.map((comment) => comment.text));
     segment = [];
+    first = false;
   };
   const toHead = (): void => {
     if (next === undefined) toFoot(document);
@@ -227,14 +230,15 @@ function attachRun(
     else toFoot(last);
   };
   const toPrevious = (): void => {
-    if (previous === undefined || previous.role === "dash" || previous.role === "open") toHead();
+    if (!first) toOuter(segment[0]!.column);
+    else if (previous === undefined || previous.role === "dash" || previous.role === "open") toHead();
     else toFoot(previous.entry);
   };
   const onBlankLine = (): void => {
-    const first = segment[0];
-    if (first !== undefined && adjoining && previous !== undefined) {
-      if (first.column < indent) toOuter(first.column);
-      else if (first.breaks === 1 && previous.role !== "key") toPrevious();
+    const start = segment[0];
+    if (start !== undefined && adjoining && previous !== undefined) {
+      if (start.column < indent) toOuter(start.column);
+      else if (start.breaks === 1 && previous.role !== "key") toPrevious();
     }
     adjoining = false;
   };

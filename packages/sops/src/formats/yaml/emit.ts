@@ -144,9 +144,14 @@ function emitValue(start: string, node: TreeNode, output: Output, inline: string
   if (node.kind === "map" || node.kind === "list") {
     const children: (Comment | Entry | TreeNode)[] = node.kind === "map" ? node.entries : node.items;
     if (children.every(isComment)) {
-      // Nothing but comments: they have no place inside of an empty collection.
-      pushComments(output, children);
-      push(output, `${start} ${node.kind === "map" ? "{}" : "[]"}${inline}`);
+      const [open, close] = node.kind === "map" ? ["{", "}"] : ["[", "]"];
+      if (children.length === 0) push(output, `${start} ${open}${close}${inline}`);
+      else {
+        // Only between brackets does a comment belong to a collection that holds nothing else.
+        push(output, `${start} ${open}`);
+        pushComments(inner, children);
+        push(inner, close);
+      }
       return;
     }
     push(output, `${start}${inline}`);

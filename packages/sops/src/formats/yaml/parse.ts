@@ -8,6 +8,7 @@ import {
   Parser,
   type Document,
   type Scalar as ScalarToken,
+  type YAMLParseError,
 } from "yaml";
 import { SopsError } from "../../errors.ts";
 import { formatPlace, placer } from "../../place.ts";
@@ -42,9 +43,7 @@ export function parseDocuments(text: string, file: string | undefined): MapNode[
     const options = { schema: "failsafe", keepSourceTokens: true, merge: false, logLevel: "silent" } as const;
     const documents = Array.from(new Composer(options).compose(tokens, false, text.length));
     for (const { errors } of documents) {
-      // What follows a colon or a quote may repeat the file's own words.
-      if (errors[0])
-        fail(`no valid YAML: ${errors[0].message.split(/: |["']/)[0]!.trim()}`, errors[0].pos[0]);
+      if (errors[0]) fail(explain(errors[0]), errors[0].pos[0]);
     }
     const notesOf = attachComments(text, tokens, documents);
     return documents.map((document) => convertDocument(document, notesOf, placeOf, fail));
@@ -56,6 +55,13 @@ export function parseDocuments(text: string, file: string | undefined): MapNode[
       cause: error,
     });
   }
+}
+
+/** The library's words without what follows a colon or a quote, which may repeat those of the file. */
+function explain({ code, message }: YAMLParseError): string {
+  if (code === "RESOURCE_EXHAUSTION") throw new RangeError(message);
+  if (code === "DUPLICATE_KEY") return "a key stands here a second time";
+  return `no valid YAML: ${message.split(/: |["']/)[0]!.trim()}`;
 }
 
 type Fail = (message: string, offset: number, fix?: string) => never;

@@ -1,0 +1,217 @@
+/** Pulling from a registry in this process that serves what each test has put into it. */
+import { once } from "node:events";
+import { createServer } from "node:http";
+import type { Server } from "node:http";
+import type { AddressInfo } from "node:net";
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { gzipSync, zstdCompressSync } from "node:zlib";
+import { tempDir } from "@kws/base/tempdir";
+import type { TempDir } from "@kws/base/tempdir";
+import { anonymous } from "@kws/oci/credentials";
+import { mediaTypes, sha256 } from "@kws/oci/descriptor";
+import type { Descriptor } from "@kws/oci/descriptor";
+import { ociArchitecture } from "@kws/oci/manifest";
+import { afterEach, beforeEach, expect, test } from "vitest";
+import type { Image } from "./image.ts";
+import { createPuller, isFromRegistry } from "./pull.ts";
+import { openImageStore } from "./store.ts";
+import type { LocalImageStore } from "./store.ts";
+
+let folder: TempDir;
+let store: LocalImageStore;
+let server: Server;
+let host: string;
+let requests: string[];
+/** By tag or digest. */
+let contents: Map<string, { mediaType: string; bytes: Buffer }>;
+
+beforeEach(async () => {
+  folder = await tempDir("kws-pull");
+  store = await openImageStore(join(folder.path, "store"));
+  contents = new Map();
+  requests = [];
+  server = createServer((request, response) => {
+    requests.push(`${request.method} ${request.url}`);
+    const found = contents.get(request.url?.split("/").at(-1) ?? "");
+    if (found === undefined) return void response.writeHead(404).end();
+    response.writeHead(200, { "content-type": found.mediaType, "content-length": found.bytes.length });
+    response.end(request.method === "HEAD" ? undefined : found.bytes);
+  }).listen(0, "127.0.0.1");
+  await once(server, "listening");
+  host = `127.0.0.1:${(server.address() as AddressInfo).port}`;
+});
+afterEach(async () => {
+  server.close();
+  server.closeAllConnections();
+  await folder[Symbol.asyncDispose]();
+});
+
+function put(mediaType: string, content: Buffer | object, tag?: string): Descriptor {
+  const bytes = Buffer.isBuffer(content) ? content : Buffer.from(JSON.stringify(content));
+  const digest = sha256(bytes);
+  contents.set(digest, { mediaType, bytes });
+  if (tag !== undefined) contents.set(tag, { mediaType, bytes });
+  return { mediaType, digest, size: bytes.length };
+}
+
+/** The bytes of a layer with one file. */
+async function layerOf(text: string): Promise<Buffer> {
+  const made = await store.addLayer([{ path: "file", type: "file", source: Buffer.from(text) }]);
+  return readFile(store.blobs.path(made.descriptor.digest));
+}
+
+interface Parts {
+  layers: { mediaType: string; bytes: Buffer; diffId: string }[];
+  manifestType?: string;
+  configType?: string;
+}
+
+function putImage(parts: Parts, tag?: string): Descriptor {
+  const { layers, manifestType = mediaTypes.manifest, configType = mediaTypes.config } = parts;
+  const config = put(configType, {
+    architecture: ociArchitecture(process.arch),
+    os: "linux",
+    config: { Cmd: ["/app"] },
+    rootfs: { type: "layers", diff_ids: layers.map(({ diffId }) => diffId) },
+  });
+  const descriptors = layers.map(({ mediaType, bytes }) => put(mediaType, bytes));
+  const manifest = { schemaVersion: 2, mediaType: manifestType, config, layers: descriptors };
+  return put(manifestType, manifest, tag);
+}
+
+async function plainImage(text: string, tag?: string): Promise<Descriptor> {
+  const bytes = await layerOf(text);
+  return putImage({ layers: [{ mediaType: mediaTypes.layer, bytes, diffId: sha256(bytes) }] }, tag);
+}
+
+const pull = (reference: string): Promise<Image> =>
+  createPuller(store, {})(`${host}/${reference}`, anonymous, new AbortController().signal);
+const fileOf = async (image: Image) => readFile(join(image.layers.at(-1) ?? "", "file"), "utf8");
+
+test("layers of every compression, by OCI's names and Docker's, become the image's files", async () => {
+  const [plain, gzip, zstd] = await Promise.all(["plain", "gzip", "zstd"].map(layerOf));
+  if (plain === undefined || gzip === undefined || zstd === undefined) throw new Error("no layers");
+  const digest = putImage(
+    {
+      manifestType: mediaTypes.dockerManifest,
+      configType: "application/vnd.docker.container.image.v1+json",
+      layers: [
+        { mediaType: mediaTypes.layer, bytes: plain, diffId: sha256(plain) },
+        {
+          mediaType: "application/vnd.docker.image.rootfs.diff.tar.gzip",
+          bytes: gzipSync(gzip),
+          diffId: sha256(gzip),
+        },
+        {
+          mediaType: "application/vnd.oci.image.layer.v1.tar+zstd",
+          bytes: zstdCompressSync(zstd),
+          diffId: sha256(zstd),
+        },
+      ],
+    },
+    "1",
+  ).digest;
+  const image = await pull("team/orders:1");
+  expect(image).toMatchObject({ reference: `${host}/team/orders:1`, digest, config: { Cmd: ["/app"] } });
+  const files = await Promise.all(image.layers.map((layer) => readFile(join(layer, "file"), "utf8")));
+  expect(files).toEqual(["plain", "gzip", "zstd"]);
+  expect(await store.find(`${host}/team/orders:1`)).toMatchObject({ digest });
+});
+
+test("of an index, the image for this machine is pulled and no other, and the index keeps its digest", async () => {
+  const platform = { os: "linux", architecture: ociArchitecture(process.arch) };
+  const here = await plainImage("here");
+  const there = await plainImage("there");
+  const manifests = [
+    { ...there, platform: { os: "windows", architecture: platform.architecture } },
+    { ...there, platform: { os: "linux", architecture: "mips" } },
+    { ...here, platform },
+  ];
+  const index = put(mediaTypes.index, { schemaVersion: 2, mediaType: mediaTypes.index, manifests }, "1");
+  const image = await pull("team/orders:1");
+  expect(image.digest).toBe(index.digest);
+  expect(await fileOf(image)).toBe("here");
+  expect(requests.join("\n")).not.toContain(there.digest);
+  // Nothing of it is taken for rubbish, and it is found by the index's digest too.
+  await store.gc({ minimumAgeMs: 0 });
+  expect(await store.find(`${host}/team/orders@${index.digest}`)).toMatchObject({ digest: index.digest });
+  expect(await store.list()).toEqual([expect.objectContaining({ digest: index.digest })]);
+});
+
+test("an index without an image for this machine says which there are", async () => {
+  const other = { ...(await plainImage("there")), platform: { os: "linux", architecture: "mips" } };
+  put(mediaTypes.index, { schemaVersion: 2, mediaType: mediaTypes.index, manifests: [other] }, "1");
+  await expect(pull("team/orders:1")).rejects.toThrow(/has no image for linux\/\w+, but for linux\/mips/);
+});
+
+test("an image is pulled by its digest, and a tag beside it names nothing", async () => {
+  const { digest } = await plainImage("one", "1");
+  const image = await pull(`team/orders:other@${digest}`);
+  expect(image.digest).toBe(digest);
+  expect(await store.find(`${host}/team/orders:other@${digest}`)).toMatchObject({ digest });
+  expect(await store.find(`${host}/team/orders:other`)).toBeUndefined();
+});
+
+test("a tag that has moved is pulled again, and what has not changed is not fetched again", async () => {
+  await plainImage("one", "1");
+  await pull("team/orders:1");
+  const { digest } = await plainImage("two", "1");
+  expect(await fileOf(await pull("team/orders:1"))).toBe("two");
+  requests.length = 0;
+  expect((await pull("team/orders:1")).digest).toBe(digest);
+  expect(requests.filter((request) => request.includes("/blobs/"))).toEqual([]);
+});
+
+test("two at once fetch each blob once", async () => {
+  await plainImage("one", "1");
+  const puller = createPuller(store, {});
+  const { signal } = new AbortController();
+  await Promise.all([1, 2, 3].map(() => puller(`${host}/team/orders:1`, anonymous, signal)));
+  const blobs = requests.filter((request) => request.startsWith("GET") && request.includes("/blobs/"));
+  expect(blobs).toHaveLength(new Set(blobs).size);
+});
+
+test.each([
+  ["a chart", "application/vnd.cncf.helm.config.v1+json", mediaTypes.layer, /is not a container image/],
+  [
+    "one with layers that may not be distributed",
+    mediaTypes.config,
+    "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip",
+    /may not be distributed/,
+  ],
+  ["one with layers of another kind", mediaTypes.config, "application/x-squashfs", /cannot be unpacked/],
+])("%s is refused before its layers are fetched", async (_, configType, mediaType, why) => {
+  const bytes = await layerOf("one");
+  putImage({ configType, layers: [{ mediaType, bytes, diffId: sha256(bytes) }] }, "1");
+  await expect(pull("team/orders:1")).rejects.toThrow(why);
+  expect(requests.filter((request) => request.includes("/blobs/"))).toEqual([]);
+});
+
+test("an image that is damaged or broken off gets no name", async () => {
+  const bytes = await layerOf("one");
+  putImage({ layers: [{ mediaType: mediaTypes.layer, bytes, diffId: sha256("other") }] }, "1");
+  await expect(pull("team/orders:1")).rejects.toThrow(/is not what the image's configuration says/);
+  await plainImage("two", "2");
+  const layer = sha256(await layerOf("two"));
+  await rmBlob(layer);
+  contents.delete(layer);
+  await expect(pull("team/orders:2")).rejects.toThrow(/does not have it \(404\)/);
+  expect(await store.list()).toEqual([]);
+});
+
+async function rmBlob(digest: string): Promise<void> {
+  await store.gc({ minimumAgeMs: 0 });
+  expect(await store.blobs.has(digest)).toBe(false);
+}
+
+test("names that are made here are asked for nowhere", async () => {
+  const { signal } = new AbortController();
+  await expect(createPuller(store, {})("kws.local/node:4", anonymous, signal)).rejects.toMatchObject({
+    code: "not-found",
+    message: expect.stringContaining("are made here, not pulled"),
+  });
+  expect(isFromRegistry("kws.local/node:24")).toBe(false);
+  expect(isFromRegistry("shop/web:1")).toBe(false);
+  expect(isFromRegistry("registry.example.com/web")).toBe(true);
+});
