@@ -178,7 +178,11 @@ test("hostile charts are refused with their place, and nothing is written", asyn
   const chart = join(shop, "payments/chart");
   const attempts: [string, () => Promise<unknown>, string][] = [
     ["link", () => symlink("/etc/passwd", join(chart, "passwd")), "symbolic link"],
-    ["key", () => writeFile(join(chart, "key.txt"), `AGE-SECRET-KEY-1${"Q".repeat(58)}`), "age identity"],
+    [
+      "key",
+      () => writeFile(join(chart, "key.txt"), `AGE-SECRET-KEY-1${"Q".repeat(58)}`),
+      "holds a private key",
+    ],
     ["secret", () => plainSecret(join(chart, "profiles/qa")), "in the clear"],
     ["big", () => writeFile(join(chart, "big"), Buffer.alloc(6 * 1024 * 1024)), "too big"],
   ];

@@ -269,7 +269,7 @@ const pem = ["-----BEGIN RSA PRIVATE", "KEY-----"].join(" ");
 const age = `AGE-SECRET-KEY-1${"Q".repeat(58)}`;
 
 test.each<[string, Record<string, string>, message: string, place: string]>([
-  ["an age identity", { "chart/files/key.txt": `# mine\n${age}\n` }, "holds an age identity", "key.txt:2:1"],
+  ["an age identity", { "chart/files/key.txt": `# mine\n${age}\n` }, "holds a private key", "key.txt:2:1"],
   [
     "a private key",
     { "chart/profiles/qa/values.yaml": `key: |\n  ${pem}\n` },

@@ -2,8 +2,7 @@
  * The packages of this machine: an OCI image layout that holds charts as Helm pushes them, and their images. A chart gets its
  * name last, so what is listed is whole, whatever interrupted its making.
  */
-import { randomUUID } from "node:crypto";
-import { mkdir, rename, writeFile } from "node:fs/promises";
+import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { copy } from "@kws/oci/copy";
 import { mediaTypes, sha256 } from "@kws/oci/descriptor";
@@ -11,6 +10,7 @@ import { type Layout, openLayout, referenceAnnotation } from "@kws/oci/layout";
 import { parseDocument, readManifest } from "@kws/oci/manifest";
 import { parseReference } from "@kws/oci/reference";
 import type { Repository } from "@kws/oci/repository";
+import { replaceFile } from "@kws/base/atomicfile";
 import { UserError } from "@kws/base/errors";
 import { parse } from "yaml";
 import type { Provider } from "../providers/provider.ts";
@@ -150,10 +150,8 @@ export async function exportChart(store: PackageStore, one: StoredPackage, folde
   const { name, tag = "" } = parseReference(one.chart);
   const { bytes } = await fetchArchive(store.repository(name), tag);
   const path = join(folder, `${one.service}-${one.version}.tgz`);
-  const partial = `${path}.${randomUUID()}`;
   await mkdir(folder, { recursive: true });
-  await writeFile(partial, bytes);
-  await rename(partial, path);
+  await replaceFile(path, bytes);
   return path;
 }
 
