@@ -146,7 +146,7 @@ function uncommitted(service: ProjectService, changes: string[]): UserError {
     {
       code: "conflict",
       at: service.dir,
-      fix: "Commit it; or use --allow-dirty to try it on this machine.",
+      fix: "Commit it; or try it on this machine with `kws package --allow-dirty`.",
     },
   );
 }
