@@ -120,6 +120,53 @@ test("a chart that cannot be rendered is refused with its place, and nothing is 
   expect(await client.find(namespaces, "untouched")).toBeUndefined();
 });
 
+test("a Dockerfile that cannot be built is refused with its place, and nothing is changed", async () => {
+  const folder = await newFolder();
+  await write(folder, { program: "" });
+  await writeFile(join(folder, "api/Dockerfile"), "FROM kws.local/node:24\nRUN true\nCOPY main.ts /app/\n");
+  const { code, stderr } = await kws.run(["stack", "start", "broken", "-n", "untouched"], { cwd: folder });
+  expect(code).toBe(4);
+  expect(stderr).toContain(join(folder, "api/Dockerfile:3:1"));
+  expect(stderr).toContain('"main.ts" matches nothing');
+  const client = await kws.client();
+  expect(await client.find(namespaces, "untouched")).toBeUndefined();
+});
+
+test("after a failed build nothing begins, and the stack is told as incomplete until it is removed", async () => {
+  const folder = await newFolder();
+  const names = ["bad", "slow", "third"];
+  const chart = { "Chart.yaml": "apiVersion: v2\nname: x\nversion: 1.0.0\n", "templates/none.yaml": "" };
+  const files: Record<string, string> = {
+    "kws.yaml": `name: half\nservices:\n${names.map((name) => `  ${name}: { path: ./${name} }\n`).join("")}`,
+  };
+  for (const name of names) {
+    files[`${name}/kws.yaml`] = `name: ${name}\nbuild: {}\n`;
+    files[`${name}/Dockerfile`] = `FROM kws.local/node:24\nRUN ${name === "bad" ? "exit 3" : "sleep 60"}\n`;
+    for (const [path, text] of Object.entries(chart)) files[`${name}/chart/${path}`] = text;
+  }
+  for (const [path, text] of Object.entries(files)) {
+    await mkdir(join(folder, path, ".."), { recursive: true });
+    await writeFile(join(folder, path), text);
+  }
+  const { code, stderr } = await kws.run(["stack", "start", "half"], { cwd: folder });
+  expect(code).toBe(1);
+  expect(stderr).toContain("ended with exit code 3");
+  expect(stderr).toContain("build slow");
+  expect(stderr).not.toMatch(/(build|install) third/);
+  const list = await kws.json<{ stack: string }[]>("stack", "list");
+  expect(list.find(({ stack }) => stack === "half")).toMatchObject({
+    state: "incomplete",
+    missing: expect.arrayContaining(["bad", "slow", "third"]),
+  });
+  const status = await kws.run(["stack", "status", "half"]);
+  expect(status.code).toBe(3);
+  expect(status.stdout).toMatch(/third +half +missing/);
+  expect((await kws.run(["stack", "remove", "half", "--yes"])).code).toBe(0);
+  const client = await kws.client();
+  expect(await client.find(namespaces, "half")).toBeUndefined();
+  expect((await kws.run(["stack", "status", "half"])).code).toBe(5);
+});
+
 test("a kws that is killed leaves a stack that starts again", async () => {
   const folder = await newFolder();
   await write(folder, { program: "setInterval(() => {}, 3000);" });

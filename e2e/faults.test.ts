@@ -220,6 +220,11 @@ test("taken ports are avoided, and said", async () => {
   const first = await kws.cluster();
   expect(first.ingressPort).toBeGreaterThan(port);
   expect(started.stdout + started.stderr).toContain(`port ${port} is taken`);
+  const again = await kws.run(["cluster", "start", "--ingress-port", "9999"]);
+  expect(again.code).toBe(0);
+  expect(again.stderr).toContain(`9999 is not applied: Ingress hosts are served on ${first.ingressPort}`);
+  expect(again.stderr).toContain("kws cluster stop default");
+  expect((await kws.run(["cluster", "start", "--ingress-port", "99999"])).code).toBe(2);
   await kws.run(["cluster", "stop"]);
   const other = await listen(Number(new URL(first.apiUrl).port));
   await start("--ingress-port", String(port));
@@ -329,6 +334,22 @@ test.runIf(process.getuid?.() === 0)("a full disk refuses writes and loses none"
       ({ metadata }) => metadata.name,
     );
     expect(names).toEqual(expect.arrayContaining([...acknowledged, "after"]));
+  } finally {
+    await kws.run(["cluster", "reset", "--yes"]);
+    execFileSync("umount", ["-l", disk]);
+  }
+});
+
+test.runIf(process.getuid?.() === 0)("a build on a full disk names the disk and what frees it", async () => {
+  const disk = join(kws.home, ".local/share/kws");
+  await mkdir(disk, { recursive: true });
+  execFileSync("mount", ["-t", "tmpfs", "-o", "size=48m", "tmpfs", disk]);
+  try {
+    await start();
+    const { code, stderr } = await kws.run(["stack", "start", "shop", "mailer", "--file", "examples/shop"]);
+    expect(code).toBe(1);
+    expect(stderr).toContain(`the disk of ${disk}`);
+    expect(stderr).toContain("kws image remove");
   } finally {
     await kws.run(["cluster", "reset", "--yes"]);
     execFileSync("umount", ["-l", disk]);

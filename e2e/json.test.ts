@@ -52,11 +52,16 @@ function pathsOf(value: unknown, prefix = ""): string[] {
   );
 }
 
+const anyClone = ["--version", "1.0.0", "--allow-dirty"];
+
 const cases: [heading: string, value: () => Promise<unknown>][] = [
   ["kws stack start, kws demo", () => Promise.resolve(started)],
   ["kws cluster start, status, stop", () => kws.json("cluster", "status")],
   ["kws cluster list", () => kws.json("cluster", "list")],
   ["kws image list", () => kws.json("image", "list")],
+  // The repository may be a shallow clone, and under work.
+  ["kws package", () => kws.json("package", "payments", "--file", "examples/shop", ...anyClone)],
+  ["kws package list", () => kws.json("package", "list")],
   ["kws stack list", () => kws.json("stack", "list")],
   ["kws stack status", () => kws.json("stack", "status", "shop")],
   ["kws service list", () => kws.json("service", "list")],
@@ -66,6 +71,20 @@ const cases: [heading: string, value: () => Promise<unknown>][] = [
     "kws service logs",
     async () =>
       JSON.parse((await kws.run(["service", "logs", "payments", "-o", "json"])).stdout.split("\n")[0] ?? ""),
+  ],
+  ["kws profile list", () => kws.json("profile", "list", "--file", "examples/shop")],
+  [
+    "kws profile explain",
+    () => kws.json("profile", "explain", "payments", "config", "-p", "qa1", "--file", "examples/shop"),
+  ],
+  [
+    "kws profile diff",
+    async () => {
+      const { stdout } = await kws.run(
+        "profile diff payments local qa -o json --file examples/shop".split(" "),
+      );
+      return JSON.parse(stdout) as unknown;
+    },
   ],
   ["kws init", () => kws.json("init", "--dry-run")],
   ["kws version", () => kws.json("version")],

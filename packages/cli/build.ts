@@ -2,7 +2,7 @@
  * Bundles the CLI and the processes that it spawns into dist/: a small entry, and chunks that commands load when they run.
  * The cluster's own programs stand beside it under the names that packages/cluster/src/entry.ts looks for.
  */
-import { rm } from "node:fs/promises";
+import { cp, rm } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import { rolldown } from "rolldown";
 
@@ -29,3 +29,5 @@ await bundle.write({
   sourcemap: false,
 });
 await bundle.close();
+// The library chart stays files: packages/platform/src/charts/library.ts looks for it beside itself.
+await cp(here("../platform/src/charts/library"), here("dist/library"), { recursive: true });

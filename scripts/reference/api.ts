@@ -1,5 +1,5 @@
 /** docs/reference/api.md: what the embedded cluster's API server serves, from the definitions that it serves by. */
-import { gitVersion } from "../../packages/cluster/src/apiserver/information.ts";
+import { kubernetesVersion } from "../../packages/cluster/src/version.ts";
 import { verbsOf } from "../../packages/cluster/src/apiserver/registry.ts";
 import { apiGroups, builtinResources } from "../../packages/cluster/src/apiserver/resources/index.ts";
 import type { ResourceDefinition } from "../../packages/cluster/src/apiserver/resources/resource.ts";
@@ -12,10 +12,17 @@ const missing: [what: string, instead: string][] = [
     "Several nodes",
     "one node, which is this machine; scheduling, taints and spreading work, with that node to choose from",
   ],
-  ["Traffic from pods to other networks", "pods reach each other, Services and the API server"],
+  [
+    "Traffic from pods to other networks",
+    "pods reach each other, Services, the API server and, as `host.kws.internal`, TCP services of this machine; all others where the machine has slirp4netns; names outside of the cluster are resolved",
+  ],
   ["NetworkPolicy", "kept, and not enforced"],
   ["HorizontalPodAutoscaler, metrics.k8s.io", "kept, and nothing scales by itself; `kubectl scale` works"],
-  ["Admission webhooks, ValidatingAdmissionPolicy", "kept, and not asked"],
+  [
+    "Parts of admission webhooks",
+    "they are asked about writes; `matchConditions` are refused, `matchPolicy` is always Exact, none is asked again or about CONNECT",
+  ],
+  ["ValidatingAdmissionPolicy", "kept, and not evaluated"],
   ["PodSecurity admission", "labels of namespaces are kept, and pods are not refused by them"],
   ["Aggregated API servers", "an APIService is kept, and requests are not passed on to it"],
   ["Signing of certificates", "a CertificateSigningRequest is kept, and nobody signs it"],
@@ -38,7 +45,7 @@ export function apiReference(): string {
   return `${[
     "# The Kubernetes API of the embedded cluster",
     "<!-- Made by `npm run reference` from packages/cluster/src/apiserver; edits are lost. -->",
-    `Kubernetes ${gitVersion.replace(/\+.*/, "")}: defaults, validation, patches (JSON, merge, strategic, apply), field managers, watches with bookmarks, tables, dry runs, field and label selectors, chunked lists, protobuf and OpenAPI are served for all of these. CustomResourceDefinitions add kinds of their own with the same verbs.`,
+    `Kubernetes ${kubernetesVersion.replace(/\+.*/, "")}: defaults, validation, patches (JSON, merge, strategic, apply), field managers, watches with bookmarks, tables, dry runs, field and label selectors, chunked lists, protobuf and OpenAPI are served for all of these. CustomResourceDefinitions add kinds of their own with the same verbs.`,
     '"all" stands for create, delete, deletecollection, get, list, patch, update and watch.',
     ...groups.flatMap(({ title, definitions }) => [`## ${title}`, kinds(definitions)]),
     "## Besides resources",

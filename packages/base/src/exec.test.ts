@@ -11,6 +11,14 @@ test("arguments reach the program as they are, and input on standard input", asy
   expect(JSON.parse(result.stderr)).toEqual(["$HOME; rm -rf x", "a b"]);
 });
 
+test("bytes go in and come out as they are", async () => {
+  const bytes = Uint8Array.from({ length: 256 }, (_, byte) => byte);
+  const script = "process.stdin.pipe(process.stdout); console.error('é')";
+  const result = await exec(node, ["-e", script], { env, input: bytes, encoding: "latin1" });
+  expect(Buffer.from(result.stdout, "latin1")).toEqual(Buffer.from(bytes));
+  expect(result.stderr).toBe("é\n");
+});
+
 test("only the given environment is handed over", async () => {
   const result = await run(node, ["-p", "Object.keys(process.env).join()"], { env: { ONLY: "1" } });
   expect(result.stdout.trim()).toBe("ONLY");

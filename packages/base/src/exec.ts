@@ -9,7 +9,9 @@ export interface ExecOptions {
   /** The whole environment of the child. */
   env: NodeJS.ProcessEnv;
   /** Written to standard input, which is closed otherwise. */
-  input?: string;
+  input?: string | Uint8Array;
+  /** How standard output becomes text: `latin1` keeps every byte as one character, for programs that write no text. */
+  encoding?: "utf8" | "latin1";
   /** Ends the child with SIGTERM, and with SIGKILL ten seconds later. */
   signal?: AbortSignal;
   timeoutMs?: number;
@@ -48,6 +50,7 @@ export async function exec(file: string, args: readonly string[], options: ExecO
     ...(options.input === undefined ? { stdin: "ignore" as const } : { input: options.input }),
     ...(options.signal === undefined ? {} : { cancelSignal: options.signal }),
     ...(options.timeoutMs === undefined ? {} : { timeout: options.timeoutMs }),
+    encoding: options.encoding ?? "utf8",
     detached: options.detached ?? false,
     forceKillAfterDelay: 10_000,
     maxBuffer: 64 * 1024 * 1024,
@@ -67,7 +70,9 @@ export async function exec(file: string, args: readonly string[], options: ExecO
     throw notStarted(file, options.cwd, result);
   }
   const exitCode = result.exitCode ?? 128 + (signalNumbers[result.signal ?? ""] ?? 0);
-  return { exitCode, stdout: result.stdout, stderr: result.stderr };
+  const stderr =
+    options.encoding === "latin1" ? Buffer.from(result.stderr, "latin1").toString() : result.stderr;
+  return { exitCode, stdout: result.stdout, stderr };
 }
 
 /** Like `exec`, but a non-zero exit is thrown as `ExecError` with the last lines of what the program said. */

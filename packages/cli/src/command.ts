@@ -2,7 +2,7 @@
 import type { Context } from "./context.ts";
 
 /** What completion offers for an argument or an option's value, asked live. */
-export type Completes = "services" | "stacks" | "clusters" | "contexts" | "shells";
+export type Completes = "services" | "stacks" | "profiles" | "clusters" | "contexts" | "shells";
 
 interface OptionBase {
   description: string;
@@ -15,7 +15,8 @@ export type OptionSpec = OptionBase &
   (
     | { type: "boolean" }
     | { type: "string"; value: string; choices?: readonly string[] }
-    | { type: "number"; value: string }
+    /** A whole number; both bounds belong to the range. */
+    | { type: "number"; value: string; min?: number; max?: number }
     /** Milliseconds, written like `90s` or `1h30m`. */
     | { type: "duration"; value: string }
   );
@@ -133,4 +134,14 @@ export type Globals = OptionValues<typeof globalOptions>;
 /** `--log-level` → `KWS_LOG_LEVEL`. */
 export function variableOf(option: string): string {
   return `KWS_${option.toUpperCase().replaceAll("-", "_")}`;
+}
+
+/**
+ * For somebody who typed the short form of an option of every command and meant one of this command that begins with the same
+ * letter, such as `-f` for `--follow`; undefined where there is none.
+ */
+export function confusedWith(command: Command, name: string | undefined): string | undefined {
+  const [, spec] = Object.entries<OptionSpec>(globalOptions).find(([global]) => global === name) ?? [];
+  const meant = Object.keys(command.options).find((option) => option[0] === spec?.short);
+  return meant === undefined ? undefined : `-${spec?.short} is --${name}; did you mean --${meant}?`;
 }

@@ -9,6 +9,9 @@ export const commands: Record<string, Load> = {
   open: () => import("./commands/open.ts"),
   completion: () => import("./commands/completion.ts"),
   version: () => import("./commands/version.ts"),
+  package: () => import("./commands/package.ts"),
+  "package list": () => import("./commands/package/list.ts"),
+  publish: () => import("./commands/publish.ts"),
   "cluster start": () => import("./commands/cluster/start.ts"),
   "cluster stop": () => import("./commands/cluster/stop.ts"),
   "cluster status": () => import("./commands/cluster/status.ts"),
@@ -17,6 +20,10 @@ export const commands: Record<string, Load> = {
   "image list": () => import("./commands/image/list.ts"),
   "image import": () => import("./commands/image/import.ts"),
   "image remove": () => import("./commands/image/remove.ts"),
+  "profile list": () => import("./commands/profile/list.ts"),
+  "profile render": () => import("./commands/profile/render.ts"),
+  "profile diff": () => import("./commands/profile/diff.ts"),
+  "profile explain": () => import("./commands/profile/explain.ts"),
   "stack start": () => import("./commands/stack/start.ts"),
   "stack remove": () => import("./commands/stack/remove.ts"),
   "stack list": () => import("./commands/stack/list.ts"),
@@ -32,6 +39,7 @@ export const commands: Record<string, Load> = {
 export const groups: Record<string, string> = {
   cluster: "the embedded cluster of this machine",
   image: "images for embedded clusters",
+  profile: "a chart's configuration for one kind of stack",
   stack: "services installed together",
   service: "single services of an installed stack",
 };

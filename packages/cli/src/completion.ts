@@ -2,7 +2,7 @@
 import { UserError } from "@kws/base/errors";
 import { type Completes, globalOptions, type OptionSpec } from "./command.ts";
 import { commands } from "./commands.ts";
-import type { World } from "./context.ts";
+import type { Context, World } from "./context.ts";
 import { createContext } from "./create-context.ts";
 import { findCommand, leadingOptions } from "./program.ts";
 
@@ -48,11 +48,15 @@ async function candidatesFor(before: string[], current: string, world: World): P
   }
   if (current.startsWith("-")) return Object.keys(options).map((name) => `--${name}`);
   const taken = positionals(named.rest, options);
+  // `kws package` is a command, and so is `kws package list`.
+  const longer = Object.keys(commands)
+    .filter((path) => named.rest.length === 0 && path.startsWith(`${named.path} `))
+    .map((path) => path.slice(named.path.length + 1));
   const argument =
     command.args[taken.length] ?? command.args.findLast((candidate) => candidate.variadic === true);
-  if (argument?.completes === undefined) return [];
+  if (argument?.completes === undefined) return longer;
   const names = await liveNames(argument.completes, world);
-  return names.filter((name) => !taken.includes(name));
+  return [...longer, ...names.filter((name) => !taken.includes(name))];
 }
 
 function optionOf(options: Record<string, OptionSpec>, word: string): OptionSpec | undefined {
@@ -85,6 +89,7 @@ async function liveNames(kind: Completes, world: World): Promise<string[]> {
       const config = await readKubeconfig(kubeconfigPaths(undefined, world.env, world.home));
       return config.contexts.map((one) => one.name);
     }
+    if (kind === "profiles") return await chartProfiles(context);
     const project = await context.findProject();
     const { services = {} } = project?.workspace ?? {};
     const written =
@@ -99,6 +104,28 @@ async function liveNames(kind: Completes, world: World): Promise<string[]> {
     throw error;
   } finally {
     close();
+  }
+}
+
+/** Of all charts of the workspace; a repository that is still to be cloned is not waited for. */
+async function chartProfiles(context: Context): Promise<string[]> {
+  const [{ loadServices }, { chartFolder }, { profileNames }] = await Promise.all([
+    import("@kws/platform/project/workspace"),
+    import("@kws/platform/charts/chart"),
+    import("@kws/platform/charts/profiles"),
+  ]);
+  const signal = AbortSignal.timeout(500);
+  try {
+    const project = await context.project();
+    const { locations, childEnv: env } = context;
+    const services = await loadServices(project, { cache: locations.cache, env, signal });
+    const names = await Promise.all(
+      services.map(async (service) => profileNames(await chartFolder(service))),
+    );
+    return names.flat();
+  } catch (error) {
+    if (signal.aborted) return [];
+    throw error;
   }
 }
 

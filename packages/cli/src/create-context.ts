@@ -4,14 +4,18 @@ import { UserError } from "@kws/base/errors";
 import { createLogger } from "@kws/base/logger";
 import { Steps } from "@kws/base/steps";
 import { locations } from "@kws/platform/project/locations";
-import type { Project } from "@kws/platform/project/workspace";
 import type { Connection, Provider } from "@kws/platform/providers/provider";
 import type { Globals } from "./command.ts";
 import type { Context, World } from "./context.ts";
 import { liveReporter, plainReporter, type Reporter } from "./progress.ts";
+import { openWorkspaces, type Workspaces } from "./settings.ts";
 import { createStyle, wantsColor } from "./style.ts";
 
-export function createContext(world: World, globals: Globals): { context: Context; close: () => void } {
+export function createContext(
+  world: World,
+  globals: Globals,
+  workspaces: Workspaces = openWorkspaces(world.cwd, globals.file),
+): { context: Context; close: () => void } {
   const { env, home, stderr } = world;
   const places = locations(env, home);
   const style = createStyle(wantsColor(env, stderr.isTTY === true, globals["no-color"]));
@@ -20,30 +24,12 @@ export function createContext(world: World, globals: Globals): { context: Contex
   const level = globals["log-level"] ?? "info";
   const quiet = globals.quiet === true || level === "warn" || level === "error";
   const log = createLogger((line) => stderr.write(line), level === "debug" ? level : "warn");
-  let loaded: Promise<Project> | undefined;
-
-  const project = () => (loaded ??= load());
-  const load = async () => {
-    const { findProjectFile, loadProject } = await import("@kws/platform/project/workspace");
-    return loadProject(await findProjectFile(world.cwd, globals.file));
-  };
-  const findProject = async () => {
-    const { findProjectFile } = await import("@kws/platform/project/workspace");
-    if (globals.file === undefined) {
-      const path = await findProjectFile(world.cwd).catch((error: unknown) => {
-        if (error instanceof UserError && error.at === undefined) return undefined;
-        throw error;
-      });
-      if (path === undefined) return undefined;
-    }
-    return project();
-  };
   const provider = async (cluster?: string): Promise<Provider> => {
     const [{ chooseProvider }, { loadUserConfig }] = await Promise.all([
       import("@kws/platform/providers/choose"),
       import("@kws/platform/project/workspace"),
     ]);
-    const [workspace, user] = await Promise.all([findProject(), loadUserConfig(places.config)]);
+    const [workspace, user] = await Promise.all([workspaces.findProject(), loadUserConfig(places.config)]);
     const name = cluster ?? globals.cluster;
     return chooseProvider({
       ...(globals.context === undefined ? {} : { context: globals.context }),
@@ -71,8 +57,7 @@ export function createContext(world: World, globals: Globals): { context: Contex
     interactive,
     quiet,
     log,
-    project,
-    findProject,
+    ...workspaces,
     provider,
     async connect(given) {
       const { connect } = await import("@kws/platform/providers/provider");

@@ -2,6 +2,7 @@
  * How failures are told. For people: what is wrong, where, and what to do next. With `-o json`, on standard error too, one
  * line: `{ "code", "message", "cause", "fix" }`, so that standard output holds results alone.
  */
+import { existsSync, statfsSync } from "node:fs";
 import { exitCodes, messageOf, UserError } from "@kws/base/errors";
 import { ApiError } from "@kws/kube/status";
 import { printable, type Style } from "./style.ts";
@@ -17,7 +18,8 @@ export interface Failure {
   stack?: string;
 }
 
-export function describeFailure(error: unknown): Failure {
+/** `places` are the folders that kws writes to. */
+export function describeFailure(error: unknown, places: string[] = []): Failure {
   if (error instanceof UserError) {
     return {
       code: error.code,
@@ -34,6 +36,7 @@ export function describeFailure(error: unknown): Failure {
     return { code: "interrupted", message: "interrupted", fix, exitCode: exitCodes.interrupted };
   }
   const errno = error instanceof Error && "code" in error ? String(error.code) : "";
+  if (errno === "ENOSPC" || errno === "EDQUOT") return describeFullDisk(error, places);
   const known = systemFaults[errno];
   if (known !== undefined) {
     return {
@@ -52,17 +55,30 @@ export function describeFailure(error: unknown): Failure {
   };
 }
 
+const freeSpace =
+  "Free some space: `kws image remove` and `kws cluster reset` remove what kws keeps. " +
+  "Or set KWS_HOME to a folder on another disk.";
+
+/** A write that fails does not say where: then it is the place with the least room. */
+function describeFullDisk(error: unknown, places: string[]): Failure {
+  const path = error instanceof Error && "path" in error ? String(error.path) : fullest(places);
+  return {
+    code: "failed",
+    message: `the disk${path === undefined ? "" : ` of ${path}`} is full: ${messageOf(error)}`,
+    fix: freeSpace,
+    exitCode: exitCodes.failed,
+  };
+}
+
+function fullest(places: string[]): string | undefined {
+  const rooms = places.filter(existsSync).map((path) => {
+    const { bavail, bsize } = statfsSync(path);
+    return { path, free: bavail * bsize };
+  });
+  return rooms.toSorted((a, b) => a.free - b.free)[0]?.path;
+}
+
 const systemFaults: Record<string, { code: "failed" | "permission"; message: string; fix: string }> = {
-  ENOSPC: {
-    code: "failed",
-    message: "the disk is full",
-    fix: "Free some space, or set KWS_HOME to a folder on another disk.",
-  },
-  EDQUOT: {
-    code: "failed",
-    message: "the disk quota is used up",
-    fix: "Free some space, or set KWS_HOME elsewhere.",
-  },
   EACCES: {
     code: "permission",
     message: "permission denied",
@@ -94,7 +110,8 @@ function describeApiError(error: ApiError): Failure {
   if (error.code === 404) return { code: "not-found", message, exitCode: exitCodes["not-found"] };
   if (error.code === 409)
     return { code: "conflict", message, fix: "Try again.", exitCode: exitCodes.conflict };
-  return { code: "failed", message, exitCode: exitCodes.failed };
+  const full = /disk is full|no space left/i.test(message) ? { fix: freeSpace } : {};
+  return { code: "failed", message, ...full, exitCode: exitCodes.failed };
 }
 
 /** Two or three lines for people, more where a log is repeated. */

@@ -5,6 +5,7 @@ import { Command as Parser, CommanderError, Option } from "commander";
 import {
   type Command,
   type CommandInput,
+  confusedWith,
   globalOptions,
   type Globals,
   type OptionSpec,
@@ -44,9 +45,10 @@ export function parseCommand(
     if (!(error instanceof CommanderError)) throw error;
     if (error.code === "commander.helpDisplayed" || error.code === "commander.help")
       return { kind: "help", text: help };
+    const lacking = /'-\w, --([\w-]+) <\w+>' argument missing/.exec(error.message)?.[1];
     throw new UserError(error.message.replace(/^error: /, ""), {
       code: "usage",
-      fix: `See \`kws ${path} --help\`.`,
+      fix: confusedWith(command, lacking) ?? `See \`kws ${path} --help\`.`,
     });
   }
   const given = parser.opts<Record<string, string | boolean | undefined>>();
@@ -54,6 +56,12 @@ export function parseCommand(
   for (const [name, spec] of Object.entries(all)) {
     const key = camel(name);
     const raw = name === "no-color" ? given["color"] === false || undefined : given[key];
+    if (spec.type === "string" && typeof raw === "string" && isFlagOf(all, raw)) {
+      throw new UserError(`--${name} needs a ${spec.value}, not "${raw}"`, {
+        code: "usage",
+        fix: confusedWith(command, name) ?? `See \`kws ${path} --help\`.`,
+      });
+    }
     const value =
       convert(`--${name}`, spec, raw) ??
       convert(variableOf(name), spec, fromEnv(spec, env[variableOf(name)]));
@@ -61,6 +69,10 @@ export function parseCommand(
   }
   const input = { args: parser.args, options: values } as CommandInput<Record<string, OptionSpec>>;
   return { kind: "run", input, globals: values };
+}
+
+function isFlagOf(options: Record<string, OptionSpec>, word: string): boolean {
+  return Object.entries(options).some(([name, { short }]) => word === `--${name}` || word === `-${short}`);
 }
 
 function toOption(name: string, spec: OptionSpec): Option {
@@ -78,7 +90,8 @@ function fromEnv(spec: OptionSpec, value: string | undefined): string | boolean 
   return !["0", "false", "no"].includes(value.toLowerCase());
 }
 
-function convert(
+/** `name` is what the value was given by: the flag, or the variable. */
+export function convert(
   name: string,
   spec: OptionSpec,
   raw: string | boolean | undefined,
@@ -88,8 +101,7 @@ function convert(
   const text = String(raw);
   if (spec.type === "duration") return parseDuration(text);
   if (spec.type === "number") {
-    if (/^\d{1,9}$/.test(text)) return Number(text);
-    throw new UserError(`${name} must be a number, not "${text}"`, { code: "usage" });
+    return wholeNumber(name, spec, text);
   }
   if (spec.choices !== undefined && !spec.choices.includes(text)) {
     throw new UserError(`${name} cannot be "${text}"`, {
@@ -98,6 +110,14 @@ function convert(
     });
   }
   return text;
+}
+
+function wholeNumber(name: string, spec: { min?: number; max?: number }, text: string): number {
+  const { min = 0, max = 999_999_999 } = spec;
+  const value = /^\d{1,9}$/.test(text) ? Number(text) : Number.NaN;
+  if (value >= min && value <= max) return value;
+  const range = spec.max === undefined ? `${min} or more` : `from ${min} to ${max}`;
+  throw new UserError(`${name} must be a number, ${range}, not "${text}"`, { code: "usage" });
 }
 
 function helpTail(command: Command): string {

@@ -2,9 +2,11 @@ import { mkdir, readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { UserError } from "@kws/base/errors";
+import { Steps } from "@kws/base/steps";
 import { tempDir } from "@kws/base/tempdir";
+import { Defaults } from "@kws/platform/project/schema";
 import { describe, expect, test } from "vitest";
-import { defineCommand } from "./command.ts";
+import { defineCommand, globalOptions, type OptionSpec } from "./command.ts";
 import { commands } from "./commands.ts";
 import type { World } from "./context.ts";
 import { complete, completionScript, shells } from "./completion.ts";
@@ -13,6 +15,7 @@ import { printResult, renderTable } from "./output.ts";
 import { parseCommand } from "./parse.ts";
 import { findCommand, runProgram } from "./program.ts";
 import { plainReporter, renderCriticalPath } from "./progress.ts";
+import { openWorkspaces, withDefaults } from "./settings.ts";
 import { createStyle, printable, wantsColor } from "./style.ts";
 
 const plain = createStyle(false);
@@ -59,6 +62,7 @@ describe("parsing", () => {
       follow: { type: "boolean", description: "" },
       since: { type: "duration", value: "duration", description: "" },
       tail: { type: "number", value: "lines", description: "" },
+      port: { type: "number", value: "port", min: 1, max: 65_535, description: "" },
     },
     examples: [],
     run: async () => {},
@@ -81,7 +85,10 @@ describe("parsing", () => {
   });
 
   test.each([
-    [["x", "--tail", "many"], /--tail must be a number/],
+    [["x", "--tail", "many"], /--tail must be a number, 0 or more, not "many"/],
+    [["x", "--port", "99999"], /--port must be a number, from 1 to 65535, not "99999"/],
+    [["x", "--port", "0"], /--port must be a number, from 1 to 65535/],
+    [["x", "--file", "--follow"], /--file needs a path, not "--follow"/],
     [["x", "--since", "soon"], /not a duration/],
     [["x", "-o", "xml"], /Allowed choices/],
     [["x", "--folow"], /--follow/],
@@ -90,6 +97,16 @@ describe("parsing", () => {
   ])("%j is a usage error", (words, message) => {
     expect(() => options(words)).toThrow(message);
     expect(() => options(words)).toThrow(expect.objectContaining({ code: "usage" }));
+  });
+
+  test.each([
+    { words: ["x", "-f"], told: /argument missing/ },
+    { words: ["x", "-f", "--quiet"], told: /--file needs a path/ },
+  ])("$words, where -f was meant to follow, names --follow", ({ words, told }) => {
+    expect(() => options(words)).toThrow(told);
+    expect(() => options(words)).toThrow(
+      expect.objectContaining({ code: "usage", fix: "-f is --file; did you mean --follow?" }),
+    );
   });
 
   test("words after -- are arguments as they are", () => {
@@ -101,12 +118,88 @@ describe("parsing", () => {
   });
 });
 
+describe("an option", () => {
+  const command = defineCommand({
+    summary: "test",
+    options: {
+      timeout: { type: "duration", value: "duration", description: "" },
+      tail: { type: "number", value: "lines", description: "" },
+    },
+    examples: [],
+    run: async () => {},
+  });
+
+  async function settled(root: string, words: string[] = [], env: NodeJS.ProcessEnv = {}) {
+    const parsed = parseCommand("test", command, words, env);
+    if (parsed.kind !== "run") throw new Error("help");
+    return withDefaults(command, parsed.input.options, openWorkspaces(root, undefined), join(root, "config"));
+  }
+
+  test("comes from its flag, else its variable, the workspace, the user's settings", async () => {
+    await using dir = await tempDir("kws-settings");
+    const put = async (path: string, tail: number, more = "") => {
+      await mkdir(join(dir.path, path, ".."), { recursive: true });
+      await writeFile(join(dir.path, path), `defaults: { tail: ${tail}${more} }\n`);
+    };
+    expect(await settled(dir.path)).toEqual({});
+    await put("config/config.yaml", 4, ", timeout: 1m, output: yaml");
+    expect(await settled(dir.path)).toEqual({ tail: 4, timeout: 60_000, output: "yaml" });
+    await writeFile(join(dir.path, "kws.yaml"), "services: {}\ndefaults: { tail: 3, log-level: warn }\n");
+    const user = { timeout: 60_000, output: "yaml", "log-level": "warn" };
+    expect(await settled(dir.path)).toEqual({ ...user, tail: 3 });
+    expect(await settled(dir.path, [], { KWS_TAIL: "2" })).toEqual({ ...user, tail: 2 });
+    expect(await settled(dir.path, ["--tail", "1"], { KWS_TAIL: "2" })).toEqual({ ...user, tail: 1 });
+  });
+
+  test("that a file cannot set is refused there, and files with faults are left to those who need them", async () => {
+    await using dir = await tempDir("kws-settings");
+    const path = join(dir.path, "kws.yaml");
+    await writeFile(path, "services: {}\ndefaults:\n  timeout: soon\n");
+    expect(await settled(dir.path)).toEqual({});
+    await expect(openWorkspaces(dir.path, undefined).project()).rejects.toMatchObject({
+      code: "config",
+      at: `${path}:3:12`,
+    });
+  });
+
+  test("of every name under defaults exists, and takes what the schema lets through", async () => {
+    const all = await Promise.all(Object.values(commands).map((load) => load()));
+    const options: OptionSpec[][] = Object.keys(Defaults.properties).map((name) =>
+      [globalOptions, ...all.map(({ command: { options } }) => options)].flatMap(
+        (specs) => Object.entries<OptionSpec>(specs).find(([option]) => option === name)?.[1] ?? [],
+      ),
+    );
+    for (const specs of options) expect(specs.length).toBeGreaterThan(0);
+    const choices = (name: "output" | "log-level") => Defaults.properties[name].anyOf.map((one) => one.const);
+    expect(choices("output")).toEqual(globalOptions.output.choices);
+    expect(choices("log-level")).toEqual(globalOptions["log-level"].choices);
+  });
+});
+
 describe("a run", () => {
   test("with an unknown command suggests one and exits with 2", async () => {
     const here = world("/");
     expect(await runProgram(["stakc", "start"], here)).toBe(2);
     expect(here.err()).toContain('Did you mean "stack"?');
     expect(here.out()).toBe("");
+  });
+
+  test("with a service in the place of -f's file names --follow", async () => {
+    await using dir = await tempDir("kws-cli");
+    const here = world(dir.path);
+    expect(await runProgram(["service", "logs", "-f", "orders"], here)).toBe(5);
+    expect(here.err()).toContain("did you mean --follow?");
+  });
+
+  test("with a service in the place of a stack names both", async () => {
+    await using dir = await tempDir("kws-cli");
+    await mkdir(join(dir.path, "orders"));
+    await writeFile(join(dir.path, "orders/kws.yaml"), "name: orders\n");
+    const yaml = "services: { orders: { path: ./orders } }\nstacks: { empty: { services: [] }, shop: {} }\n";
+    await writeFile(join(dir.path, "kws.yaml"), yaml);
+    const here = world(dir.path);
+    expect(await runProgram(["stack", "start", "orders", "more"], here)).toBe(5);
+    expect(here.err()).toContain("Run `kws stack start shop orders more`.");
   });
 
   test("of a group alone lists its commands", async () => {
@@ -205,6 +298,11 @@ describe("completion", () => {
       ["json", "table", "yaml"],
     ],
     [["completion", "p"], ["powershell"]],
+    [
+      ["package", ""],
+      ["list", "orders", "payments"],
+    ],
+    [["package", "orders", ""], ["payments"]],
     [["service", "exec", "orders", "--", "l"], []],
     [["nothing", "x"], []],
   ])("of %j offers %j", async (words, expected) => {
@@ -212,6 +310,17 @@ describe("completion", () => {
     await writeFile(join(dir.path, "kws.yaml"), shop);
     const offered = await complete(words, world(dir.path));
     expect(offered.split("\n").filter((word) => word !== "")).toEqual(expected);
+  });
+
+  test("offers the profiles of the charts, without those that are named already", async () => {
+    await using dir = await tempDir("kws-cli");
+    await writeFile(join(dir.path, "kws.yaml"), "name: orders\n");
+    for (const profile of ["local", "qa", "qa1"])
+      await mkdir(join(dir.path, "chart/profiles", profile), { recursive: true });
+    await writeFile(join(dir.path, "chart/Chart.yaml"), "name: orders\n");
+    const here = world(dir.path);
+    expect(await complete(["stack", "start", "-p", "q"], here)).toBe("qa\nqa1\n");
+    expect(await complete(["profile", "diff", "orders", "qa", ""], here)).toBe("local\nqa1\n");
   });
 
   test("never fails aloud", async () => {
@@ -272,6 +381,18 @@ describe("output", () => {
     expect(out).toBe("– build a unchanged (1.5 s)\n");
   });
 
+  test("a step that failed has one short line, since its error is told in full at the end", async () => {
+    let out = "";
+    const steps = new Steps({
+      now: () => 0,
+      onEvent: plainReporter({ write: (text) => (out += text) }, plain),
+    });
+    const error = new UserError(`${"word ".repeat(40)}\nsecond line`);
+    await expect(steps.run({ id: "a", title: "build a" }, () => Promise.reject(error))).rejects.toBe(error);
+    expect(out).toMatch(/^✗ build a word [^\n]*word… \(0 ms\)\n$/);
+    expect(out.length).toBeLessThan(130);
+  });
+
   test("the critical path leaves out what took no time", () => {
     const step = (id: string, startedMs: number, durationMs: number) => ({
       id,
@@ -288,8 +409,15 @@ describe("output", () => {
   });
 
   test("errors are told by kind: what a user can mend without a stack, bugs with one", () => {
-    const full = describeFailure(Object.assign(new Error("ENOSPC: no space left"), { code: "ENOSPC" }));
-    expect(full).toMatchObject({ code: "failed", exitCode: 1, fix: expect.stringContaining("KWS_HOME") });
+    const full = describeFailure(Object.assign(new Error("ENOSPC: no space left"), { code: "ENOSPC" }), [
+      "/",
+    ]);
+    expect(full).toMatchObject({
+      code: "failed",
+      exitCode: 1,
+      message: "the disk of / is full: ENOSPC: no space left",
+      fix: expect.stringContaining("kws image remove"),
+    });
     expect(describeFailure(new TypeError("x"))).toMatchObject({ code: "bug", exitCode: 70 });
     const text = renderFailure(describeFailure(new UserError("no", { at: "f:1:2", fix: "Do." })), plain);
     expect(text).toBe("error: no\n   at: f:1:2\n  fix: Do.\n");

@@ -1,13 +1,14 @@
 /** Finds the command that the words name, runs it, prints what it answers, and turns failures into exit codes. */
+import { resolve } from "node:path";
 import { UserError } from "@kws/base/errors";
-import { type Command, globalOptions } from "./command.ts";
+import { type Command, confusedWith, globalOptions, type Globals } from "./command.ts";
 import { commands, groups } from "./commands.ts";
 import type { Context, World } from "./context.ts";
 import { createStyle, wantsColor } from "./style.ts";
 
 /** The exit code. */
 export async function runProgram(words: string[], world: World): Promise<number> {
-  const json = wantsJson(words, world.env);
+  let json = wantsJson(words, world.env);
   let closing: (() => void) | undefined;
   try {
     if (words[0] === "__complete") {
@@ -24,14 +25,26 @@ export async function runProgram(words: string[], world: World): Promise<number>
       world.stdout.write(parsed.text);
       return 0;
     }
-    const { createContext } = await import("./create-context.ts");
-    const { context, close } = createContext(world, parsed.globals);
+    const [{ createContext }, { openWorkspaces, withDefaults }, { locations }] = await Promise.all([
+      import("./create-context.ts"),
+      import("./settings.ts"),
+      import("@kws/platform/project/locations"),
+    ]);
+    const workspaces = openWorkspaces(world.cwd, parsed.globals.file);
+    const { config } = locations(world.env, world.home);
+    const options = await withDefaults(command, parsed.input.options, workspaces, config);
+    const globals: Globals = options;
+    json = globals.output === "json";
+    const { context, close } = createContext(world, globals, workspaces);
     closing = close;
-    return await runCommand(command, parsed.input, context);
+    return await runCommand(command, { ...parsed.input, options }, context);
   } catch (error) {
     const { describeFailure, failureJson, renderFailure } = await import("./failure.ts");
+    const { locations } = await import("@kws/platform/project/locations");
+    const { data, cache } = locations(world.env, world.home);
     const failure = describeFailure(
       world.signal.aborted && !(error instanceof UserError) ? world.signal.reason : error,
+      [data, cache],
     );
     const noColor = words.includes("--no-color");
     const style = createStyle(wantsColor(world.env, world.stderr.isTTY === true, noColor));
@@ -47,12 +60,22 @@ async function runCommand(
   input: Parameters<Command["run"]>[0],
   context: Context,
 ): Promise<number> {
-  const result = (await command.run(input, context)) ?? {};
+  const result = (await command.run(input, context).catch((error) => refined(error, command, context))) ?? {};
   const { printResult } = await import("./output.ts");
   const { globals, env, stdout } = context;
   const style = createStyle(wantsColor(env, stdout.isTTY === true, globals["no-color"]));
   await printResult(result, globals.output ?? "table", stdout, style);
   return result.exitCode ?? 0;
+}
+
+/** A file that is not there, named by somebody who may have meant another option than `-f`. */
+function refined(error: unknown, command: Command, { globals, cwd }: Context): never {
+  const fix = confusedWith(command, "file");
+  const named = globals.file === undefined ? undefined : resolve(cwd, globals.file);
+  if (!(error instanceof UserError) || error.at === undefined || error.at !== named || fix === undefined) {
+    throw error;
+  }
+  throw new UserError(error.message, { code: error.code, at: error.at, fix });
 }
 
 interface Named {

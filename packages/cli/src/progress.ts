@@ -11,9 +11,18 @@ export function plainReporter(stderr: Output, style: Style): Reporter {
   return ({ kind, title, detail, elapsedMs }) => {
     if (kind === "start" || kind === "detail") return;
     const mark = { done: style.green("✓"), skipped: style.dim("–"), failed: style.red("✗") }[kind];
-    const note = detail === undefined ? "" : ` ${style.dim(detail)}`;
+    // What failed is told in full when the command ends.
+    const text = kind === "failed" ? shortened(detail) : detail;
+    const note = text === undefined ? "" : ` ${style.dim(text)}`;
     stderr.write(`${mark} ${title}${note} ${style.dim(`(${formatDuration(elapsedMs)})`)}\n`);
   };
+}
+
+const longest = 100;
+
+function shortened(text: string | undefined): string | undefined {
+  const cut = text?.slice(0, longest).replace(/[\s:;,]+\S*$/, "");
+  return text === undefined || text.length <= longest ? text : `${cut}…`;
 }
 
 const frames = ["⠋", "⠙", "⠹", "⠸", "⠼", "⠴", "⠦", "⠧", "⠇", "⠏"];

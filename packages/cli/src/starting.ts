@@ -2,9 +2,16 @@
 import { UserError } from "@kws/base/errors";
 import type { StepRecord, Steps } from "@kws/base/steps";
 import { placeholderValues } from "@kws/platform/images/build";
-import { graphNode, loadServices, type Project, type ProjectStack } from "@kws/platform/project/workspace";
+import {
+  findStack,
+  graphNode,
+  loadServices,
+  type Project,
+  type ProjectStack,
+} from "@kws/platform/project/workspace";
 import type { Connection, Provider, ProviderStatus } from "@kws/platform/providers/provider";
 import { checkRenders } from "@kws/platform/charts/render";
+import { secretOpener } from "@kws/platform/secrets/open";
 import { listReleases } from "@kws/platform/services/releases";
 import { serviceStatuses, type ServiceStatus } from "@kws/platform/services/status";
 import { removeStack } from "@kws/platform/stacks/remove";
@@ -23,7 +30,6 @@ export interface StartRequest {
   provider: Provider;
   timeoutMs?: number;
   refresh?: boolean;
-  ingressPort?: number;
 }
 
 export interface Started {
@@ -38,11 +44,7 @@ export async function start(ctx: Context, request: StartRequest): Promise<Starte
   const { signal, locations, childEnv } = ctx;
   const clone = { cache: locations.cache, env: childEnv, signal, refresh: request.refresh === true };
   const services = await loadServices(project, clone);
-  const plans = await planStack(services, stack, request.only);
-  for (const { service } of plans) {
-    if (service.config.build !== undefined || service.config.images !== undefined)
-      provider.checkBuild(service.name);
-  }
+  const plans = await planStack(request, services, secretOpener(ctx, ctx.signal), request.only);
   const steps = ctx.steps();
   const helm = await prepareTool(ctx, steps);
   await checkCharts(ctx, helm, stack, plans);
@@ -52,18 +54,14 @@ export async function start(ctx: Context, request: StartRequest): Promise<Starte
       step.skip("running");
       return before;
     }
-    const port = request.ingressPort;
-    return provider.start({
-      signal,
-      onProgress: (text) => step.detail(text),
-      ...(port === undefined ? {} : { ingressPort: port }),
-    });
+    return provider.start({ signal, onProgress: (text) => step.detail(text) });
   });
   const connection = await ctx.connect(provider);
   const results = await startStack({
     project,
     stack,
     plans,
+    whole: (request.only ?? []).length === 0,
     provider,
     connection,
     helm,
@@ -106,6 +104,29 @@ async function checkCharts(
   );
 }
 
+/** The stack of that name; a service's name in its place is told as that. `names` are those that follow. */
+export async function stackNamed(
+  ctx: Context,
+  project: Project,
+  name: string | undefined,
+  names: string[],
+): Promise<ProjectStack> {
+  try {
+    return findStack(project, name);
+  } catch (error) {
+    if (!(error instanceof UserError) || error.code !== "not-found" || name === undefined) throw error;
+    const { locations, childEnv, signal } = ctx;
+    const services = await loadServices(project, { cache: locations.cache, env: childEnv, signal });
+    const has = ({ services: own }: ProjectStack) => own === undefined || own.includes(name);
+    const stack = services.some((service) => service.name === name) ? project.stacks.find(has) : undefined;
+    if (stack === undefined) throw error;
+    throw new UserError(`"${name}" is a service, and the first name is a stack's`, {
+      code: "not-found",
+      fix: `Run \`kws stack start ${[stack.name, name, ...names].join(" ")}\`.`,
+    });
+  }
+}
+
 /** The stack with what flags say of it. */
 export function placed(stack: ProjectStack, namespace?: string, profile?: string): ProjectStack {
   for (const [flag, name] of [
@@ -124,12 +145,12 @@ export function placed(stack: ProjectStack, namespace?: string, profile?: string
 /** Everything is read and checked as for a start; nothing is built, and the cluster is not touched. */
 export async function dryRun(
   ctx: Context,
-  request: Pick<StartRequest, "project" | "stack" | "only">,
+  request: Pick<StartRequest, "project" | "stack" | "provider" | "only">,
 ): Promise<Result> {
   const { project, stack } = request;
   const { signal, locations, childEnv } = ctx;
   const services = await loadServices(project, { cache: locations.cache, env: childEnv, signal });
-  const plans = await planStack(services, stack, request.only);
+  const plans = await planStack(request, services, secretOpener(ctx, ctx.signal), request.only);
   await checkCharts(ctx, await prepareTool(ctx, ctx.steps()), stack, plans);
   const data = plans.map(({ service, chart }) => ({
     service: service.name,

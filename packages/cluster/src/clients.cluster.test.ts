@@ -122,6 +122,16 @@ test("the API server passes requests on to pods and Services", async () => {
   expect(await kubectl("get", "--raw", `${base}/pods/${pod}:8080/proxy/a?b=c`)).toBe("/a?b=c 1");
   expect(await kubectl("get", "--raw", `${base}/services/web:http/proxy/d`)).toBe("/d 1");
   expect(await kubectl("get", "--raw", `${base}/services/web:80/proxy/`)).toBe("/ 1");
+  const refused = await clients.kubectl(["get", "--raw", `${base}/pods/${pod}:81/proxy/`]);
+  expect(refused).toMatchObject({ exitCode: 1 });
+  expect(refused.stderr).toContain("error trying to reach service");
+  expect(refused.stderr).toContain("ServiceUnavailable");
+});
+
+test("the node says the same version as the API server", async () => {
+  const { gitVersion } = JSON.parse(await kubectl("get", "--raw", "/version")) as { gitVersion: string };
+  const path = "jsonpath={.items[*].status.nodeInfo.kubeletVersion}";
+  expect(await kubectl("get", "nodes", "-o", path)).toBe(gitVersion);
 });
 
 test("files are copied in and out of a container, and its log is read by label", async () => {
@@ -131,6 +141,15 @@ test("files are copied in and out of a container, and its log is read by label",
   expect(await kubectl("exec", pod, "--", "cat", "/tmp/in.txt")).toBe("there and back");
   await kubectl("cp", `${pod}:/tmp/in.txt`, "out.txt");
   expect(await kubectl("logs", "-l", "app=web", "--prefix")).toContain(`[pod/${pod}/web] listening`);
+});
+
+test("a debug container sees the processes of the one that it is for", async () => {
+  const pod = await aPod();
+  const options = [`--image=${image}`, "--target=web", "-c", "look", "--profile=general"];
+  await kubectl("debug", pod, ...options, "--", "sh", "-c", "tr '\\0' ' ' </proc/1/cmdline");
+  const state = "jsonpath={.status.ephemeralContainerStatuses[0].state.terminated.exitCode}=0";
+  await kubectl("wait", `pod/${pod}`, `--for=${state}`, "--timeout=20s");
+  expect(await kubectl("logs", pod, "-c", "look")).toMatch(/^node -e require/);
 });
 
 test("a rollout changes all pods, keeps a history and is undone", async () => {

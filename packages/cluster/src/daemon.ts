@@ -2,14 +2,15 @@
  * The process of one cluster, started by `lifecycle.ts`: reads its arguments, runs the cluster, says on its fourth file
  * descriptor that it is ready or why not, and ends on SIGTERM.
  */
-import { readFile, rename, writeFile } from "node:fs/promises";
-import { createWriteStream, writeFileSync } from "node:fs";
+import { readFile } from "node:fs/promises";
+import { createWriteStream } from "node:fs";
+import { replaceFile, replaceFileSync } from "@kws/base/atomicfile";
 import { UserError } from "@kws/base/errors";
 import { createLogger } from "@kws/base/logger";
 import { identify } from "@kws/base/process";
-import { gitVersion } from "./apiserver/information.ts";
 import { runCluster, type Cluster } from "./cluster.ts";
 import { kubeconfigFile, stateFile, type DaemonMessage, type DaemonState } from "./state.ts";
+import { kubernetesVersion } from "./version.ts";
 
 const [name, folder, imagesFolder, givenIngressPort] = process.argv.slice(2);
 const defaultIngressPort = 8080;
@@ -56,10 +57,10 @@ async function main(name: string, folder: string, imagesFolder: string): Promise
     ingressPort: cluster.ingressPort,
     ingressPortMoved: cluster.ingressPort !== Number(givenIngressPort ?? defaultIngressPort),
     startedAt: new Date().toISOString(),
-    version: gitVersion,
+    version: kubernetesVersion,
   };
-  await replaceFile(kubeconfigFile(folder), cluster.kubeconfig);
-  await replaceFile(stateFile(folder), `${JSON.stringify(state, undefined, 2)}\n`);
+  await replaceFile(kubeconfigFile(folder), cluster.kubeconfig, { mode: 0o600 });
+  await replaceFile(stateFile(folder), stateText(state), { mode: 0o600 });
   current = state;
   if (!messages.writableEnded) say({ type: "ready" });
   logger.info("ready", { apiPort: cluster.apiPort, ingressPort: cluster.ingressPort });
@@ -94,11 +95,15 @@ async function stop(code: number, why = "", how: "gracefully" | "at once" = "at 
   process.exit(code);
 }
 
+function stateText(state: DaemonState): string {
+  return `${JSON.stringify(state, undefined, 2)}\n`;
+}
+
 /** For `kws cluster status`. */
 function sayWhy(ended: string): void {
   if (current === undefined || folder === undefined) return;
   try {
-    writeFileSync(stateFile(folder), `${JSON.stringify({ ...current, ended }, undefined, 2)}\n`);
+    replaceFileSync(stateFile(folder), stateText({ ...current, ended }), { mode: 0o600 });
   } catch (error) {
     logger.warn("the cluster's state is not written", { error: String(error) });
   }
@@ -115,12 +120,6 @@ async function previousState(folder: string): Promise<DaemonState | undefined> {
   } catch {
     return undefined; // The first start, or a file that a newer one replaces.
   }
-}
-
-/** Atomic: a reader sees the old file or the new one, and only this user sees either. */
-async function replaceFile(path: string, text: string): Promise<void> {
-  await writeFile(`${path}.new`, text, { mode: 0o600 });
-  await rename(`${path}.new`, path);
 }
 
 process.on("SIGTERM", () => void stop(0, "", "gracefully"));

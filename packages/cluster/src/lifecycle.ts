@@ -58,6 +58,8 @@ export interface StartOptions extends ClusterLocation {
    * use.
    */
   ingressPort?: number;
+  /** The caller's environment: what pulling images needs of it reaches the cluster, nothing else. */
+  env: NodeJS.ProcessEnv;
   signal?: AbortSignal;
 }
 
@@ -96,8 +98,7 @@ export async function startCluster(options: StartOptions): Promise<ClusterInfo> 
     child = spawn(process.execPath, args, {
       cwd: folder,
       detached: true,
-      // Of the caller's environment only what pulling images needs is the cluster's business.
-      env: Object.fromEntries(registryVariables.map((name) => [name, process.env[name]])),
+      env: Object.fromEntries(registryVariables.map((name) => [name, options.env[name]])),
       stdio: ["ignore", log, log, "pipe"],
     });
   } finally {
@@ -271,7 +272,7 @@ async function readState(folder: string): Promise<DaemonState | undefined> {
   } catch (error) {
     if (isErrno(error, "ENOENT")) return undefined;
     throw new UserError(`${stateFile(folder)} cannot be read: ${messageOf(error)}`, {
-      fix: "Remove the file; `kws cluster start` writes it anew.",
+      fix: "Remove the file; the next start writes it anew.",
     });
   }
 }
@@ -293,7 +294,7 @@ async function makeFolder(folder: string): Promise<void> {
     if (!isErrno(error, "ENOENT", "ENOTDIR")) throw error;
     throw new UserError(`the folder ${folder} cannot be made: ${messageOf(error)}`, {
       code: "config",
-      fix: "Set KWS_HOME to a folder that can.",
+      fix: "Choose another home for clusters.",
     });
   }
 }

@@ -2,6 +2,7 @@
  * Writes core/v1 Events about objects. The same event again counts up the one that is there (`count`, `lastTimestamp`), and
  * each object may cause a burst of 25, then one every five minutes, as client-go's EventCorrelator allows.
  */
+import { randomInt } from "node:crypto";
 import { messageOf } from "@kws/base/errors";
 import { silent, type Logger } from "@kws/base/logger";
 import type { KubeClient } from "./client.ts";
@@ -114,13 +115,13 @@ function referenceTo(object: KubeObject): object {
   return { apiVersion, kind, name, ...(namespace === undefined ? {} : { namespace }), uid, resourceVersion };
 }
 
-let lastNanos = 0n;
-
-/** `name.<time in hex nanoseconds>`, as client-go names them; never the same twice in a process. */
+/**
+ * `name.<time in hex nanoseconds>`, as client-go names them. The clock counts milliseconds: what is below them is drawn, so
+ * that recorders that do not know of each other do not give one name twice.
+ */
 function eventName(object: KubeObject, now: number): string {
-  const nanos = BigInt(Math.trunc(now)) * 1_000_000n;
-  lastNanos = nanos > lastNanos ? nanos : lastNanos + 1n;
-  return `${object.metadata.name.replaceAll(":", "-")}.${lastNanos.toString(16)}`;
+  const nanos = BigInt(Math.trunc(now)) * 1_000_000n + BigInt(randomInt(1_000_000));
+  return `${object.metadata.name.replaceAll(":", "-")}.${nanos.toString(16)}`;
 }
 
 function takeToken(buckets: Map<string, Bucket>, id: string, now: number): boolean {

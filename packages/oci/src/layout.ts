@@ -4,8 +4,9 @@
  * lock, and by a rename, so that a reader sees the old or the new one and a killed writer leaves the old one.
  */
 import { createReadStream } from "node:fs";
-import { mkdir, readdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
+import { mkdir, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { replaceFile } from "@kws/base/atomicfile";
 import { UserError, isErrno } from "@kws/base/errors";
 import { withLock } from "@kws/base/lock";
 import { openBlobs } from "./blobs.ts";
@@ -63,10 +64,8 @@ export async function openLayout(dir: string): Promise<Layout> {
     changeReferences: (change) =>
       locked(async () => {
         const manifests = change(await references());
-        const next = await blobs.temporary();
         const index = { schemaVersion: 2, mediaType: mediaTypes.index, manifests };
-        await writeFile(next, `${JSON.stringify(index, undefined, 1)}\n`);
-        await rename(next, indexPath);
+        await replaceFile(indexPath, `${JSON.stringify(index, undefined, 1)}\n`);
         return manifests;
       }),
     repository: (name) => openLayoutRepository(layout, name),

@@ -4,8 +4,8 @@ import type { AddressInfo } from "node:net";
 import { test } from "node:test";
 import { createApp } from "./app.ts";
 
-async function serve(): Promise<{ url: string } & AsyncDisposable> {
-  const server = createApp();
+async function serve(settings?: Parameters<typeof createApp>[0]): Promise<{ url: string } & AsyncDisposable> {
+  const server = createApp(settings);
   server.listen(0, "127.0.0.1");
   await once(server, "listening");
   const { port } = server.address() as AddressInfo;
@@ -48,4 +48,26 @@ test("refuses amounts that are not money", async () => {
     const response = await fetch(`${app.url}/charges`, json("POST", { orderId: "o1", amountCents }));
     assert.equal(response.status, 400, String(amountCents));
   }
+});
+
+test("declines what is more than a card is good for", async () => {
+  await using app = await serve({ maxCents: 500 });
+  for (const [amountCents, status] of [
+    [500, 201],
+    [501, 402],
+  ]) {
+    const response = await fetch(
+      `${app.url}/charges`,
+      json("POST", { orderId: `o${amountCents}`, amountCents }),
+    );
+    assert.equal(response.status, status);
+  }
+});
+
+test("lets only the admin change the mode where there is a token", async () => {
+  await using app = await serve({ adminToken: "t0ken" });
+  const mode = json("PUT", { fail: true });
+  assert.equal((await fetch(`${app.url}/mode`, mode)).status, 401);
+  const headers = { authorization: "Bearer t0ken" };
+  assert.equal((await fetch(`${app.url}/mode`, { ...mode, headers })).status, 200);
 });

@@ -1,4 +1,5 @@
-// POST /charges {orderId, amountCents}; PUT /mode {fail: boolean} tells it to refuse; GET /charges, /healthz, /readyz
+// POST /charges {orderId, amountCents}; PUT /mode {fail: boolean} tells it to refuse, with the admin's token where there is
+// one; GET /charges, /healthz, /readyz
 import { randomUUID } from "node:crypto";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 
@@ -8,7 +9,14 @@ interface Charge {
   amountCents: number;
 }
 
-export function createApp(): Server {
+interface Settings {
+  /** Cards are not good for more. */
+  maxCents?: number;
+  /** Who changes the mode shows it as a bearer token; empty: anybody may. */
+  adminToken?: string;
+}
+
+export function createApp({ maxCents = Infinity, adminToken = "" }: Settings = {}): Server {
   const charges = new Map<string, Charge>();
   let fail = false;
 
@@ -17,6 +25,8 @@ export function createApp(): Server {
     if (route === "GET /healthz" || route === "GET /readyz") return send(response, 200, { status: "ok" });
     if (route === "GET /charges") return send(response, 200, [...charges.values()]);
     if (route === "PUT /mode") {
+      if (adminToken !== "" && request.headers.authorization !== `Bearer ${adminToken}`)
+        return send(response, 401, { error: "the admin's token is needed" });
       const body = await readJson(request);
       if (typeof body?.fail !== "boolean") return send(response, 400, { error: 'say {"fail": true|false}' });
       fail = body.fail;
@@ -28,7 +38,8 @@ export function createApp(): Server {
       if (typeof orderId !== "string" || !Number.isSafeInteger(amountCents) || Number(amountCents) <= 0) {
         return send(response, 400, { error: 'say {"orderId": …, "amountCents": > 0}' });
       }
-      if (fail) return send(response, 402, { error: "the card was declined" });
+      if (fail || Number(amountCents) > maxCents)
+        return send(response, 402, { error: "the card was declined" });
       // The same order is charged once, however often it is asked for.
       const charge = charges.get(orderId) ?? { id: randomUUID(), orderId, amountCents: Number(amountCents) };
       charges.set(orderId, charge);

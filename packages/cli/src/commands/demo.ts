@@ -51,7 +51,11 @@ function findExample(): string {
 
 async function embedded(ctx: Context): Promise<import("@kws/platform/providers/provider").Provider> {
   const { defaultClusterName, embeddedProvider } = await import("@kws/platform/providers/embedded");
-  return embeddedProvider({ name: ctx.globals.cluster ?? defaultClusterName, home: ctx.locations.data });
+  return embeddedProvider({
+    name: ctx.globals.cluster ?? defaultClusterName,
+    home: ctx.locations.data,
+    env: ctx.env,
+  });
 }
 
 async function clean(ctx: Context): Promise<{ data: object; text: string }> {

@@ -1,7 +1,8 @@
 import { existsSync } from "node:fs";
-import { mkdir, writeFile } from "node:fs/promises";
+import { mkdir, rm, writeFile } from "node:fs/promises";
 import { basename, dirname, join, relative } from "node:path";
 import { UserError } from "@kws/base/errors";
+import { libraryFiles, libraryIsOld, libraryPath } from "@kws/platform/charts/library";
 import { newChart, portOf } from "@kws/platform/charts/new-chart";
 import { discover, type Discovered, serviceYaml, workspaceYaml } from "@kws/platform/project/discover";
 import { fileName, toName } from "@kws/platform/project/workspace";
@@ -12,7 +13,8 @@ export const command = defineCommand({
   summary: "make a kws.yaml from what the folder holds",
   description:
     "Looks for Dockerfiles, charts and package.json files, asks which of them are services, and writes a kws.yaml for each, " +
-    "a first chart for each that has none, and a kws.yaml for the workspace. Files that exist are left alone.",
+    "a first chart for each that has none, and a kws.yaml for the workspace. Files that exist are left alone, but for the " +
+    "library chart (charts/kws) where a chart has an older one.",
   options: {
     name: { type: "string", value: "name", description: "the workspace's name; the folder's unless given" },
     services: {
@@ -23,6 +25,8 @@ export const command = defineCommand({
     port: {
       type: "number",
       value: "port",
+      min: 1,
+      max: 65_535,
       description:
         "where the program listens, for a new chart; found in the Dockerfile or the program unless given",
     },
@@ -43,29 +47,40 @@ export const command = defineCommand({
       ...(await Promise.all(services.map((one) => chartFiles(ctx.cwd, one, options.port)))).flat(),
     ];
     const fresh = files.filter((file) => !existsSync(file.path));
-    if (fresh.length === 0) {
+    const outdated = await chartsWithOldLibrary(ctx.cwd, services);
+    const library = Object.entries(await libraryFiles());
+    const updated = outdated.flatMap((chart) =>
+      library.map(([path, text]) => ({ path: join(chart, path), text })),
+    );
+    if (fresh.length === 0 && updated.length === 0) {
       throw new UserError(`${join(ctx.cwd, fileName)} exists already`, {
         code: "conflict",
         fix: "Edit it, or remove it first.",
       });
     }
     if (options["dry-run"] !== true) {
-      for (const { path, text } of fresh) {
+      for (const chart of outdated) await rm(join(chart, libraryPath), { recursive: true });
+      for (const { path, text } of [...fresh, ...updated]) {
         await mkdir(dirname(path), { recursive: true });
         await writeFile(path, text, { flag: "wx" });
       }
     }
-    const shown = fresh.map(({ path, text }) => `# ${relative(ctx.cwd, path)}\n${text}`);
+    const shown = [...fresh, ...updated].map(({ path, text }) => `# ${relative(ctx.cwd, path)}\n${text}`);
     return {
       data: {
         name,
         services: services.map((service) => service.name),
-        files: fresh.map((file) => file.path),
+        files: [...fresh, ...updated].map((file) => file.path),
       },
-      text: options["dry-run"] === true ? shown.join("\n") : told(ctx.cwd, fresh, services),
+      text: options["dry-run"] === true ? shown.join("\n") : told(ctx.cwd, { fresh, updated }, services),
     };
   },
 });
+
+interface Planned {
+  path: string;
+  text: string;
+}
 
 async function settle(
   ctx: Context,
@@ -107,7 +122,7 @@ function hintOf(service: Discovered): string {
 }
 
 /** A lone service in the folder itself needs no workspace. */
-function planned(root: string, name: string, services: Discovered[]): { path: string; text: string }[] {
+function planned(root: string, name: string, services: Discovered[]): Planned[] {
   const own = services.map((service) => ({
     path: join(root, service.path, fileName),
     text: serviceYaml(service),
@@ -119,34 +134,43 @@ function planned(root: string, name: string, services: Discovered[]): { path: st
   }
   return [...own, ...workspace()];
 
-  function workspace(): { path: string; text: string }[] {
+  function workspace(): Planned[] {
     const below = services.filter((service) => service.path !== ".");
     return [{ path: join(root, fileName), text: workspaceYaml(name, below) }];
   }
 }
 
 /** A service with a kws.yaml of its own says itself where its chart is. */
-async function chartFiles(
-  root: string,
-  service: Discovered,
-  given: number | undefined,
-): Promise<{ path: string; text: string }[]> {
+async function chartFiles(root: string, service: Discovered, given: number | undefined): Promise<Planned[]> {
   if (service.chart !== undefined || service.configured) return [];
   const dir = join(root, service.path);
   const port = given ?? (await portOf(dir, service.dockerfile));
-  const files = newChart({ service: service.name, ...(port === undefined ? {} : { port }) });
+  const files = await newChart({ service: service.name, ...(port === undefined ? {} : { port }) });
   return Object.entries(files).map(([path, text]) => ({ path: join(dir, "chart", path), text }));
 }
 
-function told(root: string, files: { path: string; text: string }[], services: Discovered[]): string {
+async function chartsWithOldLibrary(root: string, services: Discovered[]): Promise<string[]> {
+  const charts = services.flatMap(({ path, chart }) =>
+    chart === undefined ? [] : [join(root, path, chart)],
+  );
+  const old = await Promise.all(charts.map(libraryIsOld));
+  return charts.filter((_, index) => old[index]);
+}
+
+function told(
+  root: string,
+  { fresh, updated }: { fresh: Planned[]; updated: Planned[] },
+  services: Discovered[],
+): string {
   const silent = services.filter((service) =>
-    files.some(
+    fresh.some(
       ({ path, text }) =>
         path === join(root, service.path, "chart", "values.yaml") && text.includes("\nport: 0\n"),
     ),
   );
   return [
-    ...files.map((file) => `wrote ${relative(root, file.path)}`),
+    ...fresh.map((file) => `wrote ${relative(root, file.path)}`),
+    ...updated.map((file) => `updated ${relative(root, file.path)}`),
     ...silent.map(
       (service) =>
         `where ${service.name} listens is not known: if it does, set \`port\` in ${join(service.path, "chart", "values.yaml")}`,

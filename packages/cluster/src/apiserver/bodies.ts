@@ -6,6 +6,7 @@ import type { ApiRequest } from "./request.ts";
 import {
   checkFields,
   decodeProtobuf,
+  duplicateLines,
   parseObject,
   prune,
   SchemaError,
@@ -41,8 +42,11 @@ export async function readObject(request: ApiRequest, types: TypeRegistry): Prom
 }
 
 export function parseBody(bytes: Uint8Array, format: "json" | "yaml"): DecodedBody {
-  const text = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("utf8");
-  return decoding(() => parseObject(text, format));
+  return decoding(() => parseObject(textOf(bytes), format));
+}
+
+function textOf(bytes: Uint8Array): string {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("utf8");
 }
 
 export function isObject(value: unknown): value is KubeObject {
@@ -91,6 +95,19 @@ export function validateFields(
   if (problems.length === 0 || mode === "Ignore") return [];
   if (mode === "Strict") throw apiError("BadRequest", `strict decoding error: ${problems.join(", ")}`);
   return problems;
+}
+
+/**
+ * What `fieldValidation` makes of keys that an applied configuration gives twice; fields that are unknown, the apply itself
+ * refuses whatever it says. Answers warnings.
+ */
+export function validateApplied(request: ApiRequest, bytes: Uint8Array, duplicates: string[]): string[] {
+  const mode = request.query.get("fieldValidation") || "Warn";
+  if (mode === "Ignore" || duplicates.length === 0) return [];
+  const lines = duplicateLines(textOf(bytes));
+  if (mode !== "Strict") return lines;
+  const list = lines.map((line) => `\n  ${line}`).join("");
+  throw badRequest(`error strict decoding YAML: yaml: unmarshal errors:${list}`);
 }
 
 /** `Warning` header values, https://datatracker.ietf.org/doc/html/rfc7234#section-5.5. */

@@ -2,6 +2,7 @@
 import type { KubeObject } from "@kws/kube/object";
 import { isApiError, type Status } from "@kws/kube/status";
 import { clone, type Stored } from "../storage/stored.ts";
+import { askWebhooks } from "./admission/webhooks.ts";
 import { isObject, readObject } from "./bodies.ts";
 import { timestamp, type ServerContext } from "./context.ts";
 import { definitionsTable, holdDefinition } from "./definitions.ts";
@@ -12,7 +13,7 @@ import { renderingOf } from "./rendering.ts";
 import { jsonResponse, textResponse, type ApiRequest, type ApiResponse, type User } from "./request.ts";
 import { admit } from "./resources/index.ts";
 import type { ResourceDefinition } from "./resources/resource.ts";
-import { storageReader, translated } from "./writing.ts";
+import { admissionOf, translated } from "./writing.ts";
 
 export interface DeleteOptions {
   gracePeriodSeconds?: number;
@@ -126,7 +127,10 @@ export async function deleteObject(
     if (live === undefined) throw notFound(definition, name);
     checkPreconditions(definition, live.object, options);
     const object = clone(live);
-    await admit({ operation: "DELETE", definition, old: live.object, user, ...storageReader(context) });
+    const mode = { user, dryRun: options.dryRun };
+    const admission = admissionOf(context, "DELETE", definition, undefined, live.object, mode);
+    await admit(admission);
+    await askWebhooks(admission);
     if (tableOf(definition) === definitionsTable && !options.dryRun) holdDefinition(context, object);
     const waits = mark(context, definition, object, options);
     if (options.dryRun) return { stored: { ...live, object, json: JSON.stringify(object) }, removed: !waits };

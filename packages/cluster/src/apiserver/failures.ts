@@ -87,6 +87,10 @@ export function unsupportedMediaType(type: string, accepted: string[]): ApiError
   return apiError("UnsupportedMediaType", message, {});
 }
 
+export function notAcceptable(): ApiError {
+  return apiError("NotAcceptable", "only the following media types are accepted: application/json", {});
+}
+
 export function expired(message = "The resourceVersion for the provided list is too old."): ApiError {
   return apiError("Expired", message, {});
 }

@@ -1,14 +1,12 @@
 /** What the server says of itself: health, version, metrics, OpenAPI documents and the keys of its tokens. */
 import { createHash } from "node:crypto";
+import { kubernetesVersion } from "../version.ts";
 import type { ServerContext } from "./context.ts";
 import { parseAccept } from "./rendering.ts";
 import { jsonResponse, type ApiRequest, type ApiResponse } from "./request.ts";
 import { openapiV2, openapiV2Protobuf, openapiV3, openapiV3Index } from "./schema/index.ts";
 import type { Json } from "./schema/json.ts";
 import { issuer } from "./tokens.ts";
-
-/** The Kubernetes release whose API is served; a semantic version, with the product as build metadata. */
-export const gitVersion = "v1.35.0+kws";
 
 export async function information(
   context: ServerContext,
@@ -25,7 +23,7 @@ export async function information(
       return jsonResponse(200, {
         major: "1",
         minor: "35",
-        gitVersion,
+        gitVersion: kubernetesVersion,
         gitCommit: "",
         gitTreeState: "clean",
         buildDate: "1970-01-01T00:00:00Z",

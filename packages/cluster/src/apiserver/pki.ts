@@ -3,8 +3,9 @@
  * certificate, the administrator's client certificate, and the key that signs ServiceAccount tokens.
  */
 import { createPrivateKey, webcrypto, X509Certificate, type KeyObject } from "node:crypto";
-import { mkdir, readFile, rename, writeFile } from "node:fs/promises";
+import { mkdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
+import { replaceFile } from "@kws/base/atomicfile";
 import { isErrno } from "@kws/base/errors";
 import { addresses } from "../network/state.ts";
 import { provideReflection } from "./reflection.ts";
@@ -66,9 +67,7 @@ async function readPems(folder: string): Promise<Pems | undefined> {
 async function writePems(folder: string, pems: Pems): Promise<void> {
   await mkdir(folder, { recursive: true, mode: 0o700 });
   for (const [name, file] of Object.entries(files) as [keyof Pems, string][]) {
-    const path = join(folder, file);
-    await writeFile(`${path}.new`, pems[name], { mode: 0o600 });
-    await rename(`${path}.new`, path);
+    await replaceFile(join(folder, file), pems[name], { mode: 0o600 });
   }
 }
 

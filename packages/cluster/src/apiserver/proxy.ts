@@ -2,7 +2,7 @@
 import { request as httpRequest, type IncomingMessage } from "node:http";
 import type { Duplex } from "node:stream";
 import type { KubeObject } from "@kws/kube/object";
-import { apiError } from "@kws/kube/status";
+import { apiError, isApiError, type ApiError } from "@kws/kube/status";
 import type { ServerContext } from "./context.ts";
 import { badRequest } from "./failures.ts";
 import { nodeStreams } from "./podsubresources.ts";
@@ -18,7 +18,11 @@ export async function proxy(context: ServerContext, target: Target): Promise<Api
   const object = storedAt(context, { definition, path: { ...path, name } }).object;
   const { pod, port: podPort } =
     definition.resource === "pods" ? podEndpoint(object, port) : serviceEndpoint(context, object, port);
-  const socket = await nodeStreams(context).portForward(pod, podPort);
+  const socket = await nodeStreams(context)
+    .portForward(pod, podPort)
+    .catch((error: unknown) => {
+      throw isApiError(error, "InternalError") ? unreachable(error) : error;
+    });
   const query = request.query.toString();
   const url = `${path.rest ?? "/"}${query === "" ? "" : `?${query}`}`;
   const answer = await send(socket, request.method, url, request.headers, await request.body());
@@ -74,7 +78,8 @@ function podEndpoint(pod: KubeObject, port: string | undefined): { pod: KubeObje
   return { pod, port: named.containerPort };
 }
 
-function serviceEndpoint(
+/** A ready pod behind the port of a Service, by name or number. Throws `ServiceUnavailable`. */
+export function serviceEndpoint(
   context: ServerContext,
   service: KubeObject,
   port: string | undefined,
@@ -111,6 +116,9 @@ function serviceEndpoint(
   throw unavailable();
 }
 
+const unreachable = (error: Error): ApiError =>
+  apiError("ServiceUnavailable", `error trying to reach service: ${error.message}`);
+
 function send(
   socket: Duplex,
   method: string,
@@ -138,7 +146,7 @@ function send(
     });
     outgoing.on("response", resolve);
     outgoing.on("error", (error) => {
-      reject(apiError("ServiceUnavailable", `error trying to reach service: ${error.message}`));
+      reject(unreachable(error));
     });
     outgoing.end(body);
   });

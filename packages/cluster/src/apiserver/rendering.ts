@@ -2,10 +2,9 @@
  * How objects are shown: as they are, as `PartialObjectMetadata`, or as a `Table`, as the `Accept` header asks.
  * https://kubernetes.io/docs/reference/using-api/api-concepts/#receiving-resources-as-tables
  */
-import { apiError } from "@kws/kube/status";
 import type { KubeObject } from "@kws/kube/object";
 import type { Stored } from "../storage/stored.ts";
-import { badRequest } from "./failures.ts";
+import { badRequest, notAcceptable } from "./failures.ts";
 import { apiVersionOf, inVersion } from "./registry.ts";
 import type { ApiRequest } from "./request.ts";
 import type { ResourceDefinition } from "./resources/resource.ts";
@@ -62,7 +61,7 @@ export function renderingOf(
     if (as === "Table") return table(definition, includeObject(request), version, now);
     if (as === "PartialObjectMetadata" || as === "PartialObjectMetadataList") return partial(version);
   }
-  throw apiError("NotAcceptable", "only the following media types are accepted: application/json", {});
+  throw notAcceptable();
 }
 
 /** The stored JSON in the version of the definition. */

@@ -2,7 +2,8 @@
 import type { KubeObject } from "@kws/kube/object";
 import { isObject, readObject } from "./bodies.ts";
 import { timestamp, type ServerContext } from "./context.ts";
-import { badRequest, invalid, noSuchPath } from "./failures.ts";
+import { badRequest, invalid, noSuchPath, notAcceptable } from "./failures.ts";
+import { isJson, parseAccept } from "./rendering.ts";
 import type { PathAttributes, ResourceAttributes } from "./authorization.ts";
 import { jsonResponse, type ApiRequest, type ApiResponse, type User } from "./request.ts";
 import { apiAudiences } from "./tokens.ts";
@@ -23,6 +24,11 @@ export async function review(
   request: ApiRequest,
   path: { group: string; resource: string; namespace?: string },
 ): Promise<ApiResponse> {
+  // An answer without metadata of its own makes no row; a client that would take the plain answer too, gets it.
+  const plain = parseAccept(request.headers.accept).some(
+    (media) => isJson(media) && !media.parameters.has("as"),
+  );
+  if (!plain) throw notAcceptable();
   const { object } = await readObject(request, context.registry.types);
   if (!isObject(object)) throw badRequest("the request's body is not an object");
   const spec = (object.spec ?? {}) as Record<string, unknown>;

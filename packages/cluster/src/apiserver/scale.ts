@@ -68,7 +68,7 @@ async function wantedScale(
       now,
     }).object;
   }
-  return (await readPatch(request))(current, schema, definition);
+  return (await readPatch(request)).edit(current, schema, definition);
 }
 
 function toScale(object: KubeObject, paths: ScalePaths): KubeObject {

@@ -2,7 +2,15 @@
 import type { KubeObject } from "@kws/kube/object";
 import { apiError, isApiError } from "@kws/kube/status";
 import type { Stored } from "../storage/stored.ts";
-import { isObject, mediaType, parseBody, readObject, validateFields, warningHeader } from "./bodies.ts";
+import {
+  isObject,
+  mediaType,
+  parseBody,
+  readObject,
+  validateApplied,
+  validateFields,
+  warningHeader,
+} from "./bodies.ts";
 import { timestamp, type ServerContext } from "./context.ts";
 import { applyConflict, badRequest, conflict, invalid, notFound, unsupportedMediaType } from "./failures.ts";
 import type { Target } from "./reads.ts";
@@ -91,33 +99,36 @@ export async function patch(context: ServerContext, target: Target): Promise<Api
     const { stored, created, warnings } = await apply(context, target);
     return textResponse(created ? 201 : 200, rendering.object(stored), warningHeader(warnings));
   }
-  const edit = await readPatch(request);
-  const { stored, warnings } = await patchWith(context, target, edit);
+  const { stored, warnings } = await patchWith(context, target, await readPatch(request));
   return textResponse(200, rendering.object(stored), warningHeader(warnings));
 }
 
-/** A patch as a function from the object as it is to the object as it shall be. */
-export type Edit = (
-  object: KubeObject,
-  schema: ReturnType<typeof schemaOf>,
-  definition: ResourceDefinition,
-) => KubeObject;
+export interface Patch {
+  /** From the object as it is to the object as it shall be. */
+  edit: (
+    object: KubeObject,
+    schema: ReturnType<typeof schemaOf>,
+    definition: ResourceDefinition,
+  ) => KubeObject;
+  /** Fields that the patch gives twice. */
+  duplicates: string[];
+}
 
-export async function readPatch(request: ApiRequest): Promise<Edit> {
+export async function readPatch(request: ApiRequest): Promise<Patch> {
   const type = mediaType(request);
   const accepted = Object.values(patchTypes);
   if (!(accepted as string[]).includes(type)) throw unsupportedMediaType(type, accepted);
-  const { object: value } = parseBody(await request.body(), "json");
+  const { object: value, duplicates } = parseBody(await request.body(), "json");
   if (type === patchTypes.json) {
     if (!Array.isArray(value)) throw badRequest("error decoding patch: a JSON patch is a list of operations");
     if (value.length > 10_000) {
       throw apiError("RequestEntityTooLarge", "The allowed maximum operations in a JSON patch is 10000");
     }
-    return (object) => jsonPatch(object, value);
+    return { edit: (object) => jsonPatch(object, value), duplicates };
   }
   if (!isObject(value)) throw badRequest("error decoding patch: a patch is an object");
-  if (type === patchTypes.merge) return (object) => mergePatch(object, value);
-  return (object, schema, definition) => {
+  if (type === patchTypes.merge) return { edit: (object) => mergePatch(object, value), duplicates };
+  const edit: Patch["edit"] = (object, schema, definition) => {
     if (schema === undefined) {
       throw unsupportedMediaType(type, [patchTypes.json, patchTypes.merge, patchTypes.apply]);
     }
@@ -129,12 +140,13 @@ export async function readPatch(request: ApiRequest): Promise<Edit> {
       throw error;
     }
   };
+  return { edit, duplicates };
 }
 
 export async function patchWith(
   context: ServerContext,
   { definition, path, request }: Target,
-  edit: Edit,
+  { edit, duplicates }: Patch,
 ): Promise<{ stored: Stored; warnings: string[] }> {
   const mode = modeOf(request, path.subresource);
   const name = path.name ?? "";
@@ -160,7 +172,7 @@ export async function patchWith(
         `the name of the object (${object.metadata.name}) does not match the name on the URL (${name})`,
       );
     }
-    warnings = validateFields(request, schema, object, []);
+    warnings = validateFields(request, schema, object, duplicates);
     return replaceObject(context, definition, live, object, mode);
   });
   return { stored, warnings };
@@ -193,7 +205,8 @@ export async function apply(
     ]);
   }
   const name = path.name ?? "";
-  const { object: body, duplicates } = parseBody(await request.body(), "yaml");
+  const bytes = await request.body();
+  const { object: body, duplicates } = parseBody(bytes, "yaml");
   if (!isObject(body)) throw badRequest("error decoding YAML: an applied configuration is an object");
   const applied = body;
   checkKind(definition, applied);
@@ -211,7 +224,7 @@ export async function apply(
   delete applied.metadata.managedFields;
   const schema = schemaOf(context, definition);
   if (schema === undefined) throw unsupportedMediaType(patchTypes.apply, [patchTypes.json, patchTypes.merge]);
-  const warnings = validateFields(request, schema, applied, duplicates);
+  const warnings = validateApplied(request, bytes, duplicates);
   const key = storageKey(definition, path.namespace, name);
   const mode: WriteMode = { ...modeOf(request, path.subresource), manager: undefined };
   let created = false;

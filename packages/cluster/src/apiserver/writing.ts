@@ -3,19 +3,30 @@
  * admission, validation, field ownership, and a compare-and-swap.
  */
 import { randomUUID } from "node:crypto";
-import { isDeepStrictEqual } from "node:util";
 import type { KubeObject, ManagedFieldsEntry } from "@kws/kube/object";
 import type { AdmissionContext } from "./admission/index.ts";
+import { askWebhooks, type WebhookContext } from "./admission/webhooks.ts";
 import { clone, StorageError, type Stored } from "../storage/stored.ts";
 import { timestamp, type ServerContext } from "./context.ts";
 import { refuseEscalation } from "./escalation.ts";
 import { alreadyExists, conflict, invalid, namespaceTerminating, notFound } from "./failures.ts";
 import { apiVersionOf, inVersion, storageKey, tableOf, toStored } from "./registry.ts";
+import {
+  bumpGeneration,
+  checkIdentity,
+  isFinished,
+  isUnchanged,
+  keepAllButPart,
+  keepAllButStatus,
+  keepServerFields,
+  keepStatus,
+} from "./kept.ts";
 import type { User } from "./request.ts";
 import { admit, claim, validateMetadata } from "./resources/index.ts";
 import type { ResourceDefinition } from "./resources/resource.ts";
 import { applyDefaults, normalize, trackUpdate, validateStructural } from "./schema/index.ts";
 import type { ObjectSchema } from "./schema/types.ts";
+import { postToWebhook } from "./webhookclient.ts";
 
 /** How a change is to be made. */
 export interface WriteMode {
@@ -84,6 +95,7 @@ export async function createObject(
   setDefaults(context, definition, object);
   const admission = admissionOf(context, "CREATE", definition, object, undefined, mode);
   await admit(admission);
+  await askWebhooks(admission);
   claim(admission);
   definition.prepareForCreate?.(object);
   checkObject(context, definition, object, undefined, mode.subresource);
@@ -91,6 +103,7 @@ export async function createObject(
   if (mode.manager !== undefined) {
     metadata.managedFields = track(context, definition, undefined, object, mode.manager, mode.subresource);
   }
+  if (metadata.managedFields?.length === 0) delete metadata.managedFields;
   const key = storageKey(definition, metadata.namespace, metadata.name);
   const table = tableOf(definition);
   if (context.store.latest(table, key) !== undefined) throw alreadyExists(definition, metadata.name);
@@ -123,6 +136,7 @@ export async function replaceObject(
   setDefaults(context, definition, object);
   const admission = admissionOf(context, "UPDATE", definition, object, old, mode);
   await admit(admission);
+  await askWebhooks(admission);
   claim(admission);
   if (mode.subresource !== "status") definition.prepareForUpdate?.(object, old, mode.subresource);
   if (hasGeneration(context, definition) && mode.subresource !== "status") bumpGeneration(old, object);
@@ -206,19 +220,30 @@ function setDefaults(context: ServerContext, definition: ResourceDefinition, obj
   if (schema !== undefined && custom) applyDefaults(schema, object);
 }
 
-function admissionOf(
+export function admissionOf(
   context: ServerContext,
   operation: "CREATE" | "UPDATE" | "DELETE",
   definition: ResourceDefinition,
-  object: KubeObject,
+  object: KubeObject | undefined,
   old: KubeObject | undefined,
-  { user, subresource }: WriteMode,
-): AdmissionContext {
-  return { operation, definition, object, old, subresource, user, ...storageReader(context) };
+  { user, subresource, dryRun }: WriteMode,
+): WebhookContext {
+  return {
+    operation,
+    definition,
+    object,
+    old,
+    subresource,
+    user,
+    dryRun,
+    ...storageReader(context),
+    post: (client, body, timeoutMs) => postToWebhook(context, client, body, timeoutMs),
+    setDefaults: (changed) => setDefaults(context, definition, changed),
+  };
 }
 
 /** What admission may look up. */
-export function storageReader({ store }: ServerContext): Pick<AdmissionContext, "get" | "list" | "waitFor"> {
+function storageReader({ store }: ServerContext): Pick<AdmissionContext, "get" | "list" | "waitFor"> {
   return {
     get: (resource, name, namespace) =>
       store.latest(tableOf(resource), namespace === undefined ? name : `${namespace}/${name}`)?.object,
@@ -294,113 +319,4 @@ function track(
     return trackUpdate({ schema, after: written, manager, apiVersion, subresource, now });
   }
   return trackUpdate({ schema, before, after, manager, apiVersion, subresource, now });
-}
-
-function checkIdentity(definition: ResourceDefinition, old: KubeObject, object: KubeObject): void {
-  const { name, uid } = old.metadata;
-  const { resourceVersion } = object.metadata;
-  if (object.metadata.uid && object.metadata.uid !== uid) {
-    const why = `Precondition failed: UID in precondition: ${object.metadata.uid}, UID in object meta: ${uid}`;
-    throw conflict(definition, name, why);
-  }
-  if (resourceVersion && resourceVersion !== "0" && resourceVersion !== old.metadata.resourceVersion) {
-    throw conflict(definition, name);
-  }
-}
-
-function keepServerFields(old: KubeObject, object: KubeObject): void {
-  const { metadata } = object;
-  metadata.name = old.metadata.name;
-  const fields = [
-    "namespace",
-    "uid",
-    "resourceVersion",
-    "creationTimestamp",
-    "deletionTimestamp",
-    "deletionGracePeriodSeconds",
-    "generation",
-  ] as const;
-  for (const field of fields) {
-    if (old.metadata[field] === undefined) delete metadata[field];
-    else Object.assign(metadata, { [field]: old.metadata[field] });
-  }
-  if (metadata.generateName === undefined && old.metadata.generateName !== undefined) {
-    metadata.generateName = old.metadata.generateName;
-  }
-}
-
-function keepStatus(old: KubeObject, object: KubeObject): void {
-  if (old.status === undefined) delete object.status;
-  else object.status = old.status;
-}
-
-/** Writes of `status` change nothing else; as upstream, built-in kinds take annotations along. */
-function keepAllButStatus(
-  context: ServerContext,
-  definition: ResourceDefinition,
-  old: KubeObject,
-  object: KubeObject,
-): void {
-  for (const field of new Set([...Object.keys(old), ...Object.keys(object)])) {
-    if (field === "status" || field === "metadata") continue;
-    if (old[field] === undefined) delete object[field];
-    else object[field] = old[field];
-  }
-  const { managedFields, annotations, labels, finalizers } = object.metadata;
-  const custom = context.registry.customResourceDefinition(definition) !== undefined;
-  object.metadata = { ...old.metadata };
-  if (managedFields !== undefined) object.metadata.managedFields = managedFields;
-  if (custom) return;
-  const keepsLabels = definition.group === "apps";
-  const taken = { annotations, finalizers, ...(keepsLabels ? {} : { labels }) };
-  for (const [field, value] of Object.entries(taken)) {
-    if (value === undefined) delete object.metadata[field as "labels"];
-    else Object.assign(object.metadata, { [field]: value });
-  }
-}
-
-/** `pods/ephemeralcontainers` and `pods/resize` write one part of the spec. */
-function keepAllButPart(
-  subresource: "ephemeralcontainers" | "resize",
-  old: KubeObject,
-  object: KubeObject,
-): void {
-  const field = subresource === "resize" ? "containers" : "ephemeralContainers";
-  const part: unknown = object.spec?.[field];
-  const { managedFields } = object.metadata;
-  Object.assign(object, structuredClone(old));
-  object.metadata.managedFields = managedFields;
-  if (part !== undefined) object.spec[field] = part;
-}
-
-function bumpGeneration(old: KubeObject, object: KubeObject): void {
-  const desired = ({ metadata: _metadata, status: _status, ...rest }: KubeObject): object => rest;
-  if (isDeepStrictEqual(desired(old), desired(object))) return;
-  object.metadata.generation = (old.metadata.generation ?? 0) + 1;
-}
-
-/** The last finalizer is gone from an object whose deletion was asked for. */
-function isFinished(definition: ResourceDefinition, object: KubeObject, old: KubeObject): boolean {
-  const { deletionTimestamp, deletionGracePeriodSeconds = 0, finalizers = [] } = object.metadata;
-  if (deletionTimestamp === undefined || finalizers.length > 0) return false;
-  if (definition.group === "" && definition.resource === "namespaces") {
-    return ((object.spec?.finalizers ?? []) as string[]).length === 0;
-  }
-  // Where nothing held it before, something else (a kubelet, within the grace period) ends it.
-  return deletionGracePeriodSeconds === 0 && (old.metadata.finalizers ?? []).length > 0;
-}
-
-/** As upstream: a write that changes nothing, or only the times in managedFields, is no write. */
-function isUnchanged(old: KubeObject, object: KubeObject): boolean {
-  const comparable = (one: KubeObject): object => ({
-    ...one,
-    metadata: {
-      ...one.metadata,
-      managedFields: one.metadata.managedFields?.map(({ time: _time, ...entry }) => entry),
-    },
-  });
-  return isDeepStrictEqual(
-    JSON.parse(JSON.stringify(comparable(old))),
-    JSON.parse(JSON.stringify(comparable(object))),
-  );
 }

@@ -1,18 +1,20 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { silent } from "@kws/base/logger";
-import { KubeClient } from "@kws/kube/client";
-import { createMemoryApi } from "@kws/kube/testing/memory-api";
+import type { KubeClient } from "@kws/kube/client";
 import { controllerOf, type KubeObject } from "@kws/kube/object";
 import { deployments, pods, replicaSets } from "@kws/kube/resources";
+import { startTestServer, type TestServer } from "../apiserver/testing/server.ts";
 import { startControllers } from "./index.ts";
 
 const namespace = "default";
 let stop: AbortController;
+let api: TestServer;
 let client: KubeClient;
 
 beforeEach(async () => {
   stop = new AbortController();
-  client = new KubeClient(createMemoryApi());
+  api = await startTestServer();
+  client = api.client;
   await startControllers({
     client,
     logger: silent,
@@ -23,7 +25,10 @@ beforeEach(async () => {
   });
 });
 
-afterEach(() => stop.abort());
+afterEach(() => {
+  stop.abort();
+  return api.close();
+});
 
 function web(spec: object = {}): KubeObject {
   return {

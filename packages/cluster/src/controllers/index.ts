@@ -8,7 +8,8 @@ import { createContext, type Controller, type ControllerContext } from "./contex
 import { cronJobController } from "./cronjob.ts";
 import { daemonSetController } from "./daemonset.ts";
 import { disruptionController } from "./disruption.ts";
-import { jobController, ttlAfterFinishedController } from "./job.ts";
+import { jobController } from "./job.ts";
+import { ttlAfterFinishedController } from "./ttl-after-finished.ts";
 import { podGcController } from "./pod-gc.ts";
 import { resourceQuotaController } from "./resource-quota.ts";
 import { statefulSetController } from "./statefulset.ts";

@@ -3,7 +3,7 @@
  * counted into the status and only then loses its tracking finalizer, so that none is counted twice or missed.
  */
 import { messageOf } from "@kws/base/errors";
-import { controllerOf, keyOf } from "@kws/kube/object";
+import { controllerOf } from "@kws/kube/object";
 import { jobs as jobResource, pods as podResource } from "@kws/kube/resources";
 import { selects } from "@kws/kube/selector";
 import { conditionOf, type Condition } from "./conditions.ts";
@@ -399,26 +399,4 @@ export function desiredPod(job: Job, index?: number): Pod {
     }
   }
   return pod;
-}
-
-/** Deletes Jobs whose time to live after their end has passed. */
-export function ttlAfterFinishedController(ctx: ControllerContext): Controller {
-  const jobs = ctx.resource<Job>(jobResource);
-  return {
-    name: "ttl-after-finished-controller",
-    watches: [watch(jobs, (job) => (job.spec.ttlSecondsAfterFinished === undefined ? [] : [keyOf(job)]))],
-    async reconcile({ namespace, name }) {
-      const job = jobs.get(name, namespace);
-      if (job === undefined || job.metadata.deletionTimestamp !== undefined || !isOver(job)) return;
-      const ttl = job.spec.ttlSecondsAfterFinished;
-      const ended = (job.status?.conditions ?? []).find(
-        ({ type, status }) => ["Complete", "Failed"].includes(type) && status === "True",
-      )?.lastTransitionTime;
-      if (ttl === undefined || ended === undefined) return;
-      const left = Date.parse(ended) + ttl * 1_000 - ctx.now();
-      if (left > 0) return { requeueAfter: left };
-      await jobs.delete(job, { propagationPolicy: "Foreground" });
-      return;
-    },
-  };
 }

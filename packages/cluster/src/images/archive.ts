@@ -4,8 +4,9 @@
  */
 import { createHash } from "node:crypto";
 import { createReadStream } from "node:fs";
-import { rename, rm, stat } from "node:fs/promises";
+import { stat } from "node:fs/promises";
 import type { Readable } from "node:stream";
+import { replaceFile } from "@kws/base/atomicfile";
 import { UserError, isErrno } from "@kws/base/errors";
 import { digestPattern, hexOf, mediaTypes } from "@kws/oci/descriptor";
 import type { Descriptor } from "@kws/oci/descriptor";
@@ -231,8 +232,7 @@ export async function exportArchive(store: LocalImageStore, reference: string, p
   ];
   const blobs = [digest, manifest.config.digest, ...manifest.layers.map((layer) => layer.digest)];
   const text = (value: unknown) => Buffer.from(JSON.stringify(value));
-  const temporary = `${path}.${process.pid}.partial`;
-  try {
+  await replaceFile(path, async (temporary) => {
     await writeLayer(
       temporary,
       [
@@ -251,8 +251,5 @@ export async function exportArchive(store: LocalImageStore, reference: string, p
       ],
       createHash("sha256"),
     );
-    await rename(temporary, path);
-  } finally {
-    await rm(temporary, { force: true });
-  }
+  });
 }

@@ -9,6 +9,7 @@ import { dirname, join, posix } from "node:path";
 import { promisify } from "node:util";
 import { UserError, isErrno } from "@kws/base/errors";
 import { sha256 } from "@kws/oci/descriptor";
+import type { ImageConfig } from "@kws/oci/manifest";
 import type { LayerEntry } from "./layer.ts";
 import type { Layer } from "@kws/oci/manifest";
 import type { LocalImageStore } from "./store.ts";
@@ -70,6 +71,15 @@ export function baseImageReference(version: string): string {
   return `${baseImageName}:${version.split(".")[0]}`;
 }
 
+/** What the base image for a Node version says to its containers. */
+export function baseImageConfig(version: string): ImageConfig {
+  return {
+    Env: ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", `NODE_VERSION=${version}`],
+    Cmd: ["node"],
+    WorkingDir: "/",
+  };
+}
+
 /**
  * The base image for this Node, assembled where the machine's files changed since it was last. Throws a `UserError` with
  * code `tool-missing` where the machine has no shell or no `ldd`.
@@ -100,14 +110,7 @@ export async function ensureBaseImage(
   };
   const layers = await Promise.all(Object.values(parts));
   const { digest } = await store.addImage({
-    config: {
-      Env: [
-        "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-        `NODE_VERSION=${node.version}`,
-      ],
-      Cmd: ["node"],
-      WorkingDir: "/",
-    },
+    config: baseImageConfig(node.version),
     layers,
     history: Object.keys(parts).map((part) => ({
       created: "1970-01-01T00:00:00Z",

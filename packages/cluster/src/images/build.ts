@@ -5,7 +5,7 @@
 import { StringDecoder } from "node:string_decoder";
 import { ensureBaseImage } from "./base-image.ts";
 import type { HostNode } from "./base-image.ts";
-import type { BuildEvent, BuildResult } from "./dockerfile/build.ts";
+import type { BuildEvent, BuildResult, CheckOptions } from "./dockerfile/build.ts";
 import type { LocalImageStore } from "./store.ts";
 
 export type { BuildResult } from "./dockerfile/build.ts";
@@ -56,6 +56,12 @@ export async function buildDockerfile(options: DockerfileOptions): Promise<Build
     sandbox: runInSandbox,
     ...(onProgress === undefined ? {} : { onProgress: progressLines(onProgress) }),
   });
+}
+
+/** Says before a build what is wrong with a Dockerfile; see `dockerfile/build.ts`. */
+export async function checkDockerfile(options: Omit<CheckOptions, "node">): Promise<void> {
+  const { checkDockerfile: check } = await import("./dockerfile/build.ts");
+  await check({ ...options, node: hostNode() });
 }
 
 /** Builds a Node service without a Dockerfile; see `node-builder.ts`. */

@@ -4,11 +4,12 @@
  * references, does, under a lock. Beside the layout lie `layers/` (unpacked, overlay lower directories), `cache/` (results of
  * build steps) and `ingest/` (what is not yet whole).
  */
-import { createHash, randomUUID } from "node:crypto";
+import { createHash } from "node:crypto";
 import { createReadStream } from "node:fs";
 import { access, mkdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Readable } from "node:stream";
+import { replaceFile } from "@kws/base/atomicfile";
 import { UserError, isErrno } from "@kws/base/errors";
 import type { Blobs } from "@kws/oci/blobs";
 import { digestPattern, hexOf, mediaTypes, sha256 } from "@kws/oci/descriptor";
@@ -293,10 +294,7 @@ export async function openImageStore(dir: string, options: StoreOptions = {}): P
       }
     },
     async remember(key, value) {
-      const path = cachePath(dir, key);
-      const next = `${path}.${randomUUID()}`;
-      await writeFile(next, JSON.stringify(value));
-      await rename(next, path);
+      await replaceFile(cachePath(dir, key), JSON.stringify(value));
     },
   };
   return store;

@@ -1,27 +1,32 @@
 /** The containers of one pod: which one is due, starting it, watching over it, ending it. */
 import { rm } from "node:fs/promises";
 import { messageOf } from "@kws/base/errors";
-import { services } from "@kws/kube/resources";
-import type { KubeObject } from "@kws/kube/object";
 import type { Image } from "../images/image.ts";
-import { formatDuration } from "./backoff.ts";
 import type { KubeletContext } from "./context.ts";
 import { containerSpec, imageId, logPathOf, terminationPathOf } from "./create.ts";
+import { endRun, stopInOrder } from "./ending.ts";
 import { ContainerConfigError } from "./environment.ts";
 import { runHook } from "./hooks.ts";
 import { ImageLookup } from "./imagelookup.ts";
-import { formatPod, isSidecar, type ContainerStatus, type Pod, type PodContainer } from "./pod.ts";
+import { fieldPathOf, formatPod, isSidecar, type Pod, type PodContainer } from "./pod.ts";
 import { podCredentials } from "./pullsecrets.ts";
 import { startProbes, type ProbeTarget } from "./probes.ts";
 import {
+  adoptedRun,
   allContainers,
+  exitCodeOf,
+  failedRun,
+  finishRun,
   latestRun,
+  newRun,
   rememberedRuns,
   type ContainerRecord,
   type ContainerRun,
 } from "./record.ts";
+import { crashBackOff, restarts, type Kind } from "./restart.ts";
 import { ContainerStartError, type Container } from "./runtime.ts";
 import { isInitDone } from "./status.ts";
+import { addressed, environmentSource } from "./surroundings.ts";
 import { terminationMessage } from "./termination.ts";
 import { timestamp } from "./time.ts";
 import type { VolumeSource } from "./volumes.ts";
@@ -37,8 +42,6 @@ export interface PodAccess {
   publish(): void;
   retryAfter(milliseconds: number): void;
 }
-
-type Kind = "init" | "regular" | "ephemeral";
 
 export class ContainerSet {
   readonly records = new Map<string, ContainerRecord>();
@@ -82,7 +85,8 @@ export class ContainerSet {
       const statuses = [...initContainerStatuses, ...containerStatuses, ...ephemeralContainerStatuses];
       const status = statuses.find(({ name }) => name === container.name);
       record.runs = record.runs.filter((run) => run.attempt < container.attempt);
-      record.runs.push(this.#adoptRun(container, status));
+      this.#exits.set(container.id, Promise.withResolvers());
+      record.runs.push(adoptedRun(container, status));
       if (container.state === "exited") void this.#exited(container);
     }
     if (!sandboxStands) return;
@@ -90,22 +94,6 @@ export class ContainerSet {
       const run = latestRun(this.records.get(container.name));
       if (run?.state === "running") this.#watch(container, run, run.started);
     }
-  }
-
-  #adoptRun(container: Container, status: ContainerStatus | undefined): ContainerRun {
-    const same = status?.containerID === `kws://${container.id}`;
-    this.#exits.set(container.id, Promise.withResolvers());
-    return {
-      id: container.id,
-      attempt: container.attempt,
-      state: "running",
-      startedAt: container.startedAt,
-      image: container.annotations["kws.dev/image"] ?? "",
-      imageID: container.annotations["kws.dev/image-id"] ?? "",
-      started: same && status?.started === true,
-      ready: same && status.ready,
-      remembered: false,
-    };
   }
 
   /** Starts every container whose turn it is. */
@@ -144,7 +132,7 @@ export class ContainerSet {
       }
       return;
     }
-    if (run !== undefined && !this.#restarts(container, run, kind)) {
+    if (run !== undefined && !restarts(this.#access.pod(), container, run, kind)) {
       record.waiting = undefined;
       return;
     }
@@ -154,43 +142,23 @@ export class ContainerSet {
     await this.#start(container, record, image, kind);
   }
 
-  #restarts(container: PodContainer, run: ContainerRun, kind: Kind): boolean {
-    const policy = this.#access.pod().spec.restartPolicy ?? "Always";
-    if (kind === "ephemeral") return false;
-    if (isSidecar(container)) return true;
-    // The machine has forgotten what the init container had prepared: it runs again.
-    if (kind === "init" && run.remembered && policy !== "Never") return true;
-    if (kind === "init") return run.exitCode !== 0 && policy !== "Never";
-    return policy === "Always" || (policy === "OnFailure" && run.exitCode !== 0);
-  }
-
   #isBackingOff(container: PodContainer, record: ContainerRecord, run: ContainerRun): boolean {
-    const { crashes, now, recorder } = this.#context;
     const pod = this.#access.pod();
-    const key = `${pod.metadata.uid}/${container.name}`;
-    const since = Date.parse(run.finishedAt ?? "");
-    if (Number.isNaN(since)) return false;
-    const remaining = crashes.remaining(key, since, now());
-    if (remaining === 0) {
-      crashes.advance(key, since, now());
-      return false;
-    }
-    this.#access.retryAfter(remaining + 5);
+    const wait = crashBackOff(this.#context, pod, container, run);
+    if (wait === undefined) return false;
+    this.#access.retryAfter(wait.milliseconds + 5);
     if (record.waiting?.reason === "CrashLoopBackOff") return true;
-    const what = `failed container=${container.name} pod=${formatPod(pod)}`;
-    record.waiting = {
-      reason: "CrashLoopBackOff",
-      message: `back-off ${formatDuration(crashes.delay(key))} restarting ${what}`,
-    };
-    const message = `Back-off restarting failed container ${container.name} in pod ${formatPod(pod)}`;
-    recorder.event(pod, "Warning", "BackOff", message, this.#fieldPath(container));
+    record.waiting = { reason: "CrashLoopBackOff", message: wait.message };
+    const what = `failed container ${container.name} in pod ${formatPod(pod)}`;
+    this.#event(container, "Warning", "BackOff", `Back-off restarting ${what}`);
     return true;
   }
 
   async #start(container: PodContainer, record: ContainerRecord, image: Image, kind: Kind): Promise<void> {
-    const pod = this.#withAddress();
+    const pod = addressed(this.#access.pod(), this.#access.address(), this.#context.node.address);
     const last = latestRun(record);
     const attempt = last === undefined ? 0 : last.attempt + 1;
+    const imageID = imageId(container.image, image.digest);
     const fail = (reason: string, message: string) => {
       const news = record.waiting?.message !== message;
       record.waiting = { reason, message };
@@ -204,14 +172,9 @@ export class ContainerSet {
         attempt,
         podDir: this.#podDir,
         sandboxId: pod.metadata.uid ?? "",
+        targetId: this.#targetOf(container),
         volumes: this.#access.volumes(),
-        environment: {
-          pod,
-          machine: this.#context.machine,
-          configMap: (name) => this.#context.references.get("ConfigMap", pod.metadata.namespace ?? "", name),
-          secret: (name) => this.#context.references.get("Secret", pod.metadata.namespace ?? "", name),
-          services: await this.#visibleServices(pod),
-        },
+        environment: await environmentSource(this.#context, pod),
         resolveUser: this.#context.resolveUser,
       });
       if (this.#access.ending.aborted) return;
@@ -220,17 +183,8 @@ export class ContainerSet {
       this.#event(container, "Normal", "Created", `Created container: ${container.name}`);
       const started = await this.#context.runtime.startContainer(spec);
       this.#event(container, "Normal", "Started", `Started container ${container.name}`);
-      const run: ContainerRun = {
-        id: spec.id,
-        attempt,
-        state: "running",
-        startedAt: started.startedAt,
-        image: container.image,
-        imageID: imageId(container.image, image.digest),
-        started: false,
-        ready: false,
-        remembered: false,
-      };
+      const { startedAt } = started;
+      const run = newRun({ id: spec.id, attempt, startedAt, image: container.image, imageID });
       record.runs.push(run);
       record.waiting = undefined;
       this.#prune(container, record);
@@ -248,40 +202,15 @@ export class ContainerSet {
         this.#access.retryAfter(5000);
       } else if (error instanceof ContainerStartError) {
         fail(error.reason, message);
-        const run = this.#recordFailedStart(container, record, image, attempt, message);
-        if (!this.#restarts(container, run, kind)) record.waiting = undefined;
+        // It counts as a run that ended, as with other runtimes: it is retried with the crash backoff.
+        const time = timestamp(this.#context.now());
+        const run = failedRun({ id: "", attempt, image: container.image, imageID }, message, time);
+        record.runs.push(run);
+        this.#prune(container, record);
+        this.#access.kick();
+        if (!restarts(this.#access.pod(), container, run, kind)) record.waiting = undefined;
       } else throw error;
     }
-  }
-
-  /** A start that failed counts as a run that ended, as with other runtimes: it is retried with the crash backoff. */
-  #recordFailedStart(
-    container: PodContainer,
-    record: ContainerRecord,
-    image: Image,
-    attempt: number,
-    message: string,
-  ): ContainerRun {
-    const time = timestamp(this.#context.now());
-    const run: ContainerRun = {
-      id: "",
-      attempt,
-      state: "exited",
-      startedAt: time,
-      finishedAt: time,
-      exitCode: 128,
-      reason: "StartError",
-      message,
-      image: container.image,
-      imageID: imageId(container.image, image.digest),
-      started: false,
-      ready: false,
-      remembered: false,
-    };
-    record.runs.push(run);
-    this.#prune(container, record);
-    this.#access.kick();
-    return run;
   }
 
   /** False when the container has not survived it. */
@@ -330,20 +259,12 @@ export class ContainerSet {
     );
   }
 
-  /** Regular and init containers together, then sidecars, the last one first. */
-  async stopAll(graceSeconds: number): Promise<void> {
-    const began = performance.now();
-    const { initContainers = [] } = this.#access.pod().spec;
-    const sidecars = initContainers.filter(isSidecar);
-    const others = allContainers(this.#access.pod()).filter((container) => !sidecars.includes(container));
-    const stop = async (container: PodContainer) => {
+  stopAll(graceSeconds: number): Promise<void> {
+    return stopInOrder(this.#access.pod(), graceSeconds, async (container, secondsLeft) => {
       const run = latestRun(this.records.get(container.name));
       if (run?.state !== "running") return;
-      const left = Math.max(graceSeconds === 0 ? 0 : 2, graceSeconds - (performance.now() - began) / 1000);
-      await this.#stop(container, run, Math.min(left, graceSeconds), `Stopping container ${container.name}`);
-    };
-    await Promise.all(others.map(stop));
-    for (const sidecar of sidecars.toReversed()) await stop(sidecar);
+      await this.#stop(container, run, secondsLeft, `Stopping container ${container.name}`);
+    });
   }
 
   /** Shortens the grace of what is already being stopped. */
@@ -369,18 +290,10 @@ export class ContainerSet {
     this.#stopping.add(run.id);
     this.#probes.get(run.id)?.abort();
     this.#event(container, "Normal", "Killing", message);
-    const began = performance.now();
-    const hook = container.lifecycle?.preStop;
-    if (hook !== undefined && graceSeconds > 0) {
-      try {
-        await runHook(hook, this.#target(container, run), graceSeconds * 1000, new AbortController().signal);
-      } catch (error) {
-        this.#event(container, "Warning", "FailedPreStopHook", `PreStopHook failed: ${messageOf(error)}`);
-      }
-    }
-    const left = graceSeconds === 0 ? 0 : Math.max(2, graceSeconds - (performance.now() - began) / 1000);
     try {
-      await this.#context.runtime.stopContainer(run.id, Math.min(left, Math.max(graceSeconds, 2)));
+      await endRun(this.#target(container, run), graceSeconds, (reason, message) =>
+        this.#event(container, "Warning", reason, message),
+      );
       await exit;
     } finally {
       this.#stopping.delete(run.id);
@@ -400,14 +313,9 @@ export class ContainerSet {
     if (run === undefined || run.state === "exited") return;
     this.#probes.get(container.id)?.abort();
     this.#probes.delete(container.id);
-    const exitCode = container.exitCode ?? 137;
+    const exitCode = exitCodeOf(container);
     const message = spec === undefined ? "" : await terminationMessage(this.#podDir, spec, run, exitCode);
-    run.state = "exited";
-    run.ready = false;
-    run.started = false;
-    run.exitCode = exitCode;
-    run.finishedAt = container.finishedAt ?? timestamp(this.#context.now());
-    run.reason = container.oomKilled ? "OOMKilled" : exitCode === 0 ? "Completed" : "Error";
+    finishRun(run, container, timestamp(this.#context.now()));
     if (message !== "") run.message = message;
     this.#exits.get(container.id)?.resolve();
     this.#access.publish();
@@ -442,32 +350,18 @@ export class ContainerSet {
     }
   }
 
-  /** The pod as its own containers see it: with the addresses that its status may not show yet. */
-  #withAddress(): Pod {
-    const pod = this.#access.pod();
-    const ip = this.#access.address();
-    const hostIP = this.#context.node.address;
-    const addressed = ip === undefined ? {} : { podIP: ip, podIPs: [{ ip }] };
-    return { ...pod, status: { ...pod.status, hostIP, hostIPs: [{ ip: hostIP }], ...addressed } };
-  }
-
-  async #visibleServices(pod: Pod): Promise<KubeObject[]> {
-    const { client, apiServer } = this.#context;
-    const kubernetes: KubeObject = {
-      apiVersion: "v1",
-      kind: "Service",
-      metadata: { name: "kubernetes", namespace: "default" },
-      spec: { clusterIP: apiServer.host, ports: [{ name: "https", port: apiServer.port, protocol: "TCP" }] },
-    };
-    if (pod.spec.enableServiceLinks === false) return [kubernetes];
-    const own = await client.list(services, pod.metadata.namespace);
-    return [kubernetes, ...own.items];
-  }
-
   #record(name: string): ContainerRecord {
     const record = this.records.get(name) ?? { runs: [] };
     this.records.set(name, record);
     return record;
+  }
+
+  /** The container whose processes an ephemeral one asks to see. */
+  #targetOf({ targetContainerName: name }: PodContainer): string | undefined {
+    if (!name) return undefined;
+    const run = latestRun(this.records.get(name));
+    if (run?.state === "running") return run.id;
+    throw new ContainerConfigError(`unable to find target container ${JSON.stringify(name)}`);
   }
 
   #find({ id, name }: Container): ContainerRun | undefined {
@@ -484,18 +378,12 @@ export class ContainerSet {
   }
 
   #event(container: PodContainer, type: "Normal" | "Warning", reason: string, message: string): void {
-    this.#context.recorder.event(this.#access.pod(), type, reason, message, this.#fieldPath(container));
-  }
-
-  #fieldPath({ name }: PodContainer): string {
-    const { spec } = this.#access.pod();
-    const is = (list: PodContainer[] | undefined) =>
-      list?.some((container) => container.name === name) === true;
-    const list = is(spec.initContainers)
-      ? "initContainers"
-      : is(spec.ephemeralContainers)
-        ? "ephemeralContainers"
-        : "containers";
-    return `spec.${list}{${name}}`;
+    this.#context.recorder.event(
+      this.#access.pod(),
+      type,
+      reason,
+      message,
+      fieldPathOf(this.#access.pod(), container),
+    );
   }
 }

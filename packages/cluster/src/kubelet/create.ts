@@ -1,5 +1,6 @@
 /** From a container of a pod's spec to what the runtime is asked to run. */
 import { randomBytes } from "node:crypto";
+import { realpathSync } from "node:fs";
 import { chmod, mkdir, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { parseQuantity } from "@kws/kube/quantity";
@@ -13,8 +14,9 @@ import {
 import { expandStrictly } from "./expand.ts";
 import type { Pod, PodContainer, VolumeMount } from "./pod.ts";
 import type { ContainerSpec, Mount } from "./runtime.ts";
+import { resolveSubPath } from "./subpath.ts";
 import { containerUser } from "./user.ts";
-import { resolveSubPath, type VolumeSource } from "./volumes.ts";
+import type { VolumeSource } from "./volumes.ts";
 
 export interface CreateInput {
   pod: Pod;
@@ -24,6 +26,8 @@ export interface CreateInput {
   /** `<dataDir>/pods/<uid>`. */
   podDir: string;
   sandboxId: string;
+  /** Of the container whose processes this one is to see. */
+  targetId: string | undefined;
   volumes: ReadonlyMap<string, VolumeSource>;
   environment: EnvironmentSource;
   resolveUser: ResolveUser;
@@ -51,7 +55,7 @@ export async function containerSpec(input: CreateInput): Promise<ContainerSpec> 
     containerUser(pod, container, image, input.resolveUser),
   ]);
   const argv = buildCommand(container, image.config, env);
-  const mounts = await Promise.all((container.volumeMounts ?? []).map((mount) => toMount(mount, env, input)));
+  const mounts = (container.volumeMounts ?? []).map((mount) => toMount(mount, env, input));
   const logPath = logPathOf(podDir, container.name, attempt);
   const terminationMessagePath = terminationPathOf(podDir, container.name, attempt);
   await Promise.all([
@@ -72,6 +76,7 @@ export async function containerSpec(input: CreateInput): Promise<ContainerSpec> 
   return {
     id: randomBytes(32).toString("hex"),
     sandboxId,
+    ...(input.targetId === undefined ? {} : { targetId: input.targetId }),
     name: container.name,
     attempt,
     layers: image.layers,
@@ -99,11 +104,11 @@ export async function containerSpec(input: CreateInput): Promise<ContainerSpec> 
   };
 }
 
-async function toMount(
+function toMount(
   { name, mountPath, readOnly = false, subPath, subPathExpr }: VolumeMount,
   env: Record<string, string>,
   { volumes }: CreateInput,
-): Promise<Mount> {
+): Mount {
   const volume = volumes.get(name);
   if (volume === undefined) throw new ContainerConfigError(`volume "${name}" is not defined in the pod`);
   if (volume.tmpfs !== undefined) {
@@ -111,8 +116,9 @@ async function toMount(
   }
   try {
     const inner = subPathExpr === undefined ? subPath : expandStrictly(subPathExpr, env);
-    const source = inner ? await resolveSubPath(volume.path, inner) : volume.path;
-    return { type: "bind", source, target: mountPath, readOnly: readOnly || volume.readOnly };
+    const mount = { type: "bind", target: mountPath, readOnly: readOnly || volume.readOnly } as const;
+    if (!inner) return { ...mount, source: volume.path };
+    return { ...mount, source: resolveSubPath(volume.path, inner), within: realpathSync(volume.path) };
   } catch (error) {
     if (!(error instanceof Error)) throw error;
     throw new ContainerConfigError(

@@ -1,9 +1,11 @@
+import { webcrypto } from "node:crypto";
 import { mkdtemp, rm } from "node:fs/promises";
 import { request } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { once } from "node:events";
 import type { IncomingMessage } from "node:http";
+import { connect as tlsConnect } from "node:tls";
 import { createLogger } from "@kws/base/logger";
 import { KubeClient } from "@kws/kube/client";
 import {
@@ -12,11 +14,13 @@ import {
   events,
   ingresses,
   pods,
+  secrets,
   serviceAccounts,
   services,
 } from "@kws/kube/resources";
 import { isApiError } from "@kws/kube/status";
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
+import { provideReflection } from "../apiserver/reflection.ts";
 import { startApiServer, type ApiServer } from "../apiserver/server.ts";
 import { ensureBaseImage } from "../images/base-image.ts";
 import { createPuller } from "../images/pull.ts";
@@ -284,6 +288,102 @@ test("a server behind probe, Service and Ingress answers on the host, and its po
       interval: 200,
     },
   );
+});
+
+test("TLS ends at the Ingress with the certificate of the Secret for the host that the client names", async () => {
+  const backend = { service: { name: "web", port: { number: 80 } } };
+  const hosts = ["one.localhost", "two.localhost"];
+  for (const host of hosts) await createTlsSecret(`tls-${host}`, host);
+  await client.create(ingresses, {
+    apiVersion: "networking.k8s.io/v1",
+    kind: "Ingress",
+    metadata: { name: "secure", namespace: "default" },
+    spec: {
+      tls: hosts.map((host) => ({ hosts: [host], secretName: `tls-${host}` })),
+      rules: hosts.map((host) => ({ host, http: { paths: [{ path: "/", pathType: "Prefix", backend }] } })),
+    },
+  });
+  const ask = async (host: string) => {
+    const port = network.ingress.tlsPort;
+    const socket = tlsConnect({ port, host: "127.0.0.1", servername: host, rejectUnauthorized: false });
+    await once(socket, "secureConnect");
+    const outgoing = request({ createConnection: () => socket, headers: { host } });
+    outgoing.end();
+    const [incoming] = (await once(outgoing, "response")) as [IncomingMessage];
+    let body = "";
+    for await (const chunk of incoming) body += String(chunk);
+    const { subject } = socket.getPeerCertificate();
+    socket.destroy();
+    return `${subject.CN}: ${body}`;
+  };
+  const refused = /ECONNRESET|disconnected|alert/;
+  for (const host of hosts) {
+    await vi.waitFor(async () => expect(await ask(host)).toBe(`${host}: hello ${host}`), 10_000);
+  }
+  await expect(ask("three.localhost")).rejects.toThrow(refused);
+
+  await client.patch(secrets, "tls-two.localhost", "default", "merge", { data: { "tls.crt": btoa("none") } });
+  await vi.waitFor(() => expect(ask("two.localhost")).rejects.toThrow(refused), 10_000);
+  expect(await ask("one.localhost")).toBe("one.localhost: hello one.localhost");
+});
+
+async function createTlsSecret(name: string, host: string): Promise<void> {
+  provideReflection();
+  const x509 = await import("@peculiar/x509");
+  const algorithm = { name: "ECDSA", namedCurve: "P-256", hash: "SHA-256" };
+  const keys = await webcrypto.subtle.generateKey(algorithm, true, ["sign", "verify"]);
+  const certificate = await x509.X509CertificateGenerator.createSelfSigned({
+    name: `CN=${host}`,
+    keys,
+    signingAlgorithm: algorithm,
+    extensions: [new x509.SubjectAlternativeNameExtension([{ type: "dns", value: host }])],
+  });
+  const key = Buffer.from(await webcrypto.subtle.exportKey("pkcs8", keys.privateKey)).toString("base64");
+  const pem = `-----BEGIN PRIVATE KEY-----\n${key}\n-----END PRIVATE KEY-----\n`;
+  await client.create(secrets, {
+    apiVersion: "v1",
+    kind: "Secret",
+    type: "kubernetes.io/tls",
+    metadata: { name, namespace: "default" },
+    data: { "tls.crt": btoa(certificate.toString("pem")), "tls.key": btoa(pem) },
+  });
+}
+
+test("a gRPC health server makes its pod ready, and its word takes it out again", async () => {
+  const server = `const health = require("http2").createServer();
+    health.on("stream", (stream) => {
+      stream.respond({ ":status": 200, "content-type": "application/grpc" }, { waitForTrailers: true });
+      stream.on("wantTrailers", () => stream.sendTrailers({ "grpc-status": "0" }));
+      stream.end(Buffer.from([0, 0, 0, 0, 2, 8, require("fs").existsSync("/tmp/draining") ? 2 : 1]));
+    });
+    health.listen(50051);`;
+  const readinessProbe = { grpc: { port: 50051 }, periodSeconds: 1, failureThreshold: 1 };
+  const app = { name: "app", image, command: ["node", "-e", server], readinessProbe };
+  await create("grpc", { containers: [app] });
+  await until("grpc", isReady);
+  await exec("grpc", "touch", "/tmp/draining");
+  await until("grpc", (pod) => !isReady(pod));
+  const { items } = await client.list(events, "default");
+  expect(items.map((event) => String(event["message"]))).toContain(
+    'Readiness probe failed: service unhealthy (responded with "NOT_SERVING")',
+  );
+});
+
+test("a pod on the node's network has the node's address, and serves there", async () => {
+  const server = "require('http').createServer((q,s)=>s.end('from the node')).listen(18080)";
+  await create("on-node", {
+    hostNetwork: true,
+    dnsPolicy: "ClusterFirstWithHostNet",
+    containers: [
+      { name: "app", image, command: ["node", "-e", server], readinessProbe: { tcpSocket: { port: 18080 } } },
+    ],
+  });
+  const pod = await until("on-node", isReady);
+  expect(pod.status).toMatchObject({ podIP: addresses.node, hostIP: addresses.node });
+  const get = `fetch("http://${addresses.node}:18080/").then((answer) => answer.text()).then(console.log)`;
+  expect(await exec("web", "node", "-e", get)).toBe("from the node\n");
+  const name = "fetch('http://web.default.svc.cluster.local/').then((r) => r.text()).then(console.log)";
+  expect(await exec("on-node", "node", "-e", name)).toContain("hello web.default");
 });
 
 test("a deleted pod is gone within its grace period", async () => {

@@ -3,17 +3,18 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { UserError } from "@kws/base/errors";
 import { silent } from "@kws/base/logger";
-import { KubeClient } from "@kws/kube/client";
-import { createMemoryApi } from "@kws/kube/testing/memory-api";
+import type { KubeClient } from "@kws/kube/client";
 import type { KubeObject } from "@kws/kube/object";
 import { configMaps, events, nodes, pods } from "@kws/kube/resources";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import type { ImageStore } from "../images/image.ts";
+import { createServiceAccount, startTestServer, type TestServer } from "../apiserver/testing/server.ts";
 import { startKubelet, type Kubelet } from "./index.ts";
 import type { ContainerStatus, Pod, PodContainer } from "./pod.ts";
 import { createProcessRuntime, type ProcessRuntime } from "./testing/process-runtime.ts";
 
 let dir: string;
+let api: TestServer;
 let client: KubeClient;
 let runtime: ProcessRuntime;
 let kubelet: Kubelet;
@@ -49,7 +50,9 @@ function start(): Promise<Kubelet> {
 
 beforeEach(async () => {
   dir = await mkdtemp(join(tmpdir(), "kubelet-"));
-  client = new KubeClient(createMemoryApi());
+  api = await startTestServer();
+  client = api.client;
+  await createServiceAccount(client, "default");
   runtime = createProcessRuntime(dir);
   stored = new Set(["app:1"]);
   kubelet = await start();
@@ -58,6 +61,7 @@ beforeEach(async () => {
 afterEach(async () => {
   await kubelet.close();
   await runtime.dispose();
+  await api.close();
   await rm(dir, { recursive: true, force: true });
 });
 

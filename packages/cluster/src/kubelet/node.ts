@@ -7,11 +7,9 @@ import type { KubeClient } from "@kws/kube/client";
 import type { KubeObject } from "@kws/kube/object";
 import { leases, namespaces, nodes } from "@kws/kube/resources";
 import { isApiError } from "@kws/kube/status";
+import { kubernetesVersion } from "../version.ts";
 import type { Allocatable } from "./downward.ts";
 import { pause, timestamp } from "./time.ts";
-
-/** The Kubernetes whose behaviour the kubelet follows. */
-export const kubeletVersion = "v1.35.2";
 
 export interface NodeOptions {
   client: KubeClient;
@@ -95,7 +93,7 @@ async function writeNode({ client, name, address, machine, now }: NodeOptions): 
       kernelVersion: release(),
       osImage: "kws",
       containerRuntimeVersion: "kws://0.1.0",
-      kubeletVersion,
+      kubeletVersion: kubernetesVersion,
       kubeProxyVersion: "",
       operatingSystem: "linux",
       architecture,

@@ -246,6 +246,14 @@ export function formatPod(pod: Pod): string {
   return `${pod.metadata.name}_${pod.metadata.namespace}(${pod.metadata.uid})`;
 }
 
+/** Where the container stands in the pod, as events name it. */
+export function fieldPathOf({ spec }: Pod, { name }: PodContainer): string {
+  const list = (["initContainers", "ephemeralContainers"] as const).find((list) =>
+    spec[list]?.some((container) => container.name === name),
+  );
+  return `spec.${list ?? "containers"}{${name}}`;
+}
+
 export function isFinished(pod: Pod): boolean {
   return pod.status?.phase === "Succeeded" || pod.status?.phase === "Failed";
 }

@@ -1,5 +1,6 @@
 /** What the kubelet knows of the containers of one pod: their runs, newest last, and why one is not running. */
 import type { ContainerStatus, Pod, PodContainer } from "./pod.ts";
+import type { Container } from "./runtime.ts";
 
 /** One run of a container. */
 export interface ContainerRun {
@@ -21,6 +22,53 @@ export interface ContainerRun {
   ready: boolean;
   /** Known from the pod's status only: the runtime has no trace of it any more. */
   remembered: boolean;
+}
+
+/** One that runs and has passed no probe yet, but for what is said of it. */
+export function newRun(
+  known: Pick<ContainerRun, "id" | "attempt" | "image" | "imageID"> & Partial<ContainerRun>,
+): ContainerRun {
+  return { state: "running", started: false, ready: false, remembered: false, ...known };
+}
+
+/** One that a kubelet before this one has started; `status` is what the pod's says of its container. */
+export function adoptedRun(container: Container, status: ContainerStatus | undefined): ContainerRun {
+  const same = status?.containerID === `kws://${container.id}`;
+  return newRun({
+    id: container.id,
+    attempt: container.attempt,
+    startedAt: container.startedAt,
+    image: container.annotations["kws.dev/image"] ?? "",
+    imageID: container.annotations["kws.dev/image-id"] ?? "",
+    started: same && status?.started === true,
+    ready: same && status.ready,
+  });
+}
+
+/** One that the runtime could not start. */
+export function failedRun(
+  known: Pick<ContainerRun, "id" | "attempt" | "image" | "imageID">,
+  message: string,
+  time: string,
+): ContainerRun {
+  const end = { startedAt: time, finishedAt: time, exitCode: 128, reason: "StartError", message };
+  return newRun({ ...known, state: "exited", ...end });
+}
+
+/** As if killed, where the runtime does not know. */
+export const exitCodeOf = ({ exitCode = 137 }: Container): number => exitCode;
+
+/** The end of a run, as the runtime tells it. */
+export function finishRun(run: ContainerRun, container: Container, now: string): void {
+  const exitCode = exitCodeOf(container);
+  Object.assign(run, {
+    state: "exited",
+    ready: false,
+    started: false,
+    exitCode,
+    finishedAt: container.finishedAt ?? now,
+    reason: container.oomKilled ? "OOMKilled" : exitCode === 0 ? "Completed" : "Error",
+  } satisfies Partial<ContainerRun>);
 }
 
 export interface ContainerRecord {

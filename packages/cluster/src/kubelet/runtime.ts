@@ -51,6 +51,8 @@ export interface PodSandboxSpec {
   hostNetwork: boolean;
   /** One PID namespace for all containers of the pod. */
   shareProcessNamespace: boolean;
+  /** How many processes and threads the pod may have at once. */
+  processLimit: number;
   /** Kernel parameters of the pod's own namespaces. */
   sysctls: Record<string, string>;
 }
@@ -66,6 +68,8 @@ export interface ContainerSpec {
   /** Chosen by the caller, unique for ever. */
   id: string;
   sandboxId: string;
+  /** A running container of the sandbox whose PID namespace this one joins. */
+  targetId?: string;
   name: string;
   /** How often the container has been started before in this pod. */
   attempt: number;
@@ -97,7 +101,14 @@ export interface ContainerSpec {
 }
 
 export type Mount =
-  | { type: "bind"; source: string; target: string; readOnly: boolean }
+  | {
+      type: "bind";
+      source: string;
+      target: string;
+      readOnly: boolean;
+      /** A folder above the source that a container may write to: through no link below it is the source reached. */
+      within?: string;
+    }
   | { type: "tmpfs"; target: string; sizeBytes?: number };
 
 export interface Container {

@@ -3,6 +3,9 @@ import { addresses } from "../network/state.ts";
 import type { Pod } from "./pod.ts";
 import type { PodSandboxSpec } from "./runtime.ts";
 
+/** As a kubelet's `podPidsLimit`: more than any program needs, and far less than the kernel has by default (32,768). */
+const processLimit = 8192;
+
 export function sandboxSpec(pod: Pod): PodSandboxSpec {
   const { spec, metadata } = pod;
   const { name, namespace = "", uid = "" } = metadata;
@@ -20,6 +23,7 @@ export function sandboxSpec(pod: Pod): PodSandboxSpec {
     hostAliases: (spec.hostAliases ?? []).map(({ ip, hostnames = [] }) => ({ ip, hostnames })),
     hostNetwork: spec.hostNetwork === true,
     shareProcessNamespace: spec.shareProcessNamespace === true,
+    processLimit,
     sysctls: Object.fromEntries(
       (spec.securityContext?.sysctls ?? []).map(({ name, value }) => [name, value]),
     ),

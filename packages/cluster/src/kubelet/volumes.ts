@@ -1,6 +1,6 @@
 /** A pod's volumes as folders on disk, and where a container's mounts point into them. */
-import { chmod, chown, lstat, mkdir, open, readdir, realpath, stat } from "node:fs/promises";
-import { dirname, join } from "node:path";
+import { chmod, chown, lstat, mkdir, open, readdir, stat } from "node:fs/promises";
+import { join } from "node:path";
 import { isErrno } from "@kws/base/errors";
 import type { KubeClient } from "@kws/kube/client";
 import type { KubeObject } from "@kws/kube/object";
@@ -162,31 +162,4 @@ async function changeGroup(path: string, gid: number): Promise<void> {
   }
   if (!info.isDirectory()) return;
   for (const name of await readdir(path)) await changeGroup(join(path, name), gid);
-}
-
-/**
- * The place inside a volume that a `subPath` names, made when missing. Links that lead out of the volume are refused, for a
- * container may have planted them (https://kubernetes.io/docs/concepts/storage/volumes/#using-subpath).
- */
-export async function resolveSubPath(volume: string, subPath: string): Promise<string> {
-  if (subPath.startsWith("/") || subPath.split("/").includes("..")) {
-    throw new Error(`subPath ${JSON.stringify(subPath)} must be relative and must not contain ".."`);
-  }
-  const root = await realpath(volume);
-  let current = root;
-  for (const part of subPath.split("/").filter((part) => part !== "" && part !== ".")) {
-    const next = join(current, part);
-    try {
-      current = await realpath(next);
-    } catch (error) {
-      if (!isErrno(error, "ENOENT")) throw error;
-      await mkdir(next, { mode: 0o750 });
-      await chmod(next, (await stat(dirname(next))).mode & 0o7777);
-      current = next;
-    }
-    if (current !== root && !current.startsWith(`${root}/`)) {
-      throw new Error(`subPath ${JSON.stringify(subPath)} leads out of the volume`);
-    }
-  }
-  return current;
 }

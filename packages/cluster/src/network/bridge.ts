@@ -1,5 +1,6 @@
 /** The cluster's own network, inside the agent's network namespace: one bridge, and a virtual cable to each pod. */
-import { readFileSync, renameSync, writeFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
+import { replaceFileSync } from "@kws/base/atomicfile";
 import { isErrno } from "@kws/base/errors";
 import { runTool } from "../kubelet/runtimes/sandbox/commands.ts";
 import { addresses } from "./state.ts";
@@ -15,16 +16,34 @@ export async function setUpBridge(): Promise<void> {
     `addr add ${addresses.node}/${prefix} dev ${bridge}`,
     `link set ${bridge} up`,
     `route add local ${addresses.serviceCidr} dev lo`,
-    // Pods that call out of the cluster are told at once that there is no way.
-    "route add unreachable default",
   ];
   await runTool("ip", ["-batch", "-"], { input: `${commands.join("\n")}\n` });
   for (const [path, value] of Object.entries({
     "net/ipv4/ip_forward": "1",
+    // The way out is on the bridge too, and pods go on asking the node for it.
+    "net/ipv4/conf/all/send_redirects": "0",
+    [`net/ipv4/conf/${bridge}/send_redirects`]: "0",
     "net/ipv4/ip_unprivileged_port_start": "0",
   })) {
     writeFileSync(`/proc/sys/${path}`, value);
   }
+  await setWayOut(null);
+}
+
+/** Sends what is for other networks to the device's other end, or refuses it where there is none. */
+export async function setWayOut(device: string | null): Promise<void> {
+  const local = `${addresses.host}/32 dev ${bridge}`;
+  if (device === null) {
+    await runTool("ip", ["-batch", "-"], {
+      input: `addr replace ${local}\nroute replace unreachable default\n`,
+    });
+    return;
+  }
+  // The address is the one of the other end from now on.
+  await runTool("ip", ["addr", "del", ...local.split(" ")]).catch(() => undefined);
+  await runTool("ip", ["-batch", "-"], {
+    input: `link set ${device} master ${bridge} up\nroute replace default via ${addresses.host}\n`,
+  });
 }
 
 /** Commands for `ip -batch` inside a pod's namespace. The agent is in the namespace of process 1. */
@@ -89,8 +108,7 @@ export class AddressPool {
 
   #save(): void {
     const text = JSON.stringify({ next: this.#next, held: Object.fromEntries(this.#held) });
-    writeFileSync(`${this.#file}.new`, text);
-    renameSync(`${this.#file}.new`, this.#file);
+    replaceFileSync(this.#file, text);
   }
 }
 

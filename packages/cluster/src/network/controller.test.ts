@@ -2,14 +2,15 @@ import { once } from "node:events";
 import { createServer, request, type IncomingMessage, type Server } from "node:http";
 import { connect, createServer as createNetServer, type AddressInfo } from "node:net";
 import { silent } from "@kws/base/logger";
-import { KubeClient } from "@kws/kube/client";
-import { createMemoryApi } from "@kws/kube/testing/memory-api";
+import type { KubeClient } from "@kws/kube/client";
 import type { KubeObject } from "@kws/kube/object";
 import { endpointSlices, ingressClasses, ingresses, services } from "@kws/kube/resources";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { startTestServer, type TestServer } from "../apiserver/testing/server.ts";
 import { startNetwork, type Network } from "./controller.ts";
 import type { NetworkState } from "./state.ts";
 
+let api: TestServer;
 let client: KubeClient;
 let network: Network;
 let backend: Server;
@@ -18,7 +19,8 @@ let stop: AbortController;
 
 beforeEach(async () => {
   stop = new AbortController();
-  client = new KubeClient(createMemoryApi());
+  api = await startTestServer();
+  client = api.client;
   applied = [];
   backend = createServer((incoming, response) => {
     response.setHeader("x-seen", JSON.stringify(incoming.headers));
@@ -53,6 +55,7 @@ afterEach(async () => {
   stop.abort();
   backend.closeAllConnections();
   backend.close();
+  await api.close();
 });
 
 async function createService(name: string, spec: object, addresses: string[]): Promise<void> {
@@ -102,7 +105,12 @@ const web = { clusterIP: "10.96.0.5", ports: [{ port: 80, protocol: "TCP" }] };
 test("the data plane learns of Services and the default IngressClass stands", async () => {
   await createService("web", web, ["10.244.0.2"]);
   await vi.waitFor(() =>
-    expect(applied.at(-1)?.services[0]?.ports[0]?.endpoints).toEqual([{ address: "10.244.0.2", port: 3000 }]),
+    expect(
+      applied.at(-1)?.services.flatMap(({ ports }) => ports.flatMap((port) => port.endpoints)),
+    ).toContainEqual({
+      address: "10.244.0.2",
+      port: 3000,
+    }),
   );
   const found = await client.get(ingressClasses, "kws");
   expect(found.metadata.annotations?.["ingressclass.kubernetes.io/is-default-class"]).toBe("true");

@@ -42,6 +42,15 @@ async function ask(name: string, type: RecordType = "A") {
   };
 }
 
+test("the machine outside has a name, which nobody outside is asked for", async () => {
+  const asked: Buffer[] = [];
+  const dns = new ClusterDns(async (packet) => void asked.push(packet));
+  const query = encode({ type: "query", id: 1, questions: [{ type: "A", name: "Host.kws.internal" }] });
+  const [answer] = decode((await dns.answer(query)) ?? Buffer.alloc(0)).answers ?? [];
+  expect(answer).toMatchObject({ type: "A", data: "10.244.0.2" });
+  expect(asked).toEqual([]);
+});
+
 test("a Service's name has its address, in any case of letters", async () => {
   expect(await ask("Web.shop.svc.cluster.local")).toMatchObject({
     code: 0,

@@ -27,13 +27,16 @@ export class ClusterDns {
 
   constructor(forward: Forward) {
     this.#forward = forward;
+    this.apply([]);
   }
 
   apply(records: DnsRecord[]): void {
     const names = new Map<string, DnsRecord[]>();
     const present = new Set<string>([addresses.clusterDomain]);
     const reverse = new Map<string, string[]>();
-    for (const record of records) {
+    const host: DnsRecord = { type: "A", name: addresses.hostName, address: addresses.host };
+    present.add(addresses.hostName);
+    for (const record of [host, ...records]) {
       const list = names.get(record.name);
       if (list) list.push(record);
       else names.set(record.name, [record]);
@@ -73,6 +76,7 @@ export class ClusterDns {
 
   #isOurs(name: string): boolean {
     if (this.#reverse.has(name)) return true;
+    if (name === addresses.hostName) return true;
     return name === addresses.clusterDomain || name.endsWith(`.${addresses.clusterDomain}`) || inRanges(name);
   }
 

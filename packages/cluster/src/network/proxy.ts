@@ -89,7 +89,7 @@ export class ServiceProxy {
     if (this.#apiServers.length > 0) return;
     const pipe = (): Server =>
       createServer({ allowHalfOpen: true, noDelay: true }, (client) => {
-        join(client, connect({ path: this.#apiServerPath, allowHalfOpen: true }));
+        joinSockets(client, connect({ path: this.#apiServerPath, allowHalfOpen: true }));
       });
     const [service, endpoint] = [pipe(), pipe()];
     this.#apiServers = [service, endpoint];
@@ -135,7 +135,7 @@ async function listenTcp(address: string, port: number, target: Target): Promise
         return;
       }
       remember(target, from, found.endpoint);
-      join(client, found.socket);
+      joinSockets(client, found.socket);
       client.resume();
     });
   });
@@ -165,7 +165,7 @@ async function connectFirst(order: Endpoint[]): Promise<{ socket: Socket; endpoi
 }
 
 /** Connects two sockets in both directions, half-closing as they do, until both are done or one fails. */
-function join(a: Socket, b: Socket): void {
+export function joinSockets(a: Socket, b: Socket): void {
   a.on("error", () => b.destroy());
   b.on("error", () => a.destroy());
   a.on("close", () => b.destroySoon());

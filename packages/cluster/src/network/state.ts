@@ -41,6 +41,9 @@ export const addresses = {
   podCidr: "10.244.0.0/16",
   /** The bridge, and with it the node. */
   node: "10.244.0.1",
+  /** Stands for the machine outside, whose loopback services are there; `hostName` is its name. */
+  host: "10.244.0.2",
+  hostName: "host.kws.internal",
   serviceCidr: "10.96.0.0/16",
   /** The Service `default/kubernetes`. */
   apiServer: "10.96.0.1",

@@ -1,9 +1,8 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { silent } from "@kws/base/logger";
-import { KubeClient } from "@kws/kube/client";
-import { createMemoryApi } from "@kws/kube/testing/memory-api";
-import type { KubeObject } from "@kws/kube/object";
+import type { KubeClient } from "@kws/kube/client";
 import { events, nodes, pods } from "@kws/kube/resources";
+import { createServiceAccount, startTestServer, type TestServer } from "../apiserver/testing/server.ts";
 import type { Pod } from "../controllers/pods.ts";
 import { fitMessage, reasonsAgainst, type Cluster } from "./filters.ts";
 import { startScheduler } from "./index.ts";
@@ -29,7 +28,10 @@ function pod(name: string, spec: object = {}, labels: Record<string, string> = {
     apiVersion: "v1",
     kind: "Pod",
     metadata: { name, namespace: "default", labels },
-    spec: { containers: [{ name: "main", resources: { requests: { cpu: "500m" } } }], ...spec },
+    spec: {
+      containers: [{ name: "main", image: "main:1", resources: { requests: { cpu: "500m" } } }],
+      ...spec,
+    },
   };
 }
 
@@ -120,34 +122,30 @@ test("the emptier of two nodes is preferred", () => {
 
 describe("the scheduler", () => {
   const stop = { controller: new AbortController() };
+  let api: TestServer;
   let client: KubeClient;
-  const bindings: { pod: string; node: string }[] = [];
 
   beforeEach(async () => {
     stop.controller = new AbortController();
-    bindings.length = 0;
-    const api = createMemoryApi();
-    client = new KubeClient({
-      async request(request) {
-        // The binding subresource is the API server's; here it writes the node's name.
-        if (request.path.endsWith("/binding")) {
-          const { metadata, target } = JSON.parse(String(request.body)) as KubeObject;
-          bindings.push({ pod: metadata.name, node: target.name as string });
-          const path = request.path.replace(/\/binding$/, "");
-          const body = JSON.stringify({ spec: { nodeName: target.name as string } });
-          return api.request({ method: "PATCH", path, body });
-        }
-        return api.request(request);
-      },
-    });
+    api = await startTestServer();
+    client = api.client;
+    await createServiceAccount(client, "default");
     await startScheduler({ client, logger: silent, now: Date.now, signal: stop.controller.signal });
   });
-  afterEach(() => stop.controller.abort());
+  afterEach(() => {
+    stop.controller.abort();
+    return api.close();
+  });
+  /** Pod and node of all pods that have one. */
+  const placed = async (): Promise<[string, string][]> =>
+    (await client.list(pods, "default")).items
+      .filter(({ spec }) => spec.nodeName !== undefined)
+      .map(({ metadata, spec }) => [metadata.name, spec.nodeName as string]);
 
   test("binds a pod to a node and says so", async () => {
     await client.create(nodes, node("a"));
     await client.create(pods, pod("web"));
-    await vi.waitFor(() => expect(bindings).toEqual([{ pod: "web", node: "a" }]));
+    await vi.waitFor(async () => expect(await placed()).toEqual([["web", "a"]]));
     await vi.waitFor(async () => {
       const messages = (await client.list(events, "default")).items.map(
         (event) => event["message"] as string,
@@ -170,7 +168,7 @@ describe("the scheduler", () => {
       ]);
     });
     await client.create(nodes, node("a"));
-    await vi.waitFor(() => expect(bindings).toEqual([{ pod: "web", node: "a" }]));
+    await vi.waitFor(async () => expect(await placed()).toEqual([["web", "a"]]));
   });
 
   test("counts pods that it has just placed", async () => {
@@ -180,8 +178,8 @@ describe("the scheduler", () => {
       const { status } = await client.get(pods, "p3", "default");
       expect(status.conditions[0].message).toBe("0/1 nodes are available: 1 Insufficient cpu.");
     });
-    expect(bindings.map((binding) => binding.pod)).toEqual(["p1", "p2"]);
+    expect((await placed()).map(([name]) => name)).toEqual(["p1", "p2"]);
     await client.delete(pods, "p1", "default", { gracePeriodSeconds: 0 });
-    await vi.waitFor(() => expect(bindings.map((binding) => binding.pod)).toEqual(["p1", "p2", "p3"]));
+    await vi.waitFor(async () => expect((await placed()).map(([name]) => name)).toEqual(["p2", "p3"]));
   });
 });

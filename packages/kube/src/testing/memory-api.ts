@@ -1,12 +1,12 @@
 /**
- * The smallest API server that informers and controllers can be tested on without starting a real one: any resource, kept
- * in memory, with versions, watches, finalizers, graceful pod deletion and merge patches. It knows no kinds, no defaults,
- * no validation; whatever depends on those is tested against the real server.
+ * The smallest API server that informers and locks can be tested on where the real one may not be imported: any resource,
+ * kept in memory, with versions, watches and merge patches. It knows no kinds, no defaults, no validation, no
+ * subresources; whatever depends on those is tested against the real server.
  */
 import { parseSelector, matches } from "../selector.ts";
 import type { KubeObject } from "../object.ts";
 import { initialEventsEnd } from "../watch.ts";
-import { ApiError, apiError, type Status } from "../status.ts";
+import { ApiError, apiError } from "../status.ts";
 import type { Transport, TransportRequest, TransportResponse } from "../transport.ts";
 
 interface Watcher {
@@ -21,21 +21,17 @@ interface Path {
   resource: string;
   namespace?: string;
   name?: string;
-  subresource?: string;
 }
 
 export interface MemoryApi extends Transport {
   /** Ends every open watch, as a restarting server does. */
   disconnect(): void;
-  /** Requests answered so far, as `METHOD path`. */
-  requests: string[];
 }
 
-export function createMemoryApi(now: () => number = Date.now): MemoryApi {
+export function createMemoryApi(): MemoryApi {
   const objects = new Map<string, KubeObject>();
   const watchers = new Set<Watcher>();
   const ends = new Set<() => void>();
-  const requests: string[] = [];
   let version = 0;
 
   const keyOf = (path: Path): string => [path.root, path.resource, path.namespace ?? "", path.name].join("|");
@@ -67,20 +63,10 @@ export function createMemoryApi(now: () => number = Date.now): MemoryApi {
   };
 
   const create = (path: Path, body: KubeObject): KubeObject => {
-    if (path.subresource !== undefined) return body;
-    const { generateName } = body.metadata;
-    const name = body.metadata.name ?? `${generateName ?? ""}${Math.random().toString(36).slice(2, 7)}`;
+    const { name } = body.metadata;
     const at = { ...path, name };
     if (objects.has(keyOf(at))) throw apiError("AlreadyExists", `${path.resource} "${name}" already exists`);
-    const creationTimestamp = new Date(now()).toISOString();
-    const metadata = {
-      ...body.metadata,
-      name,
-      namespace: path.namespace,
-      uid: crypto.randomUUID(),
-      creationTimestamp,
-      generation: 1,
-    };
+    const metadata = { ...body.metadata, namespace: path.namespace, uid: crypto.randomUUID() };
     return store(at, { ...body, metadata }, "ADDED");
   };
   const write = (path: Path, next: KubeObject): KubeObject => {
@@ -89,47 +75,14 @@ export function createMemoryApi(now: () => number = Date.now): MemoryApi {
     if (asked !== undefined && asked !== old.metadata.resourceVersion) {
       throw apiError("Conflict", `${path.resource} "${path.name}": the object has been modified`);
     }
-    const merged: KubeObject =
-      path.subresource === "status" ? { ...old, status: next["status"] } : { ...next, status: old["status"] };
-    const changed = JSON.stringify(merged["spec"]) !== JSON.stringify(old["spec"]);
-    const metadata = { ...merged.metadata, generation: (old.metadata.generation ?? 1) + (changed ? 1 : 0) };
-    const result: KubeObject = { ...merged, metadata };
-    if (
-      metadata.deletionTimestamp !== undefined &&
-      (metadata.finalizers ?? []).length === 0 &&
-      metadata.deletionGracePeriodSeconds === undefined
-    ) {
-      drop(path, result);
-      return result;
-    }
-    return store(path, result, "MODIFIED");
+    return store(path, { ...next, metadata: { ...next.metadata } }, "MODIFIED");
   };
-  const remove = (
-    path: Path,
-    body: { gracePeriodSeconds?: number; preconditions?: { uid?: string }; propagationPolicy?: string },
-  ): KubeObject => {
+  const remove = (path: Path, body: { preconditions?: { uid?: string } }): KubeObject => {
     const object = find(path);
-    const { metadata } = object;
     const uid = body.preconditions?.uid;
-    if (uid !== undefined && uid !== metadata.uid) throw apiError("Conflict", "the uid is another");
-    const finalizers = [...(metadata.finalizers ?? [])];
-    if (body.propagationPolicy === "Foreground") finalizers.push("foregroundDeletion");
-    if (body.propagationPolicy === "Orphan") finalizers.push("orphan");
-    const grace =
-      path.resource === "pods" && object["spec"]?.nodeName !== undefined
-        ? (body.gracePeriodSeconds ?? 30)
-        : 0;
-    if (finalizers.length === 0 && grace === 0) {
-      drop(path, object);
-      return object;
-    }
-    const deletionTimestamp = metadata.deletionTimestamp ?? new Date(now()).toISOString();
-    const graceful = grace === 0 ? {} : { deletionGracePeriodSeconds: grace };
-    return store(
-      path,
-      { ...object, metadata: { ...metadata, finalizers, deletionTimestamp, ...graceful } },
-      "MODIFIED",
-    );
+    if (uid !== undefined && uid !== object.metadata.uid) throw apiError("Conflict", "the uid is another");
+    drop(path, object);
+    return object;
   };
 
   const present = (path: Path, query: URLSearchParams): KubeObject[] =>
@@ -204,14 +157,12 @@ export function createMemoryApi(now: () => number = Date.now): MemoryApi {
   };
 
   return {
-    requests,
     disconnect() {
       for (const end of ends) end();
     },
     request(request) {
       const url = new URL(request.path, "http://memory");
       const path = parsePath(url.pathname);
-      requests.push(`${request.method} ${url.pathname}`);
       if (url.searchParams.get("watch") === "true") {
         return Promise.resolve(watch(path, url.searchParams, request.signal));
       }
@@ -219,8 +170,7 @@ export function createMemoryApi(now: () => number = Date.now): MemoryApi {
         return Promise.resolve(respond(200, structuredClone(answer(request, path, url.searchParams))));
       } catch (error) {
         if (!(error instanceof ApiError)) throw error;
-        const status: Status = error.status;
-        return Promise.resolve(respond(error.code, status));
+        return Promise.resolve(respond(error.code, error.status));
       }
     },
   };
@@ -239,11 +189,9 @@ function parsePath(pathname: string): Path {
     .filter((part) => part !== "")
     .map(decodeURIComponent);
   const root = `/${parts.splice(0, parts[0] === "api" ? 2 : 3).join("/")}`;
-  const isNamespaced =
-    parts[0] === "namespaces" && parts.length > 2 && parts[2] !== "status" && parts[2] !== "finalize";
-  const [, namespace] = isNamespaced ? parts.splice(0, 2) : [];
-  const [resource = "", name, subresource] = parts;
-  return { root, resource, namespace, name, subresource };
+  const [, namespace] = parts[0] === "namespaces" && parts.length > 2 ? parts.splice(0, 2) : [];
+  const [resource = "", name] = parts;
+  return { root, resource, namespace, name };
 }
 
 function parseKey(key: string): Path {

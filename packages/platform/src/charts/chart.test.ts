@@ -3,7 +3,9 @@ import { dirname, join } from "node:path";
 import { tempDir } from "@kws/base/tempdir";
 import { expect, test } from "vitest";
 import { loadProject, loadServices, type ProjectService } from "../project/workspace.ts";
-import { loadChart, mergeValues } from "./chart.ts";
+import { loadChart } from "./chart.ts";
+
+const noSecrets = () => Promise.reject(new Error("there are no secrets"));
 
 async function service(
   root: string,
@@ -28,9 +30,13 @@ async function service(
 
 test("a profile's values are read, and the digest changes with any file", async () => {
   await using dir = await tempDir("kws-chart");
-  const chart = await loadChart(await service(dir.path), "local");
+  const chart = await loadChart(await service(dir.path), "local", noSecrets);
   expect(chart).toMatchObject({ name: "api", version: "1.2.3", values: { replicas: 1 } });
-  const other = await loadChart(await service(dir.path, { "chart/templates/a.yaml": "x" }), "production");
+  const other = await loadChart(
+    await service(dir.path, { "chart/templates/a.yaml": "x" }),
+    "production",
+    noSecrets,
+  );
   expect(other.values).toEqual({});
   expect(other.digest).not.toBe(chart.digest);
 });
@@ -42,7 +48,7 @@ test.each([
   await using dir = await tempDir("kws-chart");
   const owner = await service(dir.path);
   await symlink(target, join(dir.path, "chart/link.yaml"));
-  await expect(loadChart(owner, "local")).rejects.toMatchObject({
+  await expect(loadChart(owner, "local", noSecrets)).rejects.toMatchObject({
     code: "config",
     at: join(dir.path, "chart/link.yaml"),
   });
@@ -50,7 +56,7 @@ test.each([
 
 test.each(["../chart", "/etc", "chart/../.."])("a chart at %s is refused", async (path) => {
   await using dir = await tempDir("kws-chart");
-  await expect(loadChart(await service(dir.path, {}, path), "local")).rejects.toMatchObject({
+  await expect(loadChart(await service(dir.path, {}, path), "local", noSecrets)).rejects.toMatchObject({
     code: "config",
     at: `${dir.path}/kws.yaml:2:8`,
   });
@@ -60,13 +66,16 @@ test("values of 100 MB are refused", async () => {
   await using dir = await tempDir("kws-chart");
   const owner = await service(dir.path);
   await truncate(join(dir.path, "chart/values.yaml"), 100 * 1024 * 1024);
-  await expect(loadChart(owner, "local")).rejects.toMatchObject({ code: "config", message: /too big/ });
+  await expect(loadChart(owner, "local", noSecrets)).rejects.toMatchObject({
+    code: "config",
+    message: /too big/,
+  });
 });
 
 test("values that are not YAML are refused at their place", async () => {
   await using dir = await tempDir("kws-chart");
   const owner = await service(dir.path, { "chart/profiles/local/values.yaml": "a: [1\nb: 2\n" });
-  await expect(loadChart(owner, "local")).rejects.toMatchObject({
+  await expect(loadChart(owner, "local", noSecrets)).rejects.toMatchObject({
     code: "config",
     at: expect.stringMatching(/profiles\/local\/values.yaml:\d+:\d+$/),
   });
@@ -74,18 +83,7 @@ test("values that are not YAML are refused at their place", async () => {
 
 test("a missing chart says so", async () => {
   await using dir = await tempDir("kws-chart");
-  await expect(loadChart(await service(dir.path, {}, "./charts"), "local")).rejects.toMatchObject({
+  await expect(loadChart(await service(dir.path, {}, "./charts"), "local", noSecrets)).rejects.toMatchObject({
     message: expect.stringContaining("api has no chart"),
   });
-});
-
-test("values merge as Helm's do", () => {
-  expect(mergeValues({ a: { b: 1, c: [1, 2] }, d: 1 }, { a: { c: [3] }, e: null })).toEqual({
-    a: { b: 1, c: [3] },
-    d: 1,
-    e: null,
-  });
-  const merged = mergeValues({}, JSON.parse('{"__proto__": {"polluted": true}}') as Record<string, unknown>);
-  expect(({} as Record<string, unknown>)["polluted"]).toBeUndefined();
-  expect(Object.keys(merged)).toEqual(["__proto__"]);
 });

@@ -10,6 +10,8 @@ import { UserError } from "@kws/base/errors";
 import type { ProjectService } from "../project/workspace.ts";
 import { inside } from "../project/workspace.ts";
 import { readYamlFile } from "../project/yaml-file.ts";
+import { type Decrypt, isMapping, mergeLayers, openLayers, type OpenLayer, type Values } from "./layers.ts";
+import { profileLayers, profileNames } from "./profiles.ts";
 
 export interface Chart {
   dir: string;
@@ -17,8 +19,10 @@ export interface Chart {
   version: string;
   /** SHA-256 over the names and contents of all files. */
   digest: string;
-  /** The values of the profile, over the chart's own. */
-  values: Record<string, unknown>;
+  /** The chart's own values and the profile's, the lowest first. */
+  layers: OpenLayer[];
+  /** What Helm is given: the profile's layers, merged. */
+  values: Values;
   /** Whether the chart has the profile; one that it does not have adds nothing. */
   hasProfile: boolean;
 }
@@ -28,48 +32,43 @@ const maxTotal = 20 * 1024 * 1024;
 /** Helm refuses bigger files itself (`MaxDecompressedFileSize`). */
 const maxFile = 5 * 1024 * 1024;
 
-/** Checks the chart and reads the profile's values. A profile that the chart does not have adds none. */
-export async function loadChart(service: ProjectService, profile: string): Promise<Chart> {
+/** Checks the service's chart and opens the profile's layers. A profile that the chart does not have adds none. */
+export async function loadChart(service: ProjectService, profile: string, decrypt: Decrypt): Promise<Chart> {
+  return readChart(await chartFolder(service), profile, decrypt);
+}
+
+/** Where a service's chart is. */
+export async function chartFolder(service: ProjectService): Promise<string> {
   const at = service.file.at(["chart"]);
   const dir = await inside(service.dir, service.config.chart ?? "./chart", at);
+  if (existsSync(join(dir, "Chart.yaml"))) return dir;
+  throw new UserError(`${service.name} has no chart: ${join(dir, "Chart.yaml")} does not exist`, {
+    code: "config",
+    at,
+    fix: "Put a Helm chart there, or name the chart's folder with `chart`.",
+  });
+}
+
+/** `loadChart` for the folder of a chart, or of an unpacked package. */
+export async function readChart(dir: string, profile: string, decrypt: Decrypt): Promise<Chart> {
   const metadataPath = join(dir, "Chart.yaml");
-  if (!existsSync(metadataPath)) {
-    throw new UserError(`${service.name} has no chart: ${metadataPath} does not exist`, {
-      code: "config",
-      at,
-      fix: "Put a Helm chart there, or name the chart's folder with `chart`.",
-    });
-  }
-  const files = await listFiles(dir);
+  const files = await chartFiles(dir);
   const metadata = await readYamlFile(metadataPath);
-  const { name, version } = toRecord(metadata.value, metadataPath);
+  const { name, version } = isMapping(metadata.value) ? metadata.value : {};
   if (typeof name !== "string" || typeof version !== "string") {
     throw new UserError(`${metadataPath} needs a name and a version`, {
       code: "config",
       at: metadata.at([]),
     });
   }
-  await toValues(join(dir, "values.yaml"));
-  const profilePath = join(dir, "profiles", profile, "values.yaml");
-  const values = await toValues(profilePath);
+  const hasProfile = (await profileNames(dir)).includes(profile);
+  const layers = await openLayers(await profileLayers(dir, hasProfile ? profile : undefined), decrypt);
   const digest = await digestOf(dir, files);
-  return { dir, name, version, digest, values, hasProfile: existsSync(profilePath) };
+  return { dir, name, version, digest, layers, values: mergeLayers(layers), hasProfile };
 }
 
-async function toValues(path: string): Promise<Record<string, unknown>> {
-  if (!existsSync(path)) return {};
-  const file = await readYamlFile(path);
-  return file.value === null || file.value === undefined ? {} : toRecord(file.value, path);
-}
-
-function toRecord(value: unknown, path: string): Record<string, unknown> {
-  if (typeof value === "object" && value !== null && !Array.isArray(value))
-    return value as Record<string, unknown>;
-  throw new UserError(`${path} must hold a mapping`, { code: "config", at: `${path}:1:1` });
-}
-
-/** Refuses symlinks (Helm would follow them, to wherever they lead), special files, and too much of anything. */
-async function listFiles(root: string): Promise<string[]> {
+/** The paths of all files of a chart. Refuses symlinks (Helm would follow them, to wherever they lead), special files, and too much of anything. */
+export async function chartFiles(root: string): Promise<string[]> {
   const files: string[] = [];
   let total = 0;
   const queue = [root];
@@ -109,21 +108,4 @@ async function digestOf(root: string, files: string[]): Promise<string> {
     hash.update(`${relative(root, path)}\0${content.length}\0`).update(content);
   }
   return hash.digest("hex");
-}
-
-/** Later values win; mappings are merged, everything else is replaced, as Helm does. */
-export function mergeValues(
-  base: Record<string, unknown>,
-  over: Record<string, unknown>,
-): Record<string, unknown> {
-  const merged = new Map(Object.entries(base));
-  for (const [key, value] of Object.entries(over)) {
-    const before = merged.get(key);
-    merged.set(key, isMapping(before) && isMapping(value) ? mergeValues(before, value) : value);
-  }
-  return Object.fromEntries(merged);
-}
-
-function isMapping(value: unknown): value is Record<string, unknown> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }

@@ -16,11 +16,13 @@ test("the port is what the Dockerfile exposes, else what the program listens on"
   expect(await portOf(dir.path, "Dockerfile")).toBe(9090);
 });
 
-test("a new chart's values say where the program listens, or that it does not", () => {
-  const valuesOf = (port?: number): unknown =>
-    parse(newChart({ service: "orders", ...(port === undefined ? {} : { port }) })["values.yaml"] ?? "");
-  expect(valuesOf(4000)).toMatchObject({ port: 4000, image: { repository: "orders" } });
-  expect(valuesOf()).toMatchObject({ port: 0 });
+test("a new chart's values say where the program listens, or that it does not", async () => {
+  const valuesOf = async (port?: number): Promise<unknown> =>
+    parse(
+      (await newChart({ service: "orders", ...(port === undefined ? {} : { port }) }))["values.yaml"] ?? "",
+    );
+  expect(await valuesOf(4000)).toMatchObject({ port: 4000, image: { repository: "orders" } });
+  expect(await valuesOf()).toMatchObject({ port: 0 });
 });
 
 test("what Helm says of a chart's file is told with its place, and what it says of the cluster is not the chart's fault", () => {

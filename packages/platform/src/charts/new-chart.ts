@@ -2,6 +2,8 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { isErrno } from "@kws/base/errors";
+import { libraryFiles } from "./library.ts";
+import { yamlString } from "../project/yaml-file.ts";
 
 export interface NewChart {
   service: string;
@@ -9,24 +11,28 @@ export interface NewChart {
   port?: number;
 }
 
-/** The files by their paths inside the chart's folder. */
-export function newChart({ service, port }: NewChart): Record<string, string> {
+/** The files by their paths inside the chart's folder; the library chart is among them. */
+export async function newChart({ service, port }: NewChart): Promise<Record<string, string>> {
   return {
     "Chart.yaml": `apiVersion: v2
-name: ${service}
+name: ${yamlString(service)}
 description: The service ${service}
 type: application
 version: 0.1.0
+dependencies:
+  - { name: kws, version: 1.x }
 `,
     "values.yaml": `# Filled in by kws with the image that it builds.
 image:
-  repository: ${service}
+  repository: ${yamlString(service)}
   tag: latest
   digest: ""
 replicas: 1
 # Where the program listens. 0: it does not, and has neither a Service nor a probe.
 port: ${port ?? 0}
-env: {}
+# Environment variables: plain ones, and those for profiles/<profile>/secrets.yaml. Pods are replaced when one changes.
+config: {}
+secrets: {}
 resources:
   requests: { cpu: 10m, memory: 64Mi }
 ingress:
@@ -37,56 +43,37 @@ ingress:
 ingress:
   enabled: true
 `,
-    "templates/_helpers.tpl": `{{- define "labels" -}}
-app.kubernetes.io/name: {{ .Chart.Name }}
-app.kubernetes.io/instance: {{ .Release.Name }}
-app.kubernetes.io/version: {{ .Chart.AppVersion | default .Chart.Version | quote }}
-app.kubernetes.io/managed-by: {{ .Release.Service }}
-helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
-{{- end }}
-{{- define "selector" -}}
-app.kubernetes.io/name: {{ .Chart.Name }}
-app.kubernetes.io/instance: {{ .Release.Name }}
-{{- end }}
-{{- define "image" -}}
-{{- with .Values.image -}}
-{{ .repository }}{{ if .digest }}@{{ .digest }}{{ else }}:{{ .tag }}{{ end }}
-{{- end }}
-{{- end }}
+    "templates/configuration.yaml": `{{ include "kws.configuration" . }}
 `,
     "templates/deployment.yaml": `apiVersion: apps/v1
 kind: Deployment
 metadata:
-  name: {{ .Release.Name }}
+  name: {{ include "kws.name" . | quote }}
   labels:
-    {{- include "labels" . | nindent 4 }}
+    {{- include "kws.labels" . | nindent 4 }}
 spec:
   replicas: {{ .Values.replicas }}
   selector:
     matchLabels:
-      {{- include "selector" . | nindent 6 }}
+      {{- include "kws.selector" . | nindent 6 }}
   template:
     metadata:
       labels:
-        {{- include "labels" . | nindent 8 }}
+        {{- include "kws.selector" . | nindent 8 }}
+      annotations:
+        {{- include "kws.checksum" . | nindent 8 }}
     spec:
       containers:
-        - name: {{ .Chart.Name }}
-          image: {{ include "image" . }}
-          env:
-            {{- if .Values.port }}
-            - { name: PORT, value: {{ .Values.port | quote }} }
-            {{- end }}
-            {{- range $name, $value := .Values.env }}
-            - { name: {{ $name | quote }}, value: {{ $value | quote }} }
-            {{- end }}
+        - name: {{ .Chart.Name | quote }}
+          image: {{ include "kws.image" .Values.image }}
           {{- if .Values.port }}
+          env:
+            - { name: PORT, value: {{ .Values.port | quote }} }
           ports:
             - { name: http, containerPort: {{ .Values.port }} }
-          readinessProbe:
-            tcpSocket: { port: http }
-            periodSeconds: 2
+          {{- include "kws.probes" . | nindent 10 }}
           {{- end }}
+          {{- include "kws.envFrom" . | nindent 10 }}
           resources:
             {{- toYaml .Values.resources | nindent 12 }}
 `,
@@ -94,12 +81,12 @@ spec:
 apiVersion: v1
 kind: Service
 metadata:
-  name: {{ .Release.Name }}
+  name: {{ include "kws.serviceName" . | quote }}
   labels:
-    {{- include "labels" . | nindent 4 }}
+    {{- include "kws.labels" . | nindent 4 }}
 spec:
   selector:
-    {{- include "selector" . | nindent 4 }}
+    {{- include "kws.selector" . | nindent 4 }}
   ports:
     - { name: http, port: 80, targetPort: http }
 {{- end }}
@@ -108,22 +95,23 @@ spec:
 apiVersion: networking.k8s.io/v1
 kind: Ingress
 metadata:
-  name: {{ .Release.Name }}
+  name: {{ include "kws.name" . | quote }}
   labels:
-    {{- include "labels" . | nindent 4 }}
+    {{- include "kws.labels" . | nindent 4 }}
 spec:
   rules:
-    - host: {{ .Release.Name }}.{{ .Release.Namespace }}.{{ .Values.ingress.domain }}
+    - host: {{ include "kws.name" . }}.{{ .Release.Namespace }}.{{ .Values.ingress.domain }}
       http:
         paths:
           - path: /
             pathType: Prefix
             backend:
               service:
-                name: {{ .Release.Name }}
+                name: {{ include "kws.serviceName" . | quote }}
                 port: { name: http }
 {{- end }}
 `,
+    ...(await libraryFiles()),
   };
 }
 

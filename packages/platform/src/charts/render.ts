@@ -8,43 +8,58 @@ import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { UserError } from "@kws/base/errors";
 import { exec, lastLines } from "@kws/base/exec";
-import { type Chart, mergeValues } from "./chart.ts";
+import type { Chart } from "./chart.ts";
+import { mergeValues, type Values } from "./layers.ts";
+import { redactor } from "./redact.ts";
 
 export interface RenderOptions {
   /** The program. */
   helm: string;
   release: string;
-  /** What will stand in for the images that are still to be built. */
-  images: Record<string, unknown>;
   namespace: string;
-  cache: string;
   env: NodeJS.ProcessEnv;
   signal: AbortSignal;
 }
 
+export interface CheckOptions extends RenderOptions {
+  /** What will stand in for the images that are still to be built. */
+  images: Record<string, unknown>;
+  cache: string;
+}
+
 /** Throws `config` with the place for a chart whose files are at fault. What only a cluster can tell is left to the install. */
-export async function checkRenders(chart: Chart, options: RenderOptions): Promise<void> {
+export async function checkRenders(chart: Chart, options: CheckOptions): Promise<void> {
   const values = mergeValues(chart.values, options.images);
   const identity = JSON.stringify([chart.digest, values, options.release, options.namespace]);
   const record = join(options.cache, "charts", createHash("sha256").update(identity).digest("hex"));
   if (existsSync(record)) return;
-  const args = [
-    "template",
-    "--values=-",
-    `--namespace=${options.namespace}`,
-    "--",
-    options.release,
-    chart.dir,
-  ];
-  const { env, signal } = options;
-  const result = await exec(options.helm, args, { env, signal, input: JSON.stringify(values) });
+  const result = await template(chart, values, options);
   if (result.exitCode === 0) {
     await mkdir(join(options.cache, "charts"), { recursive: true });
     await writeFile(record, "");
     return;
   }
-  const fault = chartFault(lastLines(result.stderr, 6), chart.dir);
+  const fault = chartFault(result.said, chart.dir);
   if (fault !== undefined) throw fault;
+}
+
+/** What Helm makes of the chart and its profile, secrets included. */
+export async function renderManifests(chart: Chart, options: RenderOptions): Promise<string> {
+  const { exitCode, stdout, said } = await template(chart, chart.values, options);
+  if (exitCode === 0) return stdout;
+  throw chartFault(said, chart.dir) ?? new UserError(`helm template failed: ${said}`, { code: "config" });
+}
+
+/** `said` is the end of what Helm wrote to standard error, without secrets. */
+async function template(
+  chart: Chart,
+  values: Values,
+  { helm, release, namespace, env, signal }: RenderOptions,
+): Promise<{ exitCode: number; stdout: string; said: string }> {
+  const args = ["template", "--values=-", `--namespace=${namespace}`, "--", release, chart.dir];
+  const result = await exec(helm, args, { env, signal, input: JSON.stringify(values) });
+  const said = redactor(chart.layers).text(lastLines(result.stderr, 6));
+  return { exitCode: result.exitCode, stdout: result.stdout, said };
 }
 
 /** A `config` error for what Helm says of a chart's own files; undefined where the fault lies elsewhere. */

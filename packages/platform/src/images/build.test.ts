@@ -24,7 +24,8 @@ function recorder(): { builds: ImageBuild[]; provider: Provider } {
     stop: unused,
     status: unused,
     kubeconfig: unused,
-    checkBuild() {},
+    checkBuild: async () => {},
+    imageRepository: unused,
     buildImage: async (build) => {
       builds.push(build);
       return { repository: `r/${build.name}`, tag: "t", digest: "sha256:1", cached: true };
@@ -93,13 +94,13 @@ test("one image is told as image, several under their keys", async () => {
   expect(Object.keys(two.values)).toEqual(["web", "worker"]);
 });
 
-test.each(["dockerfile: ../Dockerfile", "context: /etc", "dockerfile: Dockerfile.none"])(
+test.each(["dockerfile: ../Dockerfile", "context: /etc", "context: none", "dockerfile: Dockerfile.none"])(
   "%s is refused before anything is built",
   async (line) => {
     await using dir = await tempDir("kws-images");
     await writeFile(join(dir.path, "Dockerfile"), "FROM scratch\n");
     const owner = await service(dir.path, `name: api\nbuild:\n  ${line}\n`);
-    await expect(checkBuilds(owner)).rejects.toMatchObject({
+    await expect(checkBuilds(owner, recorder().provider, "shop")).rejects.toMatchObject({
       code: "config",
       at: expect.stringContaining("kws.yaml:3:"),
     });

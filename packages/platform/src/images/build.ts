@@ -2,10 +2,15 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { UserError } from "@kws/base/errors";
-import type { BuiltImage, Provider } from "../providers/provider.ts";
+import type { BuiltImage, ImageBuild, Provider } from "../providers/provider.ts";
 import type { Build } from "../project/schema.ts";
 import { inside, type ProjectService } from "../project/workspace.ts";
 import { prepare, type PrepareOptions } from "./prepare.ts";
+
+export interface BuildOptions extends PrepareOptions {
+  /** The images' tag; `dev` unless given. */
+  tag?: string;
+}
 
 export interface ServiceImages {
   images: BuiltImage[];
@@ -15,30 +20,40 @@ export interface ServiceImages {
   cached: boolean;
 }
 
+/** One image that a service's kws.yaml asks for. */
+interface WantedImage {
+  /** Of the chart's values; undefined for the only one. */
+  key: string | undefined;
+  build: Build;
+  /** Where `build` stands in kws.yaml. */
+  keys: string[];
+  /** Without a tag. */
+  name: string;
+}
+
+function wantedImages({ name, config }: ProjectService, workspace: string): WantedImage[] {
+  const { build, images = {} } = config;
+  if (build !== undefined) return [{ key: undefined, build, keys: ["build"], name: `${workspace}/${name}` }];
+  return Object.entries(images).map(([key, one]) => ({
+    key,
+    build: one,
+    keys: ["images", key],
+    name: `${workspace}/${name}-${key}`,
+  }));
+}
+
 export async function buildImages(
   service: ProjectService,
   provider: Provider,
   workspace: string,
-  options: PrepareOptions,
+  options: BuildOptions,
 ): Promise<ServiceImages> {
-  const { build, images = {} } = service.config;
-  if (build !== undefined) {
-    const { image, cached } = await buildOne(
-      service,
-      build,
-      ["build"],
-      `${workspace}/${service.name}`,
-      provider,
-      options,
-    );
-    return { images: [image], values: { image: toValues(image) }, cached };
-  }
   const result: ServiceImages = { images: [], values: {}, cached: true };
-  for (const [key, one] of Object.entries(images)) {
-    const name = `${workspace}/${service.name}-${key}`;
-    const { image, cached } = await buildOne(service, one, ["images", key], name, provider, options);
+  for (const wanted of wantedImages(service, workspace)) {
+    const { image, cached } = await buildOne(service, wanted, provider, options);
+    const values = { image: toValues(image) };
     result.images.push(image);
-    result.values[key] = { image: toValues(image) };
+    Object.assign(result.values, wanted.key === undefined ? values : { [wanted.key]: values });
     result.cached &&= cached;
   }
   return result;
@@ -57,61 +72,51 @@ function toValues({ repository, tag, digest }: BuiltImage): Record<string, strin
 
 async function buildOne(
   service: ProjectService,
-  build: Build,
-  keys: string[],
-  name: string,
+  wanted: WantedImage,
   provider: Provider,
-  options: PrepareOptions,
+  options: BuildOptions,
 ): Promise<{ image: BuiltImage; cached: boolean }> {
-  const at = (key: string) => service.file.at([...keys, key]);
-  const context = await inside(service.dir, build.context ?? ".", at("context"));
-  const dockerfile = await inside(service.dir, build.dockerfile ?? "Dockerfile", at("dockerfile"));
-  const builder = build.builder ?? (existsSync(dockerfile) ? "dockerfile" : "node");
-  const needed = builder === "dockerfile" ? dockerfile : join(context, "package.json");
-  if (!existsSync(needed)) {
-    throw new UserError(`${service.name} cannot be built: ${needed} does not exist`, {
-      code: "config",
-      at: service.file.at(keys),
-      fix: "Add a Dockerfile, or a package.json for the builder `node`.",
-    });
-  }
+  const { build } = wanted;
+  const image = await resolveBuild(service, wanted);
   const prepared = build.prepare === undefined ? false : await prepare(service, build.prepare, options);
-  const image = await provider.buildImage(
-    {
-      builder,
-      name,
-      context,
-      dockerfile,
-      args: build.args ?? {},
-      ...(build.target === undefined ? {} : { target: build.target }),
-    },
+  const built = await provider.buildImage(
+    options.tag === undefined ? image : { ...image, tag: options.tag },
     options,
   );
-  return { image, cached: image.cached && !prepared };
+  return { image: built, cached: built.cached && !prepared };
 }
 
-/** Says before anything is built what would fail later: files that are missing, paths that lead out. */
-export async function checkBuilds(service: ProjectService): Promise<void> {
-  const { build, images = {} } = service.config;
-  const all: [string[], Build][] = Object.entries(images).map(([key, one]) => [["images", key], one]);
-  if (build !== undefined) all.push([["build"], build]);
-  for (const [keys, one] of all) {
-    const at = (key: string) => service.file.at([...keys, key]);
-    const context = await inside(service.dir, one.context ?? ".", at("context"));
-    if (!existsSync(context)) {
-      throw new UserError(`${service.name} cannot be built: ${context} does not exist`, {
-        code: "config",
-        at: at("context"),
-        fix: "Correct the path.",
-      });
-    }
-    const dockerfile = await inside(service.dir, one.dockerfile ?? "Dockerfile", at("dockerfile"));
-    if ((one.builder === "dockerfile" || one.dockerfile !== undefined) && !existsSync(dockerfile)) {
-      throw new UserError(`${service.name} cannot be built: ${dockerfile} does not exist`, {
-        code: "config",
-        at: at("dockerfile"),
-        fix: "Add the Dockerfile, or correct its path.",
-      });
-    }
+/** The build with its paths found and checked: they exist, and do not lead out of the service's folder. */
+async function resolveBuild(
+  service: ProjectService,
+  { build, keys, name }: WantedImage,
+): Promise<ImageBuild> {
+  const missing = (at: string, path: string, fix: string) =>
+    new UserError(`${service.name} cannot be built: ${path} does not exist`, { code: "config", at, fix });
+  const at = (key: string) => service.file.at([...keys, key]);
+  const context = await inside(service.dir, build.context ?? ".", at("context"));
+  if (!existsSync(context)) throw missing(at("context"), context, "Correct the path.");
+  const dockerfile = await inside(service.dir, build.dockerfile ?? "Dockerfile", at("dockerfile"));
+  if ((build.builder === "dockerfile" || build.dockerfile !== undefined) && !existsSync(dockerfile)) {
+    throw missing(at("dockerfile"), dockerfile, "Add the Dockerfile, or correct its path.");
   }
+  const builder = build.builder ?? (existsSync(dockerfile) ? "dockerfile" : "node");
+  const manifest = join(context, "package.json");
+  if (builder === "node" && !existsSync(manifest)) {
+    const fix = "Add a Dockerfile, or a package.json for the builder `node`.";
+    throw missing(service.file.at(keys), manifest, fix);
+  }
+  const { args = {}, target } = build;
+  return { builder, name, context, dockerfile, args, ...(target === undefined ? {} : { target }) };
+}
+
+/** Says before anything is built what would fail later: files that are missing, paths that lead out, faults in Dockerfiles. */
+export async function checkBuilds(
+  service: ProjectService,
+  provider: Provider,
+  workspace: string,
+): Promise<void> {
+  const wanted = wantedImages(service, workspace);
+  const incomplete = wanted.some(({ build }) => build.prepare !== undefined);
+  for (const one of wanted) await provider.checkBuild(await resolveBuild(service, one), { incomplete });
 }

@@ -4,8 +4,9 @@
  */
 import { createHash } from "node:crypto";
 import { existsSync } from "node:fs";
-import { mkdir, readdir, readFile, rename, writeFile } from "node:fs/promises";
+import { mkdir, readdir, readFile } from "node:fs/promises";
 import { basename, dirname, join, relative } from "node:path";
+import { replaceFile } from "@kws/base/atomicfile";
 import { UserError } from "@kws/base/errors";
 import { exec, lastLines } from "@kws/base/exec";
 import type { Build } from "../project/schema.ts";
@@ -62,9 +63,7 @@ export async function prepare(
     );
   }
   await mkdir(dirname(record), { recursive: true });
-  const partial = `${record}.${process.pid}`;
-  await writeFile(partial, await fingerprint(service, argv, inputs));
-  await rename(partial, record);
+  await replaceFile(record, await fingerprint(service, argv, inputs));
   return true;
 }
 

@@ -4,6 +4,7 @@ import { readdir, readFile } from "node:fs/promises";
 import { basename, join, relative } from "node:path";
 import { parse } from "yaml";
 import { fileName, toName } from "./workspace.ts";
+import { yamlString } from "./yaml-file.ts";
 
 export interface Discovered {
   name: string;
@@ -93,19 +94,21 @@ async function nameOf(dir: string, configured: boolean): Promise<string> {
 
 /** The text of a service's kws.yaml. */
 export function serviceYaml(service: Discovered): string {
-  const lines = [`name: ${service.name}`];
-  if (service.dockerfile !== undefined) lines.push("build:", `  dockerfile: ${service.dockerfile}`);
+  const lines = [`name: ${yamlString(service.name)}`];
+  if (service.dockerfile !== undefined)
+    lines.push("build:", `  dockerfile: ${yamlString(service.dockerfile)}`);
   else if (service.node) lines.push("build:", "  builder: node");
   if (service.dockerfile === undefined && service.install !== undefined)
     lines.push(`  prepare: [npm, ${service.install}, --omit=dev]`);
-  lines.push(`chart: ${service.chart ?? "./chart"}`);
+  lines.push(`chart: ${yamlString(service.chart ?? "./chart")}`);
   return `${lines.join("\n")}\n`;
 }
 
 /** The text of a workspace's kws.yaml with one stack of all services. */
 export function workspaceYaml(name: string, services: Discovered[]): string {
-  const entries = services.map((service) => `  ${service.name}: { path: ./${service.path} }`);
-  return [`name: ${name}`, "services:", ...entries, "stacks:", `  ${name}: { profile: local }`, ""].join(
-    "\n",
+  const own = yamlString(name);
+  const entries = services.map(
+    (service) => `  ${yamlString(service.name)}: { path: ${yamlString(`./${service.path}`)} }`,
   );
+  return [`name: ${own}`, "services:", ...entries, "stacks:", `  ${own}: { profile: local }`, ""].join("\n");
 }

@@ -60,8 +60,8 @@ export async function checkout(url: string, ref: string, options: GitOptions): P
   return target;
 }
 
-// `ext::` runs any command; hooks of a template and of fsmonitor are the user's, but a clone needs none of them.
-const safe = [
+/** For every git that is started: `ext::` runs any command; hooks and fsmonitor are the user's, and nothing here needs them. */
+export const safe = [
   "-c",
   "protocol.ext.allow=never",
   "-c",
@@ -111,7 +111,8 @@ function hasControl(text: string): boolean {
   return false;
 }
 
-function gitEnv(env: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
+/** Without what would send git to another repository than the one that is meant, and without prompts. */
+export function gitEnv(env: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
   const kept = Object.entries(env).filter(
     ([key]) => !/^GIT_(DIR|WORK_TREE|INDEX_FILE|OBJECT_DIRECTORY)$/.test(key),
   );

@@ -2,7 +2,7 @@
 import { isAbsolute, join } from "node:path";
 
 export interface Locations {
-  /** Clusters and images. */
+  /** Clusters, images and packages. */
   data: string;
   /** What can be made again: tools, clones, records of builds. */
   cache: string;

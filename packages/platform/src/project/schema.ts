@@ -38,6 +38,16 @@ export const Stack = Type.Object(
 );
 export type Stack = Static<typeof Stack>;
 
+/** A host, a port perhaps, and a path of repositories' names. */
+export const registryPattern = "^[a-z0-9]([-a-z0-9.]*[a-z0-9])?(:[0-9]+)?(/[a-z0-9]+([._-]+[a-z0-9]+)*)*$";
+
+const Registry = Type.Optional(
+  Type.String({
+    pattern: registryPattern,
+    description: "Where packages are published: `host/path` of an OCI registry.",
+  }),
+);
+
 export const ClusterSettings = Type.Object(
   {
     provider: Type.Optional(
@@ -46,6 +56,14 @@ export const ClusterSettings = Type.Object(
       }),
     ),
     name: Type.Optional(Name("The embedded cluster's name; `default` unless given.")),
+    ingressPort: Type.Optional(
+      Type.Integer({
+        minimum: 1,
+        maximum: 65_535,
+        description:
+          "Where the embedded cluster serves Ingress hosts; 8080 or the next free port unless given.",
+      }),
+    ),
     context: Type.Optional(
       Type.String({ description: "The kubeconfig context; implies the provider kubeconfig." }),
     ),
@@ -56,6 +74,30 @@ export const ClusterSettings = Type.Object(
   strict,
 );
 export type ClusterSettings = Static<typeof ClusterSettings>;
+
+const literals = <const T extends string>(values: readonly T[], description: string) =>
+  Type.Union(
+    values.map((value) => Type.Literal(value)),
+    { description },
+  );
+
+/** Values of options, by their flags' names, for every command that has the option. */
+export const Defaults = Type.Object(
+  {
+    output: Type.Optional(literals(["table", "json", "yaml"], "How results are printed.")),
+    quiet: Type.Optional(Type.Boolean({ description: "No progress on standard error." })),
+    "log-level": Type.Optional(literals(["debug", "info", "warn", "error"], "What is logged.")),
+    "no-color": Type.Optional(Type.Boolean({ description: "No colours." })),
+    timeout: Type.Optional(
+      Type.String({
+        pattern: "^(\\d+(\\.\\d+)?(ms|[smhdw]))+$",
+        description: "How long one service may take, such as `10m`.",
+      }),
+    ),
+    tail: Type.Optional(Type.Integer({ minimum: 0, description: "Log lines of each container." })),
+  },
+  strict,
+);
 
 export const Workspace = Type.Object(
   {
@@ -74,6 +116,8 @@ export const Workspace = Type.Object(
     ),
     stacks: Type.Optional(Type.Record(Type.String(), Stack, { description: "Services installed together." })),
     cluster: Type.Optional(ClusterSettings),
+    registry: Registry,
+    defaults: Type.Optional(Defaults),
   },
   strict,
 );
@@ -136,7 +180,12 @@ export const Service = Type.Object(
 export type Service = Static<typeof Service>;
 
 export const UserConfig = Type.Object(
-  { cluster: Type.Optional(ClusterSettings), $schema: Type.Optional(Type.String()) },
+  {
+    cluster: Type.Optional(ClusterSettings),
+    registry: Registry,
+    defaults: Type.Optional(Defaults),
+    $schema: Type.Optional(Type.String()),
+  },
   strict,
 );
 export type UserConfig = Static<typeof UserConfig>;

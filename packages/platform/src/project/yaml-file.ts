@@ -6,13 +6,18 @@ import { open } from "node:fs/promises";
 import { isErrno, messageOf, UserError } from "@kws/base/errors";
 import {
   type Document,
+  type DocumentOptions,
   isAlias,
   isCollection,
   isMap,
   isNode,
   isPair,
+  isScalar,
+  isSeq,
   LineCounter,
   parseDocument,
+  type ParseOptions,
+  type SchemaOptions,
   visit,
 } from "yaml";
 
@@ -23,16 +28,17 @@ export interface YamlFile {
   at(keys: readonly (string | number)[], key?: boolean): string;
 }
 
+const maxSize = 1024 * 1024;
 const maxAliases = 100;
 const maxDepth = 100;
 
 /** Reads at most `limit` bytes; throws a `config` error that names the file for anything that cannot be used. */
-export async function readYamlFile(path: string, limit = 1024 * 1024): Promise<YamlFile> {
+export async function readYamlFile(path: string, limit = maxSize): Promise<YamlFile> {
   return parseYaml(path, await readLimited(path, limit));
 }
 
 /** The text of a regular file of at most `limit` bytes; bigger ones are refused without being read. */
-export async function readLimited(path: string, limit: number): Promise<string> {
+export async function readLimited(path: string, limit = maxSize): Promise<string> {
   try {
     await using file = await open(path, "r");
     const info = await file.stat();
@@ -60,7 +66,22 @@ function megabytes(bytes: number): string {
   return `${(bytes / 1024 / 1024).toFixed(bytes < 10 * 1024 * 1024 ? 1 : 0)} MB`;
 }
 
-export function parseYaml(path: string, text: string): YamlFile {
+/**
+ * What Helm's parser takes for what, other than YAML 1.2: `yes` and `on` are booleans, `0644` is octal, `<<` merges. Times and
+ * sexagesimal numbers stay strings there, and so they do here.
+ */
+const asHelm: ParseOptions & SchemaOptions & DocumentOptions = {
+  version: "1.1",
+  customTags: (tags) =>
+    tags.filter(
+      (tag) =>
+        typeof tag === "string" ||
+        !(tag.tag.endsWith(":timestamp") || tag.tag.endsWith(":binary") || tag.format === "TIME"),
+    ),
+};
+
+/** `dialect` "helm" is for charts' values. */
+export function parseYaml(path: string, text: string, dialect?: "helm"): YamlFile {
   const lines = new LineCounter();
   const where = (offset: number | undefined) => {
     const { line, col } = lines.linePos(offset ?? 0);
@@ -75,7 +96,12 @@ export function parseYaml(path: string, text: string): YamlFile {
   }
   let document: Document;
   try {
-    document = parseDocument(text, { lineCounter: lines, prettyErrors: false, uniqueKeys: true });
+    document = parseDocument(text, {
+      ...(dialect === "helm" ? asHelm : {}),
+      lineCounter: lines,
+      prettyErrors: false,
+      uniqueKeys: true,
+    });
   } catch (error) {
     throw new UserError(`${path} cannot be parsed: ${messageOf(error)}`, {
       code: "config",
@@ -180,4 +206,17 @@ function offsetOf(document: Document, keys: readonly (string | number)[], key: b
     }
   }
   return offset;
+}
+
+/**
+ * A string as YAML text, wherever it stands: plain where every reader takes it for that string, quoted otherwise. `on`, `2048`
+ * and `1e3` are other types to YAML 1.1, which Helm reads, or to 1.2, which kws reads.
+ */
+export function yamlString(text: string): string {
+  const isPlain = (["1.1", "1.2"] as const).every((version) => {
+    const { contents, errors } = parseDocument(`[${text}]`, { version });
+    const [item, ...more] = isSeq(contents) ? contents.items : [];
+    return errors.length === 0 && more.length === 0 && isScalar(item) && item.value === text;
+  });
+  return isPlain ? text : JSON.stringify(text);
 }

@@ -37,9 +37,12 @@ export async function chooseProvider(choice: ProviderChoice): Promise<Provider> 
     });
   }
   const { defaultClusterName, embeddedProvider } = await import("./embedded.ts");
+  const ingressPort = workspace.ingressPort ?? user.ingressPort;
   return embeddedProvider({
+    ...(ingressPort === undefined ? {} : { ingressPort }),
     name: choice.cluster ?? workspace.name ?? user.name ?? defaultClusterName,
     home: choice.data,
+    env: choice.env,
   });
 }
 

@@ -1,14 +1,25 @@
 /** The cluster that kws brings along. The only file of the platform that knows that it exists. */
+import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
-import { UserError } from "@kws/base/errors";
+import { isErrno, messageOf, UserError } from "@kws/base/errors";
 import type { ClusterInfo } from "@kws/cluster/lifecycle";
-import type { BuildContext, BuiltImage, ImageBuild, Provider, ProviderStatus } from "./provider.ts";
+import {
+  type BuildContext,
+  type BuiltImage,
+  type ImageBuild,
+  localRegistry,
+  type Provider,
+  type ProviderStatus,
+} from "./provider.ts";
 
 export interface EmbeddedOptions {
   /** The cluster's name. */
   name: string;
   /** The data root that all of the user's clusters share. */
   home: string;
+  env: NodeJS.ProcessEnv;
+  /** Where Ingress hosts are served unless a start says otherwise. */
+  ingressPort?: number;
 }
 
 export const defaultClusterName = "default";
@@ -17,6 +28,7 @@ export function embeddedProvider(options: EmbeddedOptions): Provider {
   return {
     name: "embedded",
     async start({ signal, ingressPort }) {
+      await makeHome(options.home);
       const { startCluster } = await import("@kws/cluster/lifecycle");
       const info = await startCluster({
         ...options,
@@ -45,13 +57,29 @@ export function embeddedProvider(options: EmbeddedOptions): Provider {
       }
       return { path: info.kubeconfigPath };
     },
-    checkBuild() {},
+    checkBuild: (build, context) => checkBuild(options.home, build, context),
     buildImage: (build, context) => buildImage(options.home, build, context),
+    async imageRepository(name) {
+      const { openLayout } = await import("@kws/oci/layout");
+      return (await openLayout(join(options.home, "images"))).repository(name);
+    },
   };
 }
 
+async function makeHome(home: string): Promise<void> {
+  try {
+    await mkdir(home, { recursive: true, mode: 0o700 });
+  } catch (error) {
+    if (!isErrno(error, "ENOENT", "ENOTDIR", "EEXIST")) throw error;
+    throw new UserError(`the folder ${home} cannot be made: ${messageOf(error)}`, {
+      code: "config",
+      fix: "Set KWS_HOME to a folder that can.",
+    });
+  }
+}
+
 /** Removes the cluster with all its data; true when there was one. */
-export async function resetEmbedded(options: EmbeddedOptions): Promise<boolean> {
+export async function resetEmbedded(options: Omit<EmbeddedOptions, "env">): Promise<boolean> {
   const { resetCluster } = await import("@kws/cluster/lifecycle");
   return resetCluster(options);
 }
@@ -107,7 +135,7 @@ export async function listEmbedded(home: string): Promise<ProviderStatus[]> {
   return (await listClusters(home)).map(toStatus);
 }
 
-async function find(options: EmbeddedOptions): Promise<ClusterInfo | undefined> {
+async function find(options: Omit<EmbeddedOptions, "env">): Promise<ClusterInfo | undefined> {
   const { clusterStatus } = await import("@kws/cluster/lifecycle");
   return clusterStatus(options);
 }
@@ -116,23 +144,34 @@ function toStatus(info: ClusterInfo): ProviderStatus {
   return { provider: "embedded", ...info };
 }
 
+async function checkBuild(
+  home: string,
+  build: ImageBuild,
+  { incomplete }: { incomplete: boolean },
+): Promise<void> {
+  if (build.builder === "node") return;
+  const [store, { checkDockerfile }] = await Promise.all([
+    imageStore(home),
+    import("@kws/cluster/images/build"),
+  ]);
+  await checkDockerfile({ store, incomplete, ...dockerfileOf(build) });
+}
+
+function dockerfileOf({ context, dockerfile, args, target }: ImageBuild) {
+  return { context, dockerfile, buildArgs: args, ...(target === undefined ? {} : { target }) };
+}
+
 async function buildImage(home: string, build: ImageBuild, context: BuildContext): Promise<BuiltImage> {
   const [store, { buildDockerfile, buildNode }] = await Promise.all([
     imageStore(home),
     import("@kws/cluster/images/build"),
   ]);
-  const repository = `kws.local/${build.name}`;
-  const tag = "dev";
+  const repository = `${localRegistry}/${build.name}`;
+  const tag = build.tag ?? "dev";
   const common = { store, tags: [`${repository}:${tag}`], ...context };
   const result =
     build.builder === "node"
       ? await buildNode({ ...common, dir: build.context })
-      : await buildDockerfile({
-          ...common,
-          context: build.context,
-          dockerfile: build.dockerfile,
-          buildArgs: build.args,
-          ...(build.target === undefined ? {} : { target: build.target }),
-        });
+      : await buildDockerfile({ ...common, ...dockerfileOf(build) });
   return { repository, tag, digest: result.digest, cached: result.cached };
 }

@@ -5,7 +5,7 @@
 import { existsSync } from "node:fs";
 import { UserError } from "@kws/base/errors";
 import { accessOf, findContext, kubeconfigPaths, readKubeconfig } from "@kws/kube/kubeconfig";
-import type { Provider, ProviderStatus } from "./provider.ts";
+import type { ImageBuild, Provider, ProviderStatus } from "./provider.ts";
 
 export interface KubeconfigOptions {
   /** `--kubeconfig`. */
@@ -68,15 +68,14 @@ export function kubeconfigProvider(options: KubeconfigOptions): Provider {
       const { context } = await allowed();
       return { path: context.path, context: context.name };
     },
-    checkBuild: refuseBuild,
-    async buildImage(build) {
-      return refuseBuild(build.name);
-    },
+    checkBuild: async (build) => refuseBuild(build),
+    buildImage: async (build) => refuseBuild(build),
+    imageRepository: async (name) => refuseBuild({ name }),
   };
 }
 
-function refuseBuild(service: string): never {
-  throw new UserError(`the image of ${service} cannot be brought to a cluster that kws does not run`, {
+function refuseBuild({ name }: Pick<ImageBuild, "name">): never {
+  throw new UserError(`the image ${name} cannot be brought to a cluster that kws does not run`, {
     code: "config",
     fix: "Push it to a registry, name it in the chart's values, and remove `build` from the service's kws.yaml.",
   });

@@ -2,6 +2,10 @@
 import { type Logger, silent } from "@kws/base/logger";
 import type { KubeClient } from "@kws/kube/client";
 import type { Transport } from "@kws/kube/transport";
+import type { Repository } from "@kws/oci/repository";
+
+/** Where images seem to come from that were built on this machine. */
+export const localRegistry = "kws.local";
 
 export interface ProviderStatus {
   provider: string;
@@ -40,6 +44,8 @@ export interface ImageBuild {
   dockerfile: string;
   args: Record<string, string>;
   target?: string;
+  /** `dev` unless given. */
+  tag?: string;
 }
 
 export interface BuiltImage {
@@ -64,10 +70,15 @@ export interface Provider {
   status(): Promise<ProviderStatus>;
   /** Throws where the cluster does not run. */
   kubeconfig(): Promise<KubeconfigRef>;
-  /** Throws where the provider cannot build, before anything is changed. */
-  checkBuild(service: string): void;
+  /**
+   * Throws what can be known to be wrong with a build before anything is changed, or that the provider cannot build at all.
+   * `incomplete` says that files of the context are still to come.
+   */
+  checkBuild(build: ImageBuild, context: { incomplete: boolean }): Promise<void>;
   /** Builds an image so that the cluster's nodes can run it. */
   buildImage(build: ImageBuild, context: BuildContext): Promise<BuiltImage>;
+  /** Where built images can be read by digest, to be copied elsewhere; the name is for messages. */
+  imageRepository(name: string): Promise<Repository>;
 }
 
 /** An open way to the API server of a provider's cluster. */

@@ -1,4 +1,5 @@
 /** Running a command in a service's container: which pod, and the arguments for kubectl, which knows terminals. */
+import { Transform } from "node:stream";
 import { UserError } from "@kws/base/errors";
 import type { Connection } from "../providers/provider.ts";
 import type { Release } from "./releases.ts";
@@ -34,4 +35,31 @@ export async function execArguments(connection: Connection, request: ExecRequest
   if (request.tty) args.push("--tty");
   if (container !== undefined) args.push("--container", container);
   return [...args, pod.metadata.name, "--", ...request.command];
+}
+
+const exitWords = "command terminated with exit code ";
+const exitNote = new RegExp(`^${exitWords}\\d+\\n$`);
+
+/**
+ * kubectl's standard error without its last words, which say the exit code (also with `--quiet`). Only what may be the
+ * beginning of them is held back; all else goes through at once.
+ */
+export function withoutExitNote(): Transform {
+  let held = "";
+  return new Transform({
+    transform(chunk: Buffer, _encoding, done) {
+      const text = held + chunk.toString("latin1");
+      let cut = Math.max(0, text.length - exitWords.length - 8);
+      while (!mayBecomeNote(text.slice(cut))) cut++;
+      held = text.slice(cut);
+      done(null, Buffer.from(text.slice(0, cut), "latin1"));
+    },
+    flush(done) {
+      done(null, exitNote.test(held) ? undefined : Buffer.from(held, "latin1"));
+    },
+  });
+}
+
+function mayBecomeNote(text: string): boolean {
+  return exitWords.startsWith(text) || exitNote.test(text) || exitNote.test(`${text}\n`);
 }

@@ -21,6 +21,8 @@ export interface UpgradeOptions extends HelmOptions {
   release: string;
   chart: string;
   values: Record<string, unknown>;
+  /** Takes secrets out of what Helm says. */
+  hide: (text: string) => string;
   /** Kept on Helm's own Secret of the release. */
   labels: Record<string, string>;
   timeoutMs: number;
@@ -44,7 +46,7 @@ export async function upgrade(options: UpgradeOptions): Promise<void> {
     options.release,
     options.chart,
   ];
-  await helm(options, args, JSON.stringify(options.values), options.release, options.chart);
+  await helm(options, args, { release: options.release, upgrade: options });
 }
 
 export async function uninstall(
@@ -52,15 +54,13 @@ export async function uninstall(
 ): Promise<void> {
   const timeout = `${Math.ceil(options.timeoutMs / 1000)}s`;
   const args = ["uninstall", "--ignore-not-found", "--wait", "--timeout", timeout, "--", options.release];
-  await helm(options, args, undefined, options.release);
+  await helm(options, args, { release: options.release });
 }
 
 async function helm(
   options: HelmOptions,
   args: string[],
-  input: string | undefined,
-  release: string,
-  chart?: string,
+  { release, upgrade }: { release: string; upgrade?: UpgradeOptions },
 ): Promise<void> {
   const { kubeconfig } = options;
   const target = ["--namespace", options.namespace, "--kubeconfig", kubeconfig.path];
@@ -71,7 +71,7 @@ async function helm(
     env: { ...withoutHelm(options.env), HELM_DRIVER: "secret" },
     // Ctrl-C reaches Helm once, through the signal: it then marks the release as failed and ends.
     detached: true,
-    ...(input === undefined ? {} : { input }),
+    ...(upgrade === undefined ? {} : { input: JSON.stringify(upgrade.values) }),
     ...(options.signal === undefined ? {} : { signal: options.signal }),
   });
   if (result.exitCode === 0) return;
@@ -80,8 +80,11 @@ async function helm(
       fix: "Run the same command again to go on; if it happens again, the machine may be short of memory.",
     });
   }
-  const said = lastLines(result.stderr || result.stdout, 6).replace(/^Error: /gm, "");
-  const fault = chart === undefined ? undefined : chartFault(said, chart);
+  // Helm's log repeats what its last words say.
+  const words = (result.stderr || result.stdout).replaceAll(/^level=.*$/gm, "");
+  const last = lastLines(words, 6).replace(/^Error: /gm, "");
+  const said = upgrade === undefined ? last : upgrade.hide(last);
+  const fault = upgrade === undefined ? undefined : chartFault(said, upgrade.chart);
   if (fault !== undefined) throw fault;
   throw new UserError(`helm ${args[0]} ${release} failed: ${said}`, {
     code: /forbidden|unauthorized/i.test(said)

@@ -14,6 +14,7 @@ import { listReleases, type Release } from "../services/releases.ts";
 import { hookJobs, type NamespaceObjects, readNamespace } from "../services/workloads.ts";
 import { uninstall } from "./helm.ts";
 import { type Holder, lockStack } from "./lock.ts";
+import { forgetStack, listRecords } from "./record.ts";
 
 export interface RemoveStackOptions {
   stack: string;
@@ -50,11 +51,20 @@ interface Scope {
   signal: AbortSignal;
 }
 
-async function findAll(client: KubeClient, scope: Scope): Promise<{ releases: Release[]; owned: string[] }> {
+interface Found {
+  releases: Release[];
+  /** Namespaces that kws made. */
+  owned: string[];
+  /** Namespaces in which the stack was begun. */
+  begun: string[];
+}
+
+async function findAll(client: KubeClient, scope: Scope): Promise<Found> {
   const { stack, namespace, signal } = scope;
   const isMeant = (name: string) => namespace === undefined || name === namespace;
-  const [releases, made] = await Promise.all([
+  const [releases, records, made] = await Promise.all([
     listReleases(client, { stack, signal }),
+    listRecords(client, { stack, signal }),
     client.list(namespaces, undefined, {
       labelSelector: `${stackLabel}=${stack},${managedByLabel}=${fieldManager}`,
       signal,
@@ -63,6 +73,7 @@ async function findAll(client: KubeClient, scope: Scope): Promise<{ releases: Re
   return {
     releases: releases.filter((release) => isMeant(release.namespace)),
     owned: made.items.map(({ metadata }) => metadata.name).filter(isMeant),
+    begun: records.map((record) => record.namespace).filter(isMeant),
   };
 }
 
@@ -86,9 +97,9 @@ export async function findStackObjects(
 export async function removeStack(options: RemoveStackOptions): Promise<RemovedStack> {
   const { connection, stack, signal, steps } = options;
   const { client } = connection;
-  const { releases, owned } = await findAll(client, options);
-  const spaces = [...new Set([...releases.map((release) => release.namespace), ...owned])];
-  if (releases.length === 0 && (owned.length === 0 || options.keepData)) {
+  const { releases, owned, begun } = await findAll(client, options);
+  const spaces = [...new Set([...releases.map((release) => release.namespace), ...begun, ...owned])];
+  if (releases.length === 0 && begun.length === 0 && (owned.length === 0 || options.keepData)) {
     throw new UserError(`the stack ${stack} is not installed`, {
       code: "not-found",
       fix: "See `kws stack list`.",
@@ -128,6 +139,7 @@ export async function removeStack(options: RemoveStackOptions): Promise<RemovedS
       );
     } else if (seen !== undefined) {
       await removeLeftovers(options, space, services, seen);
+      await forgetStack(client, stack, space);
     }
   }
   const removed = options.keepData ? [] : owned;

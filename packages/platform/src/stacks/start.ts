@@ -5,12 +5,12 @@
 import { createHash } from "node:crypto";
 import { UserError } from "@kws/base/errors";
 import type { Logger } from "@kws/base/logger";
-import { sleep } from "@kws/base/retry";
 import type { Steps } from "@kws/base/steps";
-import type { KubeObject } from "@kws/kube/object";
-import { namespaces, secrets } from "@kws/kube/resources";
+import { secrets } from "@kws/kube/resources";
 import { isApiError } from "@kws/kube/status";
-import { type Chart, loadChart, mergeValues } from "../charts/chart.ts";
+import { type Chart, loadChart } from "../charts/chart.ts";
+import { type Decrypt, mergeValues } from "../charts/layers.ts";
+import { redactor } from "../charts/redact.ts";
 import { buildImages, checkBuilds } from "../images/build.ts";
 import { closure } from "../project/graph.ts";
 import { suggest } from "../project/nearest.ts";
@@ -25,7 +25,6 @@ import type { Connection, Provider } from "../providers/provider.ts";
 import {
   fieldManager,
   fingerprintLabel,
-  managedByLabel,
   serviceLabel,
   stackLabel,
   workloadsLabel,
@@ -36,6 +35,8 @@ import { workloadsOf } from "../services/workloads.ts";
 import { upgrade } from "./helm.ts";
 import { diagnoseHooks } from "./diagnose.ts";
 import { type Holder, lockStack } from "./lock.ts";
+import { ensureNamespace, refuseForeign } from "./namespace.ts";
+import { recordStack } from "./record.ts";
 import { failureOf, labelWorkloads, untilReady } from "./ready.ts";
 import { NamespaceView } from "./view.ts";
 
@@ -44,6 +45,8 @@ export interface StartStackOptions {
   stack: ProjectStack;
   /** From `planStack`. */
   plans: ServicePlan[];
+  /** The plans are for all of the stack's services. */
+  whole: boolean;
   provider: Provider;
   connection: Connection;
   /** The path of the program. */
@@ -97,11 +100,20 @@ async function startAll(options: StartStackOptions): Promise<StartedService[]> {
   const all = await listReleases(connection.client, { stack: stack.name, signal: options.signal });
   const before = all.filter((release) => release.namespace === stack.namespace);
   await refuseForeign(options);
+  await recordStack(connection.client, {
+    stack: stack.name,
+    namespace: stack.namespace,
+    workspace: project.name,
+    services: plans.map(({ service }) => service.name),
+    whole: options.whole,
+    signal: options.signal,
+  });
   await dropUnfinished(options, before);
   await using view = new NamespaceView(connection.client, stack.namespace);
   await view.open();
 
   const failed = new AbortController();
+  const fail = (reason: unknown) => failed.abort(reason);
   const signal = AbortSignal.any([options.signal, failed.signal]);
   const limit = limiter(parallelBuilds);
   const running = new Map<string, Promise<StartedService>>();
@@ -116,8 +128,9 @@ async function startAll(options: StartStackOptions): Promise<StartedService[]> {
       limit,
       view,
       interrupt: options.signal,
+      fail,
     });
-    work.catch((error: unknown) => failed.abort(error));
+    work.catch(fail);
     running.set(one.service.name, work);
   }
   const results = await Promise.allSettled(running.values());
@@ -141,8 +154,9 @@ function interrupted(stack: string): UserError {
  * what they depend on comes with them.
  */
 export async function planStack(
+  { project, stack, provider }: Pick<StartStackOptions, "project" | "stack" | "provider">,
   services: ProjectService[],
-  stack: ProjectStack,
+  decrypt: Decrypt,
   only: string[] = [],
 ): Promise<ServicePlan[]> {
   const names = stack.services ?? services.map((service) => service.name);
@@ -158,8 +172,8 @@ export async function planStack(
     services
       .filter((service) => chosen.has(service.name))
       .map(async (service) => {
-        const chart = await loadChart(service, stack.profile);
-        await checkBuilds(service);
+        const chart = await loadChart(service, stack.profile, decrypt);
+        await checkBuilds(service, provider, project.name);
         return { service, chart };
       }),
   );
@@ -186,69 +200,6 @@ function inOrder(plans: ServicePlan[]): ServicePlan[] {
   return ordered;
 }
 
-/** One that is just being removed is waited for: it is gone, then. */
-async function settledNamespace(options: StartStackOptions): Promise<KubeObject | undefined> {
-  const { stack, connection, signal, clock } = options;
-  const { namespace } = stack;
-  const find = () => connection.client.find(namespaces, namespace);
-  const found = await find();
-  if (found?.metadata.deletionTimestamp === undefined) return found;
-  const deadline = clock() + options.timeoutMs;
-  return options.steps.run(
-    { id: "namespace", title: `wait until the old namespace ${namespace} is gone` },
-    async () => {
-      for (;;) {
-        const now = await find();
-        if (now?.metadata.deletionTimestamp === undefined) return now;
-        if (clock() > deadline) {
-          throw new UserError(`the namespace ${namespace} is still being removed`, {
-            code: "timeout",
-            fix: "See what holds it with `kubectl describe namespace`.",
-          });
-        }
-        await sleep(200, signal);
-      }
-    },
-  );
-}
-
-/** Made and labelled where it is missing; one that is there is used as it is, unless another workspace's stack has it. */
-async function ensureNamespace(options: StartStackOptions): Promise<void> {
-  const { stack, connection, project, signal } = options;
-  const found = await settledNamespace(options);
-  const labels = { [managedByLabel]: fieldManager, [stackLabel]: stack.name, [workspaceLabel]: project.name };
-  if (found === undefined) {
-    const object = { apiVersion: "v1", kind: "Namespace", metadata: { name: stack.namespace, labels } };
-    await connection.client.create(namespaces, object, { fieldManager, signal });
-    return;
-  }
-  const owner = found.metadata.labels?.[workspaceLabel];
-  if (owner !== undefined && owner !== project.name) {
-    throw new UserError(`the namespace ${stack.namespace} belongs to the workspace ${owner}`, {
-      code: "conflict",
-      fix: "Give the stack a namespace of its own in kws.yaml.",
-    });
-  }
-}
-
-/** A release of the same name that kws did not make is somebody's. */
-async function refuseForeign({ connection, stack, plans, signal }: StartStackOptions): Promise<void> {
-  const list = await connection.client.list(secrets, stack.namespace, {
-    labelSelector: "owner=helm,status=deployed",
-    signal,
-  });
-  for (const { metadata } of list.items) {
-    const name = metadata.labels?.["name"];
-    const owner = metadata.labels?.[stackLabel];
-    if (owner === stack.name || !plans.some((one) => one.service.name === name)) continue;
-    const whose = owner === undefined ? "was not made by kws" : `belongs to the stack ${owner}`;
-    throw new UserError(`the release ${name} in the namespace ${stack.namespace} ${whose}`, {
-      code: "conflict",
-      fix: "Give the stack a namespace of its own in kws.yaml, or uninstall that release with helm.",
-    });
-  }
-}
-
 /**
  * A Helm that was killed leaves its revision pending (or uninstalling) for ever, and every later one is refused: such
  * revisions are forgotten. Nobody else works on them, because the stack is locked.
@@ -270,6 +221,8 @@ interface StartContext {
   view: NamespaceView;
   /** Aborts on Ctrl-C alone. */
   interrupt: AbortSignal;
+  /** Called in the moment in which a step fails: none begins after it. */
+  fail: (reason: unknown) => void;
 }
 
 async function startService(
@@ -285,11 +238,14 @@ async function startService(
       try {
         return await work(handle);
       } catch (error) {
-        if (signal.aborted) handle.skip("given up");
+        // An install is not given up: where it ends badly after another failure, it failed by itself.
+        if (signal.aborted && step.id !== installId) handle.skip("given up");
+        context.fail(error);
         throw error;
       }
     });
   const buildId = `build ${name}`;
+  const installId = `install ${name}`;
   const readyOf = one.service.dependsOn.map((dependency) => `ready ${dependency}`);
   const hasImages = service.config.build !== undefined || service.config.images !== undefined;
   const built = !hasImages
@@ -316,10 +272,9 @@ async function startService(
   const installed = () => workloadsOf(context.view.objects(), name).length;
   const unchanged =
     release?.status === "deployed" && release.fingerprint === fingerprint && installed() >= release.workloads;
-  const installId = `install ${name}`;
   if (!unchanged) {
     const after = hasImages ? [buildId, ...readyOf] : readyOf;
-    await steps.run({ id: installId, title: `install ${name}`, after }, async () => {
+    await run({ id: installId, title: `install ${name}`, after }, async () => {
       await install({ ...options, signal: context.interrupt }, one, {
         values,
         fingerprint,
@@ -389,6 +344,7 @@ async function install(
       release: name,
       chart: one.chart.dir,
       values: installation.values,
+      hide: redactor(one.chart.layers).text,
       labels: {
         [stackLabel]: stack.name,
         [serviceLabel]: name,

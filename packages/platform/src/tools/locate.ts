@@ -1,6 +1,7 @@
 /** Which helm and kubectl to run: the one that the user names, a recent one on the PATH, or the bundled one. */
-import { access, constants, mkdir, readFile, rename, stat, writeFile } from "node:fs/promises";
+import { access, constants, mkdir, readFile, stat } from "node:fs/promises";
 import { delimiter, dirname, isAbsolute, join } from "node:path";
+import { replaceFile } from "@kws/base/atomicfile";
 import { isErrno, UserError } from "@kws/base/errors";
 import { exec } from "@kws/base/exec";
 import { bundledTool, type ToolName } from "./bundled.ts";
@@ -95,9 +96,7 @@ async function versionOf(name: ToolName, path: string, options: ToolOptions): Pr
   )?.[1];
   if (result.exitCode !== 0 || version === undefined) return undefined;
   await mkdir(dirname(memo), { recursive: true });
-  const partial = `${memo}.${process.pid}`;
-  await writeFile(partial, JSON.stringify({ ...known, [key]: version }));
-  await rename(partial, memo);
+  await replaceFile(memo, JSON.stringify({ ...known, [key]: version }));
   return version;
 }
 

@@ -17,6 +17,8 @@ export type Key =
 
 export type KeyType = Key["type"];
 
+export type KeyOf<T extends KeyType> = Extract<Key, { type: T }>;
+
 /** A key with the data key, or one share of it, that it wraps. */
 export interface WrappedKey {
   key: Key;
@@ -39,5 +41,72 @@ export interface KeyService {
   unwrap(wrapped: WrappedKey, call: KeyCall): Promise<Uint8Array>;
 }
 
+/** What services take from the machine, read by the program's entry and handed down. */
+export interface KeyWorld {
+  /** Names identities and credentials (`SOPS_AGE_KEY_FILE`, `GNUPGHOME`, `AWS_PROFILE`), and is what programs are run with. */
+  env: NodeJS.ProcessEnv;
+  /** The user's home. */
+  home: string;
+  /** What relative paths in the environment are relative to. */
+  cwd: string;
+  /** Milliseconds since the epoch, for `created_at`. */
+  clock: () => number;
+}
+
 /** The services by kind, made once per run: they read identities once and share connections. */
 export type KeyServices = Record<KeyType, KeyService>;
+
+/** The time as sops writes it in `created_at`, in whole seconds. */
+export function createdAt(world: KeyWorld): string {
+  return new Date(world.clock()).toISOString().replace(/\.\d+Z$/, "Z");
+}
+
+/** The key in a few printable words, for messages: files may hold anything in its place. */
+export function describeKey(key: Key): string {
+  return `${kindNames[key.type]} ${printable(identifierOf(key))}`;
+}
+
+const kindNames: Record<KeyType, string> = {
+  age: "age recipient",
+  pgp: "PGP key",
+  kms: "AWS KMS key",
+  gcp_kms: "GCP KMS key",
+  azure_kv: "Azure Key Vault key",
+  hc_vault: "Vault key",
+  hckms: "Huawei Cloud KMS key",
+};
+
+function identifierOf(key: Key): string {
+  switch (key.type) {
+    case "age":
+      return key.recipient;
+    case "pgp":
+      return key.fp;
+    case "kms":
+      return key.arn;
+    case "gcp_kms":
+      return key.resource_id;
+    case "azure_kv":
+      return `${key.vault_url}/keys/${key.name}/${key.version}`;
+    case "hc_vault":
+      return `${key.vault_address}/v1/${key.engine_path}/keys/${key.key_name}`;
+    case "hckms":
+      return key.key_id;
+  }
+}
+
+/** At most 100 characters of a text that others wrote, without control characters. */
+export function printable(text: string): string {
+  const clean = text.replaceAll(/\p{Cc}+/gu, " ").trim();
+  return clean.length > 100 ? `${clean.slice(0, 99)}…` : clean;
+}
+
+/** The key as one of the kind that a service is for. */
+export function keyOf<T extends KeyType>(type: T, key: Key): KeyOf<T> {
+  if (!isOfType(type, key)) throw new TypeError(`a ${key.type} key was given to the service of ${type} keys`);
+  return key;
+}
+
+function isOfType<T extends KeyType>(type: T, key: Key): key is KeyOf<T> {
+  return key.type === type;
+}

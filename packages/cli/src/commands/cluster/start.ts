@@ -8,6 +8,8 @@ export const command = defineCommand({
     "ingress-port": {
       type: "number",
       value: "port",
+      min: 1,
+      max: 65_535,
       description: "where Ingress hosts are served; 8080, or the next free one",
     },
   },
@@ -15,6 +17,7 @@ export const command = defineCommand({
   async run({ args: [name], options }, ctx) {
     const provider = await ctx.provider(name);
     const port = options["ingress-port"];
+    const before = await provider.status();
     const status = await ctx.steps().run({ id: "cluster", title: `cluster ${name ?? ""}`.trim() }, (step) =>
       provider.start({
         signal: ctx.signal,
@@ -22,8 +25,14 @@ export const command = defineCommand({
         ...(port === undefined ? {} : { ingressPort: port }),
       }),
     );
-    if (status.ingressPortMoved === true && !ctx.quiet) {
-      ctx.stderr.write(`port ${port ?? 8080} is taken: Ingress hosts are served on ${status.ingressPort}\n`);
+    const served = `Ingress hosts are served on ${status.ingressPort}`;
+    if (before.state === "running" && port !== undefined && port !== status.ingressPort) {
+      ctx.stderr.write(
+        `the cluster runs already, and --ingress-port ${port} is not applied: ${served}. ` +
+          `To change it: \`kws cluster stop ${status.name}\`, then this command again\n`,
+      );
+    } else if (status.ingressPortMoved === true && !ctx.quiet) {
+      ctx.stderr.write(`port ${port ?? 8080} is taken: ${served}\n`);
     }
     return { data: status, table: clusterTable([status], ctx.style, ctx.clock()) };
   },

@@ -1,6 +1,6 @@
 import { spawn } from "node:child_process";
 import { UserError } from "@kws/base/errors";
-import { execArguments } from "@kws/platform/services/exec";
+import { execArguments, withoutExitNote } from "@kws/platform/services/exec";
 import { locateTool } from "@kws/platform/tools/locate";
 import { choose, stackOption } from "../../choosing.ts";
 import { defineCommand } from "../../command.ts";
@@ -40,9 +40,11 @@ export const command = defineCommand({
       ...(options.container === undefined ? {} : { container: options.container }),
     });
     const exitCode = await new Promise<number>((resolve, reject) => {
-      const child = spawn(kubectl.path, argv, { stdio: "inherit", env: ctx.childEnv });
+      const child = spawn(kubectl.path, argv, { stdio: ["inherit", "inherit", "pipe"], env: ctx.childEnv });
+      const said = child.stderr.pipe(withoutExitNote()).setEncoding("utf8");
+      said.on("data", (text: string) => ctx.stderr.write(text));
       child.on("error", reject);
-      child.on("exit", (code, signal) => resolve(code ?? (signal === "SIGINT" ? 130 : 1)));
+      child.on("close", (code, signal) => resolve(code ?? (signal === "SIGINT" ? 130 : 1)));
     });
     return { exitCode };
   },

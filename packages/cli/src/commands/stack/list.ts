@@ -3,7 +3,7 @@ import { defineCommand } from "../../command.ts";
 import { age, stateColor } from "../../tables.ts";
 
 export const command = defineCommand({
-  summary: "the stacks that are installed",
+  summary: "the stacks that are installed, wholly or in part",
   examples: ["kws stack list", "kws stack list -o json"],
   async run(_input, ctx) {
     const { client } = await ctx.connect();
@@ -17,10 +17,11 @@ export const command = defineCommand({
       stateColor(ctx.style, one.state),
       `${one.ready}/${one.services}`,
       age(one.updatedAt, ctx.clock()),
+      one.missing.join(", "),
     ]);
     return {
       data: stacks,
-      table: { columns: ["STACK", "NAMESPACE", "WORKSPACE", "STATE", "READY", "UPDATED"], rows },
+      table: { columns: ["STACK", "NAMESPACE", "WORKSPACE", "STATE", "READY", "UPDATED", "MISSING"], rows },
     };
   },
 });

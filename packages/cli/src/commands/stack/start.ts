@@ -1,6 +1,5 @@
-import { findStack } from "@kws/platform/project/workspace";
 import { defineCommand } from "../../command.ts";
-import { dryRun, placed, start } from "../../starting.ts";
+import { dryRun, placed, stackNamed, start } from "../../starting.ts";
 import { serviceTable } from "../../tables.ts";
 
 export const command = defineCommand({
@@ -30,6 +29,7 @@ export const command = defineCommand({
       short: "p",
       value: "name",
       description: "the charts' profile, instead of the stack's own",
+      completes: "profiles",
     },
     "dry-run": { type: "boolean", description: "check everything and tell what would be done" },
     pull: { type: "boolean", description: "fetch services that live in git again" },
@@ -37,13 +37,11 @@ export const command = defineCommand({
   examples: ["kws stack start", "kws stack start shop", "kws stack start shop orders --timeout 2m"],
   async run({ args: [name, ...only], options }, ctx) {
     const project = await ctx.project();
-    const stack = placed(findStack(project, name), ctx.globals.namespace, options.profile);
-    if (options["dry-run"] === true) return dryRun(ctx, { project, stack, only });
+    const stack = placed(await stackNamed(ctx, project, name, only), ctx.globals.namespace, options.profile);
+    const request = { project, stack, only, provider: await ctx.provider() };
+    if (options["dry-run"] === true) return dryRun(ctx, request);
     const started = await start(ctx, {
-      project,
-      stack,
-      only,
-      provider: await ctx.provider(),
+      ...request,
       ...(options.timeout === undefined ? {} : { timeoutMs: options.timeout }),
       ...(options.pull === undefined ? {} : { refresh: options.pull }),
     });

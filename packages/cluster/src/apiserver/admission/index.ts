@@ -1,6 +1,6 @@
 /**
  * Admission: what the cluster adds to objects and what it refuses, after defaults and before validation. Left out:
- * PodSecurity, NodeRestriction and webhooks. The existence of the namespace is checked by the server itself.
+ * PodSecurity and NodeRestriction. Webhooks stand in a file of their own. The existence of the namespace is checked by the server itself.
  */
 import { allocateService } from "./addresses.ts";
 import type { AdmissionContext } from "./context.ts";

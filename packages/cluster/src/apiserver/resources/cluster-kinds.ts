@@ -12,6 +12,8 @@ export const namespace: ResourceDefinition = define(
   { group: "", kind: "Namespace", resource: "namespaces", namespaced: false },
   {
     shortNames: ["ns"],
+    // Nobody deletes all namespaces by mistake.
+    verbs: ["create", "delete", "get", "list", "patch", "update", "watch"],
     hasStatus: true,
     nameFormat: "dns1123label",
     setDefaults(object) {

@@ -61,7 +61,8 @@ export const event: ResourceDefinition = define(
 function eventRow(object: KubeObject, now: number): string[] {
   const involved: Fields = object["involvedObject"] ?? {};
   const first = object["firstTimestamp"] || object["eventTime"];
-  const last = object["lastTimestamp"] || object["series"]?.lastObservedTime || object["eventTime"] || first;
+  const series: Fields | undefined = object["series"] ?? undefined;
+  const last = series?.["lastObservedTime"] || object["lastTimestamp"] || first;
   const kind = String(involved["kind"] ?? "").toLowerCase();
   return [
     since(last, now),
@@ -72,7 +73,7 @@ function eventRow(object: KubeObject, now: number): string[] {
     sourceOf(object),
     String(object["message"] ?? "").trim(),
     since(first, now),
-    String(object["count"] || object["series"]?.count || 1),
+    String(series?.["count"] || object["count"] || 1),
     object.metadata.name,
   ];
 }

@@ -1,9 +1,9 @@
 /** Kinds by which the API is extended and guarded: CustomResourceDefinitions, APIServices, webhooks, policies, CSRs. */
-import { immutable, invalid, oneOf, required } from "./cause.ts";
+import { forbidden, immutable, invalid, oneOf, required } from "./cause.ts";
 import { list } from "./loose.ts";
 import type { Fields, ResourceDefinition } from "./resource.ts";
 import { define } from "./simple.ts";
-import { age, ageColumn, column, nameColumn } from "./table.ts";
+import { age, ageColumn, column, nameColumn, humanDuration } from "./table.ts";
 
 export const customResourceDefinition: ResourceDefinition = define(
   {
@@ -148,8 +148,19 @@ function validateWebhooks(object: Fields) {
     const effects = ["None", "NoneOnDryRun"];
     causes.push(...oneOf(`${path}.sideEffects`, webhook["sideEffects"], effects));
     causes.push(...oneOf(`${path}.failurePolicy`, webhook["failurePolicy"], ["Fail", "Ignore"]));
-    if (!webhook["clientConfig"]?.url && !webhook["clientConfig"]?.service) {
+    const { url, service } = (webhook["clientConfig"] ?? {}) as Fields;
+    if (!url === !service) {
       causes.push(required(`${path}.clientConfig`, "exactly one of url or service is required"));
+    } else if (url && !URL.parse(String(url))?.protocol.startsWith("https:")) {
+      causes.push(invalid(`${path}.clientConfig.url`, url, "'https' is the only allowed URL scheme"));
+    }
+    if (webhook["matchConditions"]?.length) {
+      causes.push(forbidden(`${path}.matchConditions`, "this cluster does not evaluate CEL expressions"));
+    }
+    const seconds = Number(webhook["timeoutSeconds"]);
+    if (!(seconds >= 1 && seconds <= 30)) {
+      const detail = "the timeout value must be between 1 and 30 seconds";
+      causes.push(invalid(`${path}.timeoutSeconds`, webhook["timeoutSeconds"], detail));
     }
     return causes;
   });
@@ -321,9 +332,9 @@ export const certificateSigningRequest: ResourceDefinition = define(
       return [
         object.metadata.name,
         age(object, now),
-        spec["signerName"] ?? "",
+        spec["signerName"] || "<none>",
         spec["username"] ?? "",
-        seconds ? `${seconds}s` : "<none>",
+        seconds ? humanDuration(Number(seconds) * 1000) : "<none>",
         `${state}${failed}${object["status"]?.certificate ? ",Issued" : ""}`,
       ];
     },

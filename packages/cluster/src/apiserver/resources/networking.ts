@@ -200,11 +200,11 @@ export const ipAddress: ResourceDefinition = define(
   { group: "networking.k8s.io", kind: "IPAddress", resource: "ipaddresses", namespaced: false },
   {
     shortNames: ["ip"],
-    columns: [nameColumn, column("ParentRef", "What the address was given to."), ageColumn],
-    row(object, now) {
+    columns: [nameColumn, column("ParentRef", "What the address was given to.")],
+    row(object) {
       const parent: Fields = object["spec"]?.parentRef ?? {};
       const path = [parent["group"], parent["resource"], parent["namespace"], parent["name"]].filter(Boolean);
-      return [object.metadata.name, path.length === 0 ? "<none>" : path.join("/"), age(object, now)];
+      return [object.metadata.name, path.length === 0 ? "<none>" : path.join("/")];
     },
   },
 );

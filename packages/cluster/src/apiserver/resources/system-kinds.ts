@@ -1,5 +1,6 @@
 /** Small kinds that the parts of a cluster keep for themselves: RuntimeClasses, Leases and flow control. */
 import { forbidden, immutable, invalid, oneOf, required } from "./cause.ts";
+import { list } from "./loose.ts";
 import type { Fields, ResourceDefinition } from "./resource.ts";
 import { define } from "./simple.ts";
 import { age, ageColumn, column, nameColumn } from "./table.ts";
@@ -46,9 +47,10 @@ export const flowSchema: ResourceDefinition = define(
     columns: [
       nameColumn,
       column("PriorityLevel", "The priority level of its requests."),
-      column("MatchingPrecedence", "Lower ones are asked first.", { type: "integer" }),
+      column("MatchingPrecedence", "Lower ones are asked first."),
       column("DistinguisherMethod", "How flows are told apart."),
       ageColumn,
+      column("MissingPL", "Whether its priority level does not exist; ? while nobody has looked."),
     ],
     row(object, now) {
       const spec: Fields = object["spec"] ?? {};
@@ -58,6 +60,7 @@ export const flowSchema: ResourceDefinition = define(
         spec["matchingPrecedence"] ?? 1000,
         spec["distinguisherMethod"]?.type ?? "<none>",
         age(object, now),
+        list(object["status"]?.conditions).find(({ type }) => type === "Dangling")?.["status"] ?? "?",
       ];
     },
   },
@@ -94,17 +97,20 @@ export const priorityLevelConfiguration: ResourceDefinition = define(
     columns: [
       nameColumn,
       column("Type", "Whether it is limited or exempt."),
-      column("NominalConcurrencyShares", "Its share of the server.", { type: "string" }),
+      column("NominalConcurrencyShares", "Its share of the server."),
+      column("Queues", "Queues of requests that wait."),
+      column("HandSize", "Queues that the requests of one flow share."),
+      column("QueueLengthLimit", "Requests that may wait in one queue."),
       ageColumn,
     ],
     row(object, now) {
-      const spec: Fields = object["spec"] ?? {};
+      const { type = "", limited } = (object["spec"] ?? {}) as Fields;
+      const queuing: Fields = limited?.limitResponse?.queuing ?? {};
       return [
         object.metadata.name,
-        spec["type"] ?? "",
-        String(
-          spec["limited"]?.nominalConcurrencyShares ?? spec["exempt"]?.nominalConcurrencyShares ?? "<none>",
-        ),
+        type,
+        String(limited?.nominalConcurrencyShares ?? "<none>"),
+        ...["queues", "handSize", "queueLengthLimit"].map((field) => String(queuing[field] ?? "<none>")),
         age(object, now),
       ];
     },

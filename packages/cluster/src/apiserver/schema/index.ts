@@ -14,7 +14,7 @@ export { applyDefaults, checkFields, type FieldReport, normalize, prune } from "
 export { jsonPatch, mergePatch } from "./jsonpatch.ts";
 export { openapiV2, openapiV3, openapiV3Index } from "./openapi.ts";
 export { openapiV2Protobuf } from "./openapiproto.ts";
-export { type Parsed, parseObject } from "./parse.ts";
+export { duplicateLines, type Parsed, parseObject } from "./parse.ts";
 export { decodeProtobuf } from "./protobuf.ts";
 export { builtinTypes, type TypeRegistry } from "./registry.ts";
 export { strategicMergePatch } from "./strategic.ts";

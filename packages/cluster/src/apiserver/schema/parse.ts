@@ -1,5 +1,16 @@
 /** Reads the text of request bodies, and tells which keys stand in them twice. */
-import { isAlias, isMap, isScalar, isSeq, type Node, parseDocument } from "yaml";
+import {
+  type DocumentOptions,
+  isAlias,
+  isMap,
+  isScalar,
+  isSeq,
+  LineCounter,
+  type Node,
+  parseDocument,
+  type ParseOptions,
+  type SchemaOptions,
+} from "yaml";
 import { SchemaError } from "./error.ts";
 
 /** Deeper than any real object, and shallow enough for every recursive walk over it. */
@@ -29,6 +40,24 @@ export function parseObject(text: string, format: "json" | "yaml"): Parsed {
   return parseYaml(text);
 }
 
+/**
+ * The keys that occur twice, with their lines, as upstream's YAML reader words them; for text that `parseObject` has read.
+ * JSON is YAML.
+ */
+export function duplicateLines(text: string): string[] {
+  const lines = new LineCounter();
+  const { errors } = parseDocument(text, { ...yamlOptions, uniqueKeys: true, lineCounter: lines });
+  return errors
+    .filter(({ code }) => code === "DUPLICATE_KEY")
+    .slice(0, maximumDuplicates)
+    .map(({ pos: [start, end] }) => {
+      const key =
+        /^(?:"(?:[^"\\]|\\.)*"|'[^']*'|[^\s:]+)/.exec(text.slice(start, Math.max(end, start + 256)))?.[0] ??
+        "";
+      return `line ${lines.linePos(start).line}: key ${/^["']/.test(key) ? key : JSON.stringify(key)} already set in map`;
+    });
+}
+
 function once(object: unknown, find: () => string[]): Parsed {
   let found: string[] | undefined;
   return {
@@ -53,19 +82,20 @@ function messageOf(error: unknown): string {
  * YAML as Kubernetes reads it: version 1.1 with `yes` and `on` as booleans and `<<` merges, but without times, base-60
  * numbers and binary, which stay strings.
  */
+const yamlOptions: ParseOptions & DocumentOptions & SchemaOptions = {
+  version: "1.1",
+  stringKeys: true,
+  merge: true,
+  prettyErrors: false,
+  logLevel: "error",
+  customTags: (tags) =>
+    tags.filter(
+      (tag) => typeof tag === "string" || (tag.format !== "TIME" && !/:(timestamp|binary)$/.test(tag.tag)),
+    ),
+};
+
 function parseYaml(text: string): Parsed {
-  const document = parseDocument(text, {
-    version: "1.1",
-    uniqueKeys: false,
-    stringKeys: true,
-    merge: true,
-    prettyErrors: false,
-    logLevel: "error",
-    customTags: (tags) =>
-      tags.filter(
-        (tag) => typeof tag === "string" || (tag.format !== "TIME" && !/:(timestamp|binary)$/.test(tag.tag)),
-      ),
-  });
+  const document = parseDocument(text, { ...yamlOptions, uniqueKeys: false });
   const [error] = document.errors;
   if (error !== undefined) throw new SchemaError(`invalid YAML: ${error.message}`, { cause: error });
   try {

@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { silent } from "@kws/base/logger";
 import { KubeClient } from "@kws/kube/client";
+import { serviceAccounts } from "@kws/kube/resources";
 import { startApiServer, type ApiServer, type ApiServerOptions } from "../server.ts";
 
 export interface TestServer {
@@ -32,4 +33,14 @@ export async function startTestServer(options: Partial<ApiServerOptions> = {}): 
       await rm(dataDir, { recursive: true });
     },
   };
+}
+
+/** Pods are refused in a namespace without one; where no controllers run, nobody else makes it. Its pods get no token. */
+export async function createServiceAccount(client: KubeClient, namespace: string): Promise<void> {
+  await client.create(serviceAccounts, {
+    apiVersion: "v1",
+    kind: "ServiceAccount",
+    metadata: { name: "default", namespace },
+    automountServiceAccountToken: false,
+  });
 }

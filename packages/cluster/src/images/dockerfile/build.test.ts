@@ -1,6 +1,8 @@
-import { mkdir, mkdtemp, symlink, utimes, writeFile } from "node:fs/promises";
+import { randomBytes } from "node:crypto";
+import { chmod, mkdir, mkdtemp, readdir, symlink, utimes, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
+import { gzipSync } from "node:zlib";
 import { UserError } from "@kws/base/errors";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { fingerprint } from "../context.ts";
@@ -9,8 +11,8 @@ import { openImageStore } from "../store.ts";
 import type { LocalImageStore } from "../store.ts";
 import { rawTar } from "../tar-fixture.ts";
 import { removeTree } from "../unpack.ts";
-import { buildDockerfile } from "./build.ts";
-import type { BuildOptions } from "./build.ts";
+import { buildDockerfile, checkDockerfile } from "./build.ts";
+import type { BuildOptions, CheckOptions } from "./build.ts";
 import type { RunInSandbox } from "./run.ts";
 
 let dir: string;
@@ -57,6 +59,43 @@ const writes: RunInSandbox = async ({ upperDir, argv, env }) => {
   return 0;
 };
 
+describe("ADD", () => {
+  test.each([
+    {
+      what: "an entry outside",
+      tar: rawTar([{ name: "../evil" }]),
+      says: 'the entry "../evil" lies outside',
+    },
+    {
+      what: "a link out of the image",
+      tar: rawTar([{ name: "link", type: "2", link: "../../etc" }]),
+      says: 'the entry "link" is a symbolic link out of the image',
+    },
+    {
+      what: "a device",
+      tar: rawTar([{ name: "disk", type: "3" }]),
+      says: 'the entry "disk" is of the type CharacterDevice',
+    },
+    {
+      what: "an entry that ends early",
+      tar: rawTar([{ name: "short", size: 9000 }]).subarray(0, 1024),
+      says: "is not a sound tar archive",
+    },
+    {
+      what: "a compressed stream that is cut off",
+      tar: gzipSync(rawTar([{ name: "random", content: randomBytes(300_000) }])).subarray(0, 200_000),
+      says: "is not a sound archive",
+    },
+  ])("an archive with $what is refused by its name, at the instruction", async ({ tar, says }) => {
+    await writeFile(join(context, "files.tar"), tar);
+    const error = await refusal(build("FROM scratch\n\nADD files.tar /files/"));
+    expect(error).toMatchObject({ code: "config", at: expect.stringMatching(/Dockerfile:3/) as string });
+    expect(error.message).toContain(says);
+    expect(error.message).toMatch(/^files\.tar\b/);
+    expect(`${error.message} ${error.fix}`).not.toContain("docker save");
+  });
+});
+
 describe("COPY", () => {
   test("a folder's content, files by pattern and single files go where docker puts them", async () => {
     await put({ "src/a.js": "a", "src/lib/b.js": "b", "one.txt": "1", "two.txt": "2" });
@@ -67,6 +106,20 @@ describe("COPY", () => {
     expect(await list("app")).toEqual(["a.js", "lib", "renamed"]);
     expect(await list("texts")).toEqual(["one.txt", "two.txt"]);
     expect(await readText(image.layers, "app/lib/b.js")).toBe("b");
+  });
+
+  test("the umask of a clone does not show in the digest", async () => {
+    await put({ "src/a.sh": "a" });
+    const digests = [];
+    for (const [folder, file] of [
+      [0o755, 0o755],
+      [0o775, 0o775],
+    ] as const) {
+      await chmod(join(context, "src"), folder);
+      await chmod(join(context, "src/a.sh"), file);
+      digests.push((await build("FROM scratch\nCOPY src /src/")).digest);
+    }
+    expect(digests[1]).toBe(digests[0]);
   });
 
   test("what .dockerignore leaves out is not there, and cannot be named", async () => {
@@ -201,7 +254,7 @@ describe("stages", () => {
 
   test("a base image that is not stored is said to be so, with what to use", async () => {
     const error = await refusal(build("FROM node:24-slim"));
-    expect(error.code).toBe("not-found");
+    expect(error.code).toBe("config");
     expect(error.message).toContain("node:24-slim is not in the image store");
     expect(error.fix).toContain(`kws.local/node:${node.version.split(".")[0]}`);
     expect(error.at).toMatch(/Dockerfile:1:1$/);
@@ -248,6 +301,65 @@ describe("the cache", () => {
     expect(await fingerprint(store, options)).toBe(before);
     await put({ one: "2" });
     expect(await fingerprint(store, options)).not.toBe(before);
+  });
+});
+
+describe("a check", () => {
+  async function check(dockerfile: string, more: Partial<CheckOptions> = {}) {
+    await put({
+      Dockerfile: dockerfile,
+      ".dockerignore": "secret\n",
+      one: "1",
+      "src/a.js": "a",
+      secret: "s",
+    });
+    await checkDockerfile({ context, store, node, ...more });
+  }
+
+  test.each([
+    ["FROM scratch\nCPOY one /", 2, "unknown instruction CPOY"],
+    ["FROM scratch\nCOPY absent /", 2, '"absent" matches nothing'],
+    ["FROM scratch\nCOPY secret /", 2, '"secret" matches nothing'],
+    ["FROM scratch\nCOPY *.ts src/*.ts /", 2, '"*.ts" matches nothing'],
+    ["FROM scratch\nCOPY one src /file", 2, "several files"],
+    ["FROM scratch\nENV F=absent\nCOPY ${F} /", 3, '"absent" matches nothing'],
+    ["FROM scratch\nCOPY --from=builder one /", 2, "builder is not in the image store"],
+    ["FROM scratch AS a\nCOPY absent /\nFROM scratch\nCOPY --from=a /x /", 2, '"absent" matches nothing'],
+    ["FROM absent:1", 1, "absent:1 is not in the image store"],
+    ["FROM kws.local/node:1", 1, "cannot be assembled"],
+    ["FROM scratch\nRUN --mount=type=secret,id=x true", 2, "not supported"],
+    ["FROM scratch\nEXPOSE http", 2, "not a port"],
+    ['FROM scratch\nENV A="b', 2, "quote is not closed"],
+  ])("finds what is wrong with %j", async (dockerfile, line, message) => {
+    const error = await refusal(check(dockerfile));
+    expect(error.code).toBe("config");
+    expect(error.message).toContain(message);
+    expect(error.at).toBe(`${join(context, "Dockerfile")}:${line}:1`);
+  });
+
+  test("passes what can be built, and makes and runs nothing", async () => {
+    const major = node.version.split(".")[0];
+    await check(
+      [
+        `FROM kws.local/node:${major} AS base`,
+        "WORKDIR /app",
+        "RUN exit 1",
+        "FROM base AS made",
+        "COPY one src/*.js ${NODE_VERSION:+src} /there/",
+        "FROM absent:1 AS unused",
+        "FROM base",
+        "COPY --from=made /there/by/run /",
+      ].join("\n"),
+    );
+    expect(await store.list()).toEqual([]);
+    expect(await readdir(join(store.dir, "blobs/sha256"))).toEqual([]);
+  });
+
+  test("does not judge files that are still to come, nor a base that another build makes", async () => {
+    const prepared = check("FROM scratch\nCOPY node_modules /", { incomplete: true });
+    await expect(prepared).resolves.toBeUndefined();
+    const onAnother = check("FROM kws.local/shop/base:dev\nCOPY ${MAIN} /");
+    await expect(onAnother).resolves.toBeUndefined();
   });
 });
 

@@ -7,7 +7,6 @@
 import { readFile } from "node:fs/promises";
 import { resolve } from "node:path";
 import { UserError, isErrno } from "@kws/base/errors";
-import { baseImageName, baseImageReference, ensureBaseImage } from "../base-image.ts";
 import type { HostNode } from "../base-image.ts";
 import { listContext, openDigests, readIgnore } from "../context.ts";
 import type { ContextFile, FileDigests } from "../context.ts";
@@ -16,6 +15,7 @@ import { ociArchitecture } from "@kws/oci/manifest";
 import type { History, Layer } from "@kws/oci/manifest";
 import { canonicalReference } from "@kws/oci/reference";
 import type { LocalImageStore } from "../store.ts";
+import { configOfBase, storedImage } from "./bases.ts";
 import { parseDockerfile, syntaxError } from "./parse.ts";
 import type { Dockerfile, Instruction, Stage } from "./parse.ts";
 import type { RunInSandbox } from "./run.ts";
@@ -64,15 +64,18 @@ export interface BuildResult {
 /** What the steps of a build share. */
 export interface BuildContext {
   store: LocalImageStore;
+  /** Nothing is made: steps only say what is wrong with them. */
+  dry: boolean;
   escape: string;
   sandbox: RunInSandbox | undefined;
   noCache: boolean;
   signal: AbortSignal | undefined;
   proxies: Record<string, string>;
-  files(): Promise<ContextFile[]>;
+  /** Of the build context; undefined where a check cannot know them. */
+  files(): Promise<ContextFile[] | undefined>;
   digests(): Promise<FileDigests>;
-  /** Unpacked layers of a stage or an image, for `--from`. */
-  layersOf(from: string, at: string): Promise<string[]>;
+  /** Unpacked layers of a stage or an image, for `--from`; undefined for a check, which has none. */
+  layersOf(from: string, at: string): Promise<string[] | undefined>;
   onOutput(state: StageState, instruction: Instruction, chunk: Uint8Array): void;
 }
 
@@ -85,6 +88,8 @@ export interface StageState {
   args: Record<string, string>;
   lookup: Lookup;
   commandIsOwn: boolean;
+  /** False in a check where the base image, and so its variables, are still to be made. */
+  known: boolean;
   steps: BuildResult["steps"];
 }
 
@@ -97,11 +102,45 @@ const proxyArgs = new Set(
 );
 
 /**
- * Throws a `UserError` with the place in the Dockerfile: code `config` for what cannot be built as written, `failed`
- * for a RUN that fails, `not-found` for a base image that is not stored.
+ * Throws a `UserError` with the place in the Dockerfile: code `config` for what cannot be built as written, a base image that
+ * is not stored among it, and `failed` for a RUN that fails.
  */
 export async function buildDockerfile(options: BuildOptions): Promise<BuildResult> {
+  const { state, stages, digests } = await walkStages(options);
+  await digests?.save();
+  const { digest } = await options.store.addImage({
+    config: state.config,
+    layers: state.layers,
+    history: state.history,
+    references: options.tags,
+  });
+  const steps = stages.flatMap((stage) => stage.steps);
+  const reference = options.tags[0] === undefined ? digest : canonicalReference(options.tags[0]);
+  return { reference, digest, cached: steps.every((step) => step.cached), steps };
+}
+
+export interface CheckOptions extends Pick<
+  BuildOptions,
+  "context" | "dockerfile" | "store" | "buildArgs" | "target" | "node" | "signal"
+> {
+  /** Files of the context are still to come, so that a COPY of what is missing may be right. */
+  incomplete?: boolean;
+}
+
+/**
+ * Throws what `buildDockerfile` would throw for a Dockerfile that cannot be built as it is written, with its context and the
+ * stored images as they are. Nothing is made and nothing is run.
+ */
+export async function checkDockerfile(options: CheckOptions): Promise<void> {
+  await walkStages({ ...options, tags: [] }, options);
+}
+
+async function walkStages(
+  options: BuildOptions,
+  check?: CheckOptions,
+): Promise<{ state: StageState; stages: StageState[]; digests: FileDigests | undefined }> {
   const { store } = options;
+  const dry = check !== undefined;
   const path = options.dockerfile ?? resolve(options.context, "Dockerfile");
   const dockerfile = parseDockerfile(await readDockerfile(path), path);
   const platform = platformArgs();
@@ -139,20 +178,27 @@ export async function buildDockerfile(options: BuildOptions): Promise<BuildResul
   };
 
   const startState = async (stage: Stage, index: number): Promise<StageState> => {
-    const { from, escape } = { from: stage.from, escape: dockerfile.escape };
+    const { from } = stage;
+    const { escape } = dockerfile;
     checkPlatform(stage, globalLookup, escape);
     const base = placed(from, () => expandWord(stage.base, escape, globalLookup));
-    const empty = { name: stage.name ?? String(index), args: {}, commandIsOwn: false, steps: [] };
+    const name = stage.name ?? String(index);
+    const empty = { name, args: {}, commandIsOwn: false, known: true, steps: [] };
     const lookup: Lookup = () => undefined;
     const earlier = stageIndex(base, index);
     if (earlier !== -1) {
-      const { layers, config, history } = await stateOf(earlier);
-      return { ...empty, lookup, layers: [...layers], config, history: [...history] };
+      const { layers, config, history, known } = await stateOf(earlier);
+      return { ...empty, lookup, layers: [...layers], config, history: [...history], known };
     }
-    if (base === "scratch") return { ...empty, lookup, layers: [], config: {}, history: [] };
+    const start = { ...empty, lookup, layers: [], config: {}, history: [] };
+    if (base === "scratch") return start;
+    if (dry) {
+      const config = await configOfBase(options, base, from.at);
+      return { ...start, config: config ?? {}, known: config !== undefined };
+    }
     const stored = await storedImage(options, base, from.at);
     const { config, history = [] } = stored.document;
-    return { ...empty, lookup, layers: [...stored.layers], config, history: [...history] };
+    return { ...start, layers: [...stored.layers], config, history: [...history] };
   };
 
   const buildStage = async (index: number): Promise<StageState> => {
@@ -168,16 +214,25 @@ export async function buildDockerfile(options: BuildOptions): Promise<BuildResul
     state.lookup = (name) => envRecord(state.config.Env)[name] ?? state.args[name];
     const build: BuildContext = {
       store,
+      dry,
       escape: dockerfile.escape,
       sandbox: options.sandbox,
       noCache: options.noCache ?? false,
       signal: options.signal,
       proxies,
-      files: () =>
-        (listing ??= readIgnore(options.context, path).then((rules) => listContext(options.context, rules))),
+      async files() {
+        if (check?.incomplete === true || !state.known) return undefined;
+        return (listing ??= readIgnore(options.context, path)
+          .then((rules) => listContext(options.context, rules))
+          .then((files) => files.map(withoutUmask)));
+      },
       digests: () => (digests ??= openDigests(store, resolve(options.context))),
       async layersOf(from, at) {
         const earlier = stageIndex(from, index);
+        if (dry) {
+          await (earlier === -1 ? configOfBase(options, from, at) : stateOf(earlier));
+          return undefined;
+        }
         const { layers } = earlier === -1 ? await storedImage(options, from, at) : await stateOf(earlier);
         return store.unpack(layers);
       },
@@ -248,17 +303,15 @@ export async function buildDockerfile(options: BuildOptions): Promise<BuildResul
   };
 
   const state = await stateOf(target);
-  const finished = await Promise.all(building.values());
-  await (await digests)?.save();
-  const { digest } = await store.addImage({
-    config: state.config,
-    layers: state.layers,
-    history: state.history,
-    references: options.tags,
-  });
-  const steps = finished.flatMap((stage) => stage.steps);
-  const reference = options.tags[0] === undefined ? digest : canonicalReference(options.tags[0]);
-  return { reference, digest, cached: steps.every((step) => step.cached), steps };
+  return { state, stages: await Promise.all(building.values()), digests: await digests };
+}
+
+/**
+ * Git keeps of a mode whether the file is executable; the rest comes from the umask of whoever cloned. Without what the group
+ * and others may write, the usual ones (022 and 002) give the same layer.
+ */
+function withoutUmask(file: ContextFile): ContextFile {
+  return { ...file, mode: file.mode & ~0o022 };
 }
 
 async function readDockerfile(path: string): Promise<string> {
@@ -322,38 +375,4 @@ function findTarget(dockerfile: Dockerfile, target: string | undefined): number 
     code: "config",
     fix: names.length === 0 ? "name a stage with FROM … AS" : `use one of: ${names.join(", ")}`,
   });
-}
-
-/** An image that FROM or --from names. */
-async function storedImage(options: BuildOptions, reference: string, at: string) {
-  if (reference === "") throw syntaxError(at, "the image's name is empty", "give its ARG a default");
-  const name = canonicalReference(reference);
-  const own = baseImageReference(options.node.version);
-  if (name.startsWith(`${baseImageName}:`)) {
-    if (name !== own && name !== `${baseImageName}:latest`) {
-      const stored = await options.store.inspect(name);
-      if (stored !== undefined) return stored;
-      throw new UserError(`${reference} cannot be assembled: kws runs on Node ${options.node.version}`, {
-        code: "not-found",
-        at,
-        fix: `use ${own}`,
-      });
-    }
-    const { digest } = await ensureBaseImage(options.store, options.node);
-    const assembled = await options.store.inspect(digest);
-    if (assembled !== undefined) return assembled;
-  }
-  const stored = await options.store.inspect(name);
-  if (stored !== undefined) return stored;
-  const isNode = /(?:^|\/)node:/.test(name);
-  throw new UserError(
-    `the image ${reference} is not in the image store, and images cannot be pulled from a registry yet`,
-    {
-      code: "not-found",
-      at,
-      fix: isNode
-        ? `build on ${own}, which is assembled from this machine's Node`
-        : `build on ${own}, which is assembled from this machine, or on an image that kws built`,
-    },
-  );
 }

@@ -2,7 +2,7 @@
 import { createReadStream } from "node:fs";
 import { mkdir, open, readlink } from "node:fs/promises";
 import { posix } from "node:path";
-import { UserError } from "@kws/base/errors";
+import { messageOf, UserError } from "@kws/base/errors";
 import { sha256 } from "@kws/oci/descriptor";
 import { listContext } from "../context.ts";
 import type { ContextFile, FileDigests } from "../context.ts";
@@ -170,13 +170,15 @@ export interface Placement {
   at: string;
 }
 
+/** True for a destination that is a directory however the image looks. */
+export function namesDirectory(destination: string): boolean {
+  return /(?:^|\/)\.?$/.test(destination);
+}
+
 /** The entries of the layer that holds the sources at their destination. */
 export async function placeSources(sources: Source[], placement: Placement): Promise<LayerEntry[]> {
-  const { destination, layers, at } = placement;
-  const asDirectory = /(?:^|\/)\.?$/.test(destination);
-  if (sources.length > 1 && !asDirectory) {
-    throw syntaxError(at, `several files cannot be copied to "${destination}"`, "end the destination with /");
-  }
+  const { destination, layers } = placement;
+  const asDirectory = namesDirectory(destination);
   const absolute = posix.resolve("/", placement.workingDir || "/", destination);
   const resolved = await resolveInside(layers, absolute);
   const exists = resolved.located?.stats.isDirectory() === true || resolved.path === "";
@@ -241,12 +243,13 @@ export async function digestSources(sources: Source[], digests: FileDigests): Pr
 
 /**
  * ADD's archives: a local tar, compressed or not, becomes its content; anything else stays as it is. The folders that
- * hold the content are added to the list, for the caller to remove.
+ * hold the content are added to the list, for the caller to remove. An archive that cannot be unpacked is an error at `at`.
  */
 export async function extractArchives(
   store: LocalImageStore,
   sources: Source[],
   folders: string[],
+  at: string,
 ): Promise<Source[]> {
   const result: Source[] = [];
   for (const source of sources) {
@@ -258,12 +261,7 @@ export async function extractArchives(
     const folder = await store.blobs.temporary();
     folders.push(folder);
     await mkdir(folder);
-    await unpackLayer(decompressed(createReadStream(file.content)), folder, {
-      archive: file.content,
-      below: () => Promise.resolve([]),
-      owners: false,
-      limits: defaultLimits,
-    });
+    await unpack(file.content, folder, source.name, at);
     const files = await listContext(folder, parseIgnore(""));
     result.push({
       name: source.name,
@@ -275,6 +273,22 @@ export async function extractArchives(
     });
   }
   return result;
+}
+
+async function unpack(path: string, folder: string, name: string, at: string): Promise<void> {
+  try {
+    await unpackLayer(decompressed(createReadStream(path)), folder, {
+      archive: name,
+      below: () => Promise.resolve([]),
+      owners: false,
+      limits: defaultLimits,
+    });
+  } catch (error) {
+    const damaged = isCompressionError(error);
+    if (!(error instanceof UserError) && !damaged) throw error;
+    const message = damaged ? `${name} is not a sound archive: ${messageOf(error)}` : messageOf(error);
+    throw syntaxError(at, message, "make the archive anew, or COPY it as the file that it is");
+  }
 }
 
 async function isTar(path: string): Promise<boolean> {
@@ -297,9 +311,12 @@ async function isTar(path: string): Promise<boolean> {
     return start.toString("latin1", 257, 262) === "ustar";
   } catch (error) {
     // Not gzip after all, or cut short: then it is a file like any other.
-    if (error instanceof Error && "code" in error && String(error.code).startsWith("Z_")) return false;
+    if (isCompressionError(error)) return false;
     throw error;
   } finally {
     source.destroy();
   }
 }
+
+const isCompressionError = (error: unknown): boolean =>
+  error instanceof Error && "code" in error && /^(?:Z|ZSTD)_/.test(String(error.code));

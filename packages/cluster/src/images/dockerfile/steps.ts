@@ -11,7 +11,14 @@ import { locate, parentEntries, resolveInside } from "../rootfs.ts";
 import { removeTree } from "../unpack.ts";
 import { resolveUser } from "../users.ts";
 import type { BuildContext, StageState } from "./build.ts";
-import { contextSources, digestSources, extractArchives, layerSources, placeSources } from "./copy.ts";
+import {
+  contextSources,
+  digestSources,
+  extractArchives,
+  layerSources,
+  namesDirectory,
+  placeSources,
+} from "./copy.ts";
 import type { Source } from "./copy.ts";
 import { syntaxError } from "./parse.ts";
 import type { Instruction } from "./parse.ts";
@@ -24,6 +31,8 @@ export interface Step {
   cached: boolean;
 }
 
+const unmade: Step = { layer: undefined, cached: true };
+
 /** The kept layer for the key, or one made now. `undefined` in the place of a layer means that nothing changed. */
 async function cachedLayer(
   build: BuildContext,
@@ -31,6 +40,7 @@ async function cachedLayer(
   parts: unknown,
   make: (below: string[], folders: string[]) => Promise<LayerEntry[]>,
 ): Promise<Step> {
+  if (build.dry) return unmade;
   const key = `step 1 ${JSON.stringify([state.layers.map((layer) => layer.diffId), parts])}`;
   const kept = build.noCache ? undefined : await build.store.recall(key);
   if (isKept(kept)) {
@@ -103,15 +113,21 @@ export async function copy(build: BuildContext, state: StageState, instruction: 
         "download the file into the context, or fetch it in a RUN",
       );
     } else if (from === undefined) {
-      sources.push(...contextSources(await build.files(), word, at));
+      const files = await build.files();
+      if (files !== undefined) sources.push(...contextSources(files, word, at));
     } else {
-      sources.push(...(await layerSources(await build.layersOf(from, at), word, at)));
+      const layers = await build.layersOf(from, at);
+      if (layers !== undefined) sources.push(...(await layerSources(layers, word, at)));
     }
   }
+  if (sources.length > 1 && !namesDirectory(destination)) {
+    throw syntaxError(at, `several files cannot be copied to "${destination}"`, "end the destination with /");
+  }
+  if (build.dry) return unmade;
   const digest = await digestSources(sources, await build.digests());
   const parts = [keyword, digest, destination, state.config.WorkingDir, flags.get("chown"), chmod];
   return cachedLayer(build, state, parts, async (layers, folders) =>
-    placeSources(keyword === "ADD" ? await extractArchives(build.store, sources, folders) : sources, {
+    placeSources(keyword === "ADD" ? await extractArchives(build.store, sources, folders, at) : sources, {
       destination,
       workingDir: state.config.WorkingDir ?? "/",
       layers,

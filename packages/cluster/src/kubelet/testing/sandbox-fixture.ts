@@ -19,6 +19,8 @@ const programs = [
   "dd",
   "chroot",
   "ln",
+  "mv",
+  "rm",
   "touch",
 ];
 
@@ -84,6 +86,7 @@ export async function makeFixture(owner?: { uid: number; gid: number }): Promise
       hostAliases: [],
       hostNetwork: false,
       shareProcessNamespace: false,
+      processLimit: 1000,
       sysctls: {},
       ...changes,
     }),

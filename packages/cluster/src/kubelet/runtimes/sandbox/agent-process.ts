@@ -1,6 +1,7 @@
 /** The agent as a process of this machine: where it is written down, and how it is ended from outside. */
-import { chmod, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
+import { chmod, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { replaceFile } from "@kws/base/atomicfile";
 import { identify, isAlive, signalProcess, waitForExit, type ProcessIdentity } from "@kws/base/process";
 import { removeSocket } from "../../../sockets.ts";
 import { groupNameOf, removeControlGroups } from "./cgroups.ts";
@@ -18,10 +19,11 @@ export async function readAgent(dataDir: string): Promise<ProcessIdentity | unde
 
 export const agentSocket = (dataDir: string): string => join(dataDir, "agent.sock");
 
+/** Through which the cluster's network reaches the host's loopback services. */
+export const hostSocket = (dataDir: string): string => join(dataDir, "host.sock");
+
 export async function recordAgent(dataDir: string, agent: ProcessIdentity): Promise<void> {
-  const path = join(dataDir, "agent.json");
-  await writeFile(`${path}.new`, JSON.stringify(agent), { mode: 0o600 });
-  await rename(`${path}.new`, path);
+  await replaceFile(join(dataDir, "agent.json"), JSON.stringify(agent), { mode: 0o600 });
 }
 
 /** Writes down the agent's own process, below the first one, for those who ask what it weighs. */
@@ -44,11 +46,11 @@ export async function stopAgent(dataDir: string, runtimeDir?: string): Promise<b
   const unrecorded = await killUnrecorded(dataDir);
   const containers = join(dataDir, "containers");
   const ids = await readdir(containers).catch(() => []);
-  removeControlGroups(groupNameOf(dataDir), ids);
+  removeControlGroups(groupNameOf(dataDir));
   // The kernel makes an overlay's inner work folder without any permission: let its owner remove it.
   for (const id of ids) await chmod(join(containers, id, "work", "work"), 0o700).catch(() => undefined);
   for (const name of ["agent.json", "agent.pid"]) await rm(join(dataDir, name), { force: true });
-  await removeSocket(agentSocket(dataDir), runtimeDir);
+  for (const socket of [agentSocket(dataDir), hostSocket(dataDir)]) await removeSocket(socket, runtimeDir);
   await rm(join(dataDir, "run"), { recursive: true, force: true });
   return agent !== undefined || unrecorded;
 }

@@ -7,8 +7,9 @@ import { chmodSync, mkdirSync, readFileSync, rmSync } from "node:fs";
 import { createServer, type Socket } from "node:net";
 import { dirname, join } from "node:path";
 import type { Logger } from "@kws/base/logger";
-import { setUpBridge } from "../../../network/bridge.ts";
+import { setUpBridge, setWayOut } from "../../../network/bridge.ts";
 import { ClusterDns } from "../../../network/dns.ts";
+import { HostRelay } from "../../../network/host-relay.ts";
 import { ServiceProxy } from "../../../network/proxy.ts";
 import { addresses } from "../../../network/state.ts";
 import { ContainerStartError } from "../../runtime.ts";
@@ -65,10 +66,7 @@ export async function runAgent({ dataDir, socketPath, logger }: AgentOptions): P
   const emit = (event: Event) => controls.forEach((socket) => writeJson(socket, event));
   const pods = new Pods(join(runDir, "pods"), join(dataDir, "addresses.json"));
   const containers = new Containers(context, pods, (container) => emit({ event: "exit", container }));
-  removeControlGroups(
-    context.groupName,
-    containers.list().map(({ id }) => id),
-  );
+  removeControlGroups(context.groupName);
 
   const questions = new Map<number, (packet: Buffer | undefined) => void>();
   let lastQuestion = 0;
@@ -89,6 +87,7 @@ export async function runAgent({ dataDir, socketPath, logger }: AgentOptions): P
   await dns.listen();
   await dns.listen(addresses.node);
   const proxy = new ServiceProxy(logger);
+  const host = new HostRelay(logger);
 
   const handlers: Handlers = {
     hello: async () => ({ version: protocolVersion, pid: process.pid }),
@@ -116,6 +115,14 @@ export async function runAgent({ dataDir, socketPath, logger }: AgentOptions): P
     },
     async setApiServer(path) {
       await proxy.setApiServer(path);
+      return null;
+    },
+    async setWayOut(device) {
+      await setWayOut(device);
+      return null;
+    },
+    async setHostPorts({ path, ports }) {
+      await host.apply(path, ports);
       return null;
     },
     async resolved({ id, packet }) {

@@ -2,19 +2,23 @@
 import { spawn } from "node:child_process";
 import { systemPath } from "./tools.ts";
 
-/** Resolves with stdout; rejects with what the program said on stderr when it fails. */
+/** Resolves with stdout; rejects with what the program said on stderr when it fails. `fd` is its descriptor 3. */
 export async function runTool(
   program: string,
   args: string[],
-  options: { input?: string } = {},
+  options: { input?: string; fd?: number } = {},
 ): Promise<string> {
-  const child = spawn(program, args, { env: { PATH: systemPath, LC_ALL: "C" }, stdio: "pipe" });
+  const more = options.fd === undefined ? [] : [options.fd];
+  const child = spawn(program, args, {
+    env: { PATH: systemPath, LC_ALL: "C" },
+    stdio: ["pipe", "pipe", "pipe", ...more],
+  });
   let [out, err] = ["", ""];
-  child.stdout.on("data", (chunk: Buffer) => (out += chunk.toString()));
-  child.stderr.on("data", (chunk: Buffer) => (err += chunk.toString()));
+  child.stdout?.on("data", (chunk: Buffer) => (out += chunk.toString()));
+  child.stderr?.on("data", (chunk: Buffer) => (err += chunk.toString()));
   // A program that ends before it has read its input shows in its exit code.
-  child.stdin.on("error", () => undefined);
-  child.stdin.end(options.input ?? "");
+  child.stdin?.on("error", () => undefined);
+  child.stdin?.end(options.input ?? "");
   const code = await new Promise<number | null>((resolve, reject) => {
     child.once("error", reject);
     child.once("close", resolve);

@@ -19,10 +19,12 @@ import type { Logger } from "@kws/base/logger";
 import { ContainerStartError, type Container, type ContainerSpec, type Mount } from "../../runtime.ts";
 import { createControlGroup, type ControlGroup } from "./cgroups.ts";
 import { ContainerLog } from "./log.ts";
+import { pinSources, type Pins } from "./pins.ts";
 import type { PipeMaker } from "./pipes.ts";
 import type { Pod, Pods } from "./pods.ts";
 import { exitCodeOf, openPlan, processPlan, startFailure, type Powers, type ProcessSpec } from "./process.ts";
 import { childrenOf, killMountNamespace, mountNamespaceOf, sendSignal } from "./processes.ts";
+import { limitProcesses } from "./rlimit.ts";
 import { layOutMounts, layOutRootfs } from "./rootfs.ts";
 import { inNewPidNamespace } from "./scripts.ts";
 import { systemPath } from "./tools.ts";
@@ -49,7 +51,9 @@ export interface Running {
   pid: number;
   stdin: Socket | undefined;
   attached: Set<(stream: "stdout" | "stderr", chunk: Buffer) => void>;
-  group: ControlGroup | undefined;
+  group: ControlGroup;
+  /** Words before any command that is to run in it. */
+  limits: string[];
   exited: Promise<Container>;
 }
 
@@ -97,14 +101,18 @@ export class Containers {
       throw new ContainerStartError("CreateContainerError", `pod sandbox "${spec.sandboxId}" not found`);
     if (!/^[\w-][\w.-]*$/.test(spec.id))
       throw new ContainerStartError("CreateContainerError", `bad container id "${spec.id}"`);
+    let pins: Pins | undefined;
     try {
-      return await this.#start(spec, pod);
+      pins = await pinSources(join(this.#context.runDir, "pins", spec.id), spec.mounts);
+      return await this.#start({ ...spec, mounts: pins.mounts }, pod);
     } catch (error) {
       this.#known.delete(spec.id);
       this.#running.delete(spec.id);
       rmSync(join(this.#context.runDir, "containers", spec.id), { recursive: true, force: true });
       removeTree(this.#folder(spec.id));
       throw error;
+    } finally {
+      await pins?.release();
     }
   }
 
@@ -118,6 +126,11 @@ export class Containers {
     writeFileSync(spec.terminationMessagePath, "", { flag: "a" });
     chmodSync(spec.terminationMessagePath, 0o666);
 
+    const target = spec.targetId === undefined ? undefined : this.#running.get(spec.targetId);
+    if (spec.targetId !== undefined && !target) {
+      throw new ContainerStartError("CreateContainerError", `container "${spec.targetId}" is not running`);
+    }
+    const sharesProcesses = target !== undefined || pod.pause !== undefined;
     const rootfs = {
       layers: spec.layers,
       upperDir: join(folder, "upper"),
@@ -145,20 +158,27 @@ export class Containers {
       ownsStdin: spec.stdin,
       tty: spec.tty,
     };
-    const group = createControlGroup(this.#context.groupName, spec.id, spec.limits);
+    const group = createControlGroup(this.#context.groupName, spec.sandboxId, spec.id, {
+      ...spec.limits,
+      processes: pod.spec.processLimit,
+    });
+    const limits = group.limitsProcesses || !powers.rootless ? [] : limitProcesses(pod.spec.processLimit);
     // A terminal's stdin stays open, since its end would hang the terminal up.
     const input = spec.stdin || spec.tty ? await pipes.input() : undefined;
     const [out, err] = await Promise.all([pipes.output(), pipes.output()]);
     const plan = openPlan(runDir, processPlan(processSpec, powers));
     const nothing = openSync("/dev/null", "r");
     const log = new ContainerLog(spec.logPath);
-    const words = [
+    const [program = "", ...words] = [
+      ...limits,
+      "nsenter",
       ...pod.join,
+      ...(target && !pod.pause ? [`--pid=/proc/${target.pid}/ns/pid`] : []),
       "unshare",
       "--mount",
       "--propagation",
       "private",
-      ...(pod.pause ? [] : inNewPidNamespace),
+      ...(sharesProcesses ? [] : inNewPidNamespace),
       "sh",
       join(tools, "enter"),
       tables,
@@ -166,9 +186,9 @@ export class Containers {
       old,
       spec.tty ? "tty" : "plain",
       powers.rootless ? "binds" : "nodes",
-      ...(group?.joinFiles ?? []),
+      ...group.joinFiles,
     ];
-    const child = spawn("nsenter", words, {
+    const child = spawn(program, words, {
       env: { PATH: systemPath },
       stdio: [input?.childEnd ?? nothing, out.childEnd, err.childEnd, plan, "pipe"],
     });
@@ -191,11 +211,11 @@ export class Containers {
       await ended;
       input?.stream.destroy();
       log.close();
-      group?.remove();
+      group.remove();
       throw failure;
     }
     const pid = childrenOf(child.pid ?? 0)[0] ?? 0;
-    const namespace = pod.pause ? mountNamespaceOf(pid) : undefined;
+    const namespace = sharesProcesses ? mountNamespaceOf(pid) : undefined;
     const container: Container = {
       id: spec.id,
       sandboxId: spec.sandboxId,
@@ -211,8 +231,8 @@ export class Containers {
       await drained;
       input?.stream.destroy();
       log.close();
-      const oomKilled = (group?.oomKills() ?? 0) > 0 && code === 137;
-      group?.remove();
+      const oomKilled = group.oomKills() > 0 && code === 137;
+      group.remove();
       Object.assign(container, { state: "exited", finishedAt: new Date().toISOString(), exitCode: code });
       if (oomKilled) container.oomKilled = true;
       this.#running.delete(spec.id);
@@ -232,6 +252,7 @@ export class Containers {
       stdin: input?.stream,
       attached,
       group,
+      limits,
       exited,
     });
     this.#save(container);

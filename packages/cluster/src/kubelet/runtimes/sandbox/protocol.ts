@@ -19,6 +19,10 @@ export interface Methods {
   applyNetwork: { params: NetworkState; result: null };
   /** Where 10.96.0.1:443 leads. */
   setApiServer: { params: string; result: null };
+  /** The device through which other networks are reached, or none. */
+  setWayOut: { params: string | null; result: null };
+  /** The host's Unix socket for its loopback services, and their ports. */
+  setHostPorts: { params: { path: string; ports: number[] }; result: null };
   /** Answers a `resolve` event; the packet in base64. */
   resolved: { params: { id: number; packet: string | null }; result: null };
   /** Ends every container and the agent itself. */

@@ -46,6 +46,16 @@ test("a build step changes the upper folder alone and leaves no other file", asy
   expect(lstatSync(join(fixture.layer, "bin", "id")).isFile()).toBe(true);
 });
 
+test("the first steps of several builds at once do not disturb each other", async () => {
+  const folder = join(fixture.folder, "first");
+  const ends = [1, 2, 3].map(async (count) => {
+    const upper = join(folder, `upper${count}`);
+    mkdirSync(upper, { recursive: true });
+    return run(`echo ${count}`, { upperDir: upper, tmpDir: folder });
+  });
+  expect((await Promise.all(ends)).map(({ output }) => output)).toEqual(["1\n", "2\n", "3\n"]);
+});
+
 test("a step without network sees the loopback interface alone", async () => {
   const { output } = await run("while IFS=: read -r name rest; do echo $name; done </proc/net/dev");
   expect(output.trim().split("\n").slice(2)).toEqual(["lo"]);

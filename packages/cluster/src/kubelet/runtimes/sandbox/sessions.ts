@@ -79,9 +79,13 @@ async function serveExec(
   // The way into the control group is a shell that joins it and then becomes nsenter.
   const join =
     'n=$1; shift; while [ "$n" -gt 0 ]; do echo 0 >"$1" || :; shift; n=$((n - 1)); done; exec "$@"';
-  const files = running.group?.joinFiles ?? [];
-  const words = files.length > 0 ? ["sh", "-c", join, "sh", String(files.length), ...files, ...enter] : enter;
-  const child = spawn(words[0] ?? "nsenter", words.slice(1), {
+  const { joinFiles } = running.group;
+  const [program = "", ...words] = [
+    ...running.limits,
+    ...(joinFiles.length > 0 ? ["sh", "-c", join, "sh", String(joinFiles.length), ...joinFiles] : []),
+    ...enter,
+  ];
+  const child = spawn(program, words, {
     env: { PATH: systemPath },
     stdio: [input?.childEnd ?? nothing, out.childEnd, err.childEnd, plan, "pipe"],
   });

@@ -7,11 +7,14 @@ import { messageOf, UserError } from "@kws/base/errors";
 import { identify, type ProcessIdentity } from "@kws/base/process";
 import type { Logger } from "@kws/base/logger";
 import { agentEntry } from "../../../entry.ts";
+import { shareHostServices } from "../../../network/host-services.ts";
 import type { NetworkDataplane } from "../../../network/state.ts";
+import { openWayOut } from "../../../network/way-out.ts";
 import { prepareSocket } from "../../../sockets.ts";
 import type { Runtime } from "../../runtime.ts";
 import {
   agentSocket,
+  hostSocket,
   killAgent,
   killUnrecorded,
   readAgent,
@@ -23,7 +26,7 @@ import { connectAgent, type AgentClient } from "./client.ts";
 import { forwardToHost } from "./forward.ts";
 import { preflight } from "./preflight.ts";
 import { childrenOf } from "./processes.ts";
-import { systemPath } from "./tools.ts";
+import { findProgram, systemPath } from "./tools.ts";
 
 export interface SandboxRuntimeOptions {
   /** The runtime's own folder within the cluster's data. */
@@ -33,6 +36,8 @@ export interface SandboxRuntimeOptions {
   apiServerSocket?: string;
   /** The agent's program, where it is not beside this one. */
   agentEntry?: string;
+  /** The program that gives pods a way out, where it is not the machine's own. */
+  slirp4netns?: string;
   /** A short folder of the user's own for the socket when `dataDir` is too long for one, such as XDG_RUNTIME_DIR. */
   runtimeDir?: string;
   /** Runs the agent as this user, who must own `dataDir`, where the caller is root and the cluster is not. */
@@ -66,6 +71,7 @@ export async function startSandboxRuntime(options: SandboxRuntimeOptions): Promi
   const { client, pid } = found ?? (await launch(options, socketPath));
   client.onResolve(forwardToHost);
   if (options.apiServerSocket) await client.call("setApiServer", options.apiServerSocket);
+  await connectOutside(options, client, pid);
   logger.info(found ? "agent adopted" : "agent started", { pid });
   return {
     runtime: client.runtime,
@@ -83,6 +89,52 @@ export async function startSandboxRuntime(options: SandboxRuntimeOptions): Promi
     },
     disconnect: () => client.disconnect(),
   };
+}
+
+/** Gives the cluster's network a way out, or at least one to the host's own services. */
+async function connectOutside(
+  options: SandboxRuntimeOptions,
+  client: AgentClient,
+  pid: number,
+): Promise<void> {
+  const { logger, user } = options;
+  const program = options.slirp4netns ?? (await findProgram("slirp4netns"));
+  const way =
+    program === undefined
+      ? undefined
+      : await openWayOut({ program, pid, ...(user === undefined ? {} : { user }) }).catch(
+          (error: unknown) => {
+            logger.warn("no way to other networks", { program, error: messageOf(error) });
+          },
+        );
+  await client.call("setWayOut", way?.device ?? null);
+  if (way === undefined) return shareHost(options, client);
+  let stopping = false;
+  void client.closed.then(() => {
+    stopping = true;
+    way.close();
+  });
+  const carryOn = async () => {
+    await way.closed;
+    if (stopping) return;
+    logger.warn("the way to other networks has ended", { program });
+    await client.call("setWayOut", null);
+    await shareHost(options, client);
+  };
+  carryOn().catch((error: unknown) => logger.warn("the host's services", { error: messageOf(error) }));
+}
+
+async function shareHost(options: SandboxRuntimeOptions, client: AgentClient): Promise<void> {
+  const path = await prepareSocket(hostSocket(options.dataDir), options.runtimeDir);
+  const host = await shareHostServices({
+    socketPath: path,
+    onPorts(ports) {
+      client
+        .call("setHostPorts", { path, ports })
+        .catch((error: unknown) => options.logger.warn("the host's ports", { error: messageOf(error) }));
+    },
+  });
+  void client.closed.then(() => host.close());
 }
 
 async function adopt(

@@ -3,10 +3,21 @@
  * libraries they need, so that they work after pivot_root inside an image that has none of them.
  */
 import { execFile } from "node:child_process";
-import { access, chmod, constants, copyFile, mkdir, readFile, rename, rm, writeFile } from "node:fs/promises";
+import {
+  access,
+  chmod,
+  constants,
+  copyFile,
+  mkdir,
+  mkdtemp,
+  readFile,
+  rename,
+  rm,
+  writeFile,
+} from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { promisify } from "node:util";
-import { UserError } from "@kws/base/errors";
+import { UserError, isErrno } from "@kws/base/errors";
 import { scripts } from "./scripts.ts";
 
 const run = promisify(execFile);
@@ -26,7 +37,7 @@ const inside = [
 ];
 /** Needed for terminals alone. */
 const optional = ["script"];
-const outside = ["pivot_root", "nsenter", "ldd"];
+const outside = ["pivot_root", "nsenter", "prlimit", "ldd"];
 
 /** Debian package by program, for advice. */
 const packages: Record<string, string> = { ldd: "libc-bin", ip: "iproute2", script: "bsdutils" };
@@ -67,8 +78,7 @@ export async function requirePrograms(names: string[] = [...inside, ...outside])
 /** Makes the folder, or leaves it as it is when it is already complete and of this version. */
 export async function assembleTools(folder: string): Promise<void> {
   const version = JSON.stringify(scripts);
-  const present = await readFile(join(folder, "version"), "utf8").catch(() => undefined);
-  if (present === version) return;
+  if ((await versionOf(folder)) === version) return;
 
   await requirePrograms();
   const programs = (await Promise.all([...inside, ...optional].map(findProgram))).filter(
@@ -90,32 +100,47 @@ export async function assembleTools(folder: string): Promise<void> {
     });
   }
 
-  const draft = `${folder}.${process.pid}`;
-  await rm(draft, { recursive: true, force: true });
-  await mkdir(join(draft, "bin"), { recursive: true });
-  await mkdir(join(draft, "lib"));
-  const copy = async (from: string, to: string) => {
-    await copyFile(from, to, constants.COPYFILE_FICLONE);
-    await chmod(to, 0o755);
-  };
-  await Promise.all([
-    copy(loader, join(draft, "ld.so")),
-    ...programs.map((path) => copy(path, join(draft, "bin", basename(path)))),
-    ...[...libraries].map((path) => copy(path, join(draft, "lib", basename(path)))),
-    ...Object.entries(scripts).map(async ([name, text]) => {
-      await writeFile(join(draft, name), text);
-      await chmod(join(draft, name), 0o755);
-    }),
-    writeFile(join(draft, "version"), version),
-  ]);
-  await Promise.all([draft, join(draft, "bin"), join(draft, "lib")].map((path) => chmod(path, 0o755)));
   await mkdir(dirname(folder), { recursive: true });
-  await rm(folder, { recursive: true, force: true });
-  await rename(draft, folder).catch(async (error: unknown) => {
-    // Another process assembled the same folder at the same time: equally good.
+  const draft = await mkdtemp(`${folder}.`);
+  try {
+    await mkdir(join(draft, "bin"));
+    await mkdir(join(draft, "lib"));
+    const copy = async (from: string, to: string) => {
+      await copyFile(from, to, constants.COPYFILE_FICLONE);
+      await chmod(to, 0o755);
+    };
+    await Promise.all([
+      copy(loader, join(draft, "ld.so")),
+      ...programs.map((path) => copy(path, join(draft, "bin", basename(path)))),
+      ...[...libraries].map((path) => copy(path, join(draft, "lib", basename(path)))),
+      ...Object.entries(scripts).map(async ([name, text]) => {
+        await writeFile(join(draft, name), text);
+        await chmod(join(draft, name), 0o755);
+      }),
+      writeFile(join(draft, "version"), version),
+    ]);
+    await Promise.all([draft, join(draft, "bin"), join(draft, "lib")].map((path) => chmod(path, 0o755)));
+    if (await moved(draft, folder)) return;
+    // One of this version was assembled meanwhile, and may be in use already: it is equally good.
+    if ((await versionOf(folder)) === version) return;
+    await rm(folder, { recursive: true, force: true });
+    await moved(draft, folder);
+  } finally {
     await rm(draft, { recursive: true, force: true });
-    await access(join(folder, "version")).catch(() => {
-      throw error;
-    });
-  });
+  }
+}
+
+/** False where something is in that place. */
+async function moved(from: string, to: string): Promise<boolean> {
+  try {
+    await rename(from, to);
+    return true;
+  } catch (error) {
+    if (!isErrno(error, "ENOTEMPTY", "EEXIST")) throw error;
+    return false;
+  }
+}
+
+function versionOf(folder: string): Promise<string | undefined> {
+  return readFile(join(folder, "version"), "utf8").catch(() => undefined);
 }

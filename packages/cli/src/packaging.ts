@@ -1,0 +1,133 @@
+/** What `kws package` and `kws publish` have in common: which services, with what settings, and how the result looks. */
+import { formatAge } from "@kws/base/duration";
+import { UserError } from "@kws/base/errors";
+import type { Steps } from "@kws/base/steps";
+import { packageService } from "@kws/platform/packages/package";
+import { openPackageStore, type PackageStore, type StoredPackage } from "@kws/platform/packages/store";
+import { suggest } from "@kws/platform/project/nearest";
+import { registryPattern } from "@kws/platform/project/schema";
+import { loadServices, loadUserConfig, type ProjectService } from "@kws/platform/project/workspace";
+import { defaultClusterName, embeddedProvider } from "@kws/platform/providers/embedded";
+import { locateTool } from "@kws/platform/tools/locate";
+import type { Context } from "./context.ts";
+
+export const packageArguments = [
+  {
+    name: "services",
+    description: "only these; all of the workspace unless given",
+    variadic: true,
+    completes: "services",
+  },
+] as const;
+
+export const packageOptions = {
+  version: {
+    type: "string",
+    value: "version",
+    description: "instead of the version that git gives; for one service",
+  },
+  registry: {
+    type: "string",
+    value: "host/path",
+    description: "the registry that the package is for, instead of the workspace's",
+  },
+} as const;
+
+export interface PackagingRequest {
+  names: string[];
+  version?: string | undefined;
+  registry?: string | undefined;
+  allowDirty: boolean;
+}
+
+export type Packaged = StoredPackage & { changed: boolean };
+
+export interface Packaging {
+  steps: Steps;
+  store: PackageStore;
+  /** `host/path`; undefined where packages are for this machine alone. */
+  registry: string | undefined;
+  packages: Packaged[];
+}
+
+/** Packages the services, one after the other. */
+export async function packageServices(ctx: Context, request: PackagingRequest): Promise<Packaging> {
+  const { signal, locations, childEnv } = ctx;
+  const project = await ctx.project();
+  const all = await loadServices(project, { cache: locations.cache, env: childEnv, signal });
+  const services = choose(all, request);
+  const registry = await registryOf(ctx, request.registry);
+  const steps = ctx.steps();
+  const store = await openPackageStore(locations.data);
+  const helm = await locateTool("helm", { env: childEnv, cache: locations.cache, signal });
+  const packages: Packaged[] = [];
+  for (const service of services) {
+    const { name } = service;
+    const packaged = await steps.run({ id: `package ${name}`, title: `package ${name}` }, async (step) => {
+      const result = await packageService(service, {
+        workspace: project.name,
+        ...(registry === undefined ? {} : { registry }),
+        ...(request.version === undefined ? {} : { version: request.version }),
+        allowDirty: request.allowDirty,
+        // Wherever the workspace's cluster is: images are built on this machine.
+        builder: embeddedProvider({ name: defaultClusterName, home: locations.data, env: ctx.childEnv }),
+        store,
+        helm: helm.path,
+        cache: locations.cache,
+        env: childEnv,
+        signal,
+        onProgress: (text) => step.detail(text),
+      });
+      if (!result.changed) step.skip("unchanged");
+      return result;
+    });
+    packages.push(packaged);
+  }
+  return { steps, store, registry, packages };
+}
+
+function choose(all: ProjectService[], { names, version }: PackagingRequest): ProjectService[] {
+  const known = all.map(({ name }) => name);
+  const chosen = names.map((name) => {
+    const service = all.find((candidate) => candidate.name === name);
+    if (service !== undefined) return service;
+    throw new UserError(`there is no service "${name}"`, {
+      code: "not-found",
+      fix: suggest(name, known, "`kws service list` shows those that there are."),
+    });
+  });
+  const services = chosen.length === 0 ? all : [...new Set(chosen)];
+  if (version !== undefined && services.length !== 1) {
+    throw new UserError("--version is for one service", { code: "usage", fix: "Name the service." });
+  }
+  return services;
+}
+
+/** Flag and variable, then the workspace, then the user's settings. */
+async function registryOf(ctx: Context, given: string | undefined): Promise<string | undefined> {
+  if (given !== undefined) {
+    if (new RegExp(registryPattern).test(given)) return given;
+    throw new UserError(`"${given}" is not a registry`, {
+      code: "usage",
+      fix: "Write it as host/path, such as registry.example.com/team.",
+    });
+  }
+  const { workspace } = await ctx.project();
+  return workspace.registry ?? (await loadUserConfig(ctx.locations.config)).registry;
+}
+
+export function packageTable(
+  packages: StoredPackage[],
+  now: number,
+): { columns: string[]; rows: string[][] } {
+  return {
+    columns: ["SERVICE", "VERSION", "COMMITTED", "DIGEST", "CHART"],
+    rows: packages.map(({ service, version, created, digest, chart }) => [
+      service,
+      version,
+      formatAge(now - Date.parse(created)),
+      digest.slice(0, 19),
+      chart,
+    ]),
+  };
+}

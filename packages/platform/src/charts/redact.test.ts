@@ -1,0 +1,94 @@
+import { expect, test } from "vitest";
+import { openLayers, type OpenLayer } from "./layers.ts";
+import { redactManifests, redactor, redactValues } from "./redact.ts";
+
+function layersOf(values: string, secrets: unknown): Promise<OpenLayer[]> {
+  return openLayers(
+    [
+      { name: "defaults", kind: "defaults", file: "values.yaml", text: values },
+      { name: "qa", kind: "secrets", file: "secrets.yaml", text: "encrypted: 1\n" },
+    ],
+    () => Promise.resolve(secrets),
+  );
+}
+
+async function hiding(secrets: unknown): Promise<ReturnType<typeof redactor>> {
+  return redactor(await layersOf("", secrets));
+}
+
+test("a secret is hidden wherever and however it is written", async () => {
+  const hide = await hiding({ db: { password: 's3cr"t/x' }, keys: ["-----BEGIN\nKEY-----"] });
+  const url = `postgres://u:${encodeURIComponent('s3cr"t/x')}@h`;
+  expect(hide.text(url)).toBe("postgres://u:<redacted>@h");
+  expect(hide.text(JSON.stringify({ a: 's3cr"t/x' }))).toBe('{"a":"<redacted>"}');
+  expect(hide.text(Buffer.from("-----BEGIN\nKEY-----").toString("base64"))).toBe("<redacted>");
+  expect(hide.value({ a: ["-----BEGIN\nKEY-----"], b: "plain", c: null })).toEqual({
+    a: ["<redacted>"],
+    b: "plain",
+    c: null,
+  });
+});
+
+test("a short secret is hidden where it is the whole text, and a number where it is equal", async () => {
+  const hide = await hiding({ pin: "42", port: 5432, flag: true, empty: "" });
+  expect(hide.value({ pin: "42", port: 5432, flag: true, empty: "", other: "142" })).toEqual({
+    pin: "<redacted>",
+    port: "<redacted>",
+    flag: true,
+    empty: "",
+    other: "142",
+  });
+});
+
+test("a secret within a longer one leaves nothing of it", async () => {
+  const hide = await hiding({ a: "secret", b: "secret-and-more" });
+  expect(hide.text("x=secret-and-more")).toBe("x=<redacted>");
+});
+
+test("merged values hide what secrets give, whatever it is, and what equals it elsewhere", async () => {
+  const values =
+    "url: postgres://canary-1\nlist: [canary-1]\ndb: { host: x, tls: true, ports: [1] }\nsame: 17\n";
+  const layers = await layersOf(values, { password: "canary-1", db: { tls: false, ports: [2] }, pin: 17 });
+  expect(redactValues(layers)).toEqual({
+    url: "postgres://<redacted>",
+    list: ["<redacted>"],
+    db: { host: "x", tls: "<redacted>", ports: "<redacted>" },
+    same: "<redacted>",
+    password: "<redacted>",
+    pin: "<redacted>",
+  });
+});
+
+test("manifests hide what Secrets hold and every secret elsewhere, and keep the rest as it is", async () => {
+  const layers = await layersOf("", { token: "canary-1", key: "canary-2\nmore", user: "admin" });
+  const manifests = `# Source: api/templates/all.yaml, canary-1
+apiVersion: v1
+kind: Secret
+metadata: { name: api }
+data:
+  other: aGVsbG8=
+stringData:
+  multi: |
+    line
+---
+apiVersion: v1
+kind: List
+items:
+  - kind: Secret
+    data: { inner: aGVsbG8= }
+  - kind: ConfigMap
+    data:
+      octal: "0644"
+      url: http://admin:canary-1@host
+      key: |
+        canary-2
+        more
+      encoded: ${Buffer.from("canary-1").toString("base64")}
+`;
+  const text = redactManifests(manifests, layers);
+  expect(text).not.toMatch(/canary|aGVsbG8|line$|admin/m);
+  expect(text).not.toContain(Buffer.from("canary-1").toString("base64"));
+  expect(text).toContain('octal: "0644"');
+  expect(text).toContain("url: http://<redacted>:<redacted>@host");
+  expect(text).toContain("# Source: api/templates/all.yaml, <redacted>");
+});

@@ -1,0 +1,179 @@
+/**
+ * The packages of this machine: an OCI image layout that holds charts as Helm pushes them, and their images. A chart gets its
+ * name last, so what is listed is whole, whatever interrupted its making.
+ */
+import { randomUUID } from "node:crypto";
+import { mkdir, rename, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { copy } from "@kws/oci/copy";
+import { mediaTypes, sha256 } from "@kws/oci/descriptor";
+import { type Layout, openLayout, referenceAnnotation } from "@kws/oci/layout";
+import { parseDocument, readManifest } from "@kws/oci/manifest";
+import { parseReference } from "@kws/oci/reference";
+import type { Repository } from "@kws/oci/repository";
+import { UserError } from "@kws/base/errors";
+import { parse } from "yaml";
+import type { Provider } from "../providers/provider.ts";
+import { isDirty, tagOf } from "./version.ts";
+
+/** https://helm.sh/docs/topics/registries/#helm-chart-manifest */
+const helmTypes = {
+  config: "application/vnd.cncf.helm.config.v1+json",
+  chart: "application/vnd.cncf.helm.chart.content.v1.tar+gzip",
+} as const;
+
+export interface StoredPackage {
+  service: string;
+  version: string;
+  /** `repository:tag` of the chart. */
+  chart: string;
+  /** Of the chart's manifest. */
+  digest: string;
+  /** `repository@digest` each. */
+  images: string[];
+  /** The commit. */
+  revision: string;
+  /** The commit's time, RFC 3339. */
+  created: string;
+  /** Made from what is in no commit. */
+  dirty: boolean;
+}
+
+export interface NewPackage {
+  /** The bytes of the chart's archive. */
+  archive: Uint8Array;
+  /** Of the archive. */
+  chartYaml: Uint8Array;
+  /** Of the chart. */
+  repository: string;
+  version: string;
+  images: { repository: string; digest: string }[];
+  /** Has the images. */
+  builder: Pick<Provider, "imageRepository">;
+  signal?: AbortSignal;
+}
+
+export interface PackageStore {
+  repository(name: string): Repository;
+  /** Throws `conflict` where the version is there with other content, unless it is one of uncommitted files. */
+  add(given: NewPackage): Promise<StoredPackage & { changed: boolean }>;
+  /** By name and version. */
+  list(): Promise<StoredPackage[]>;
+}
+
+/** Below the root of the user's data. */
+export async function openPackageStore(data: string): Promise<PackageStore> {
+  const layout = await openLayout(join(data, "packages"));
+  return {
+    repository: (name) => layout.repository(name),
+    add: (given) => add(layout, given),
+    async list() {
+      const names = (await layout.references())
+        .map((entry) => entry.annotations?.[referenceAnnotation] ?? "")
+        .filter((name) => name.includes("/charts/"));
+      return Promise.all(names.toSorted().map((name) => readPackage(layout, name)));
+    },
+  };
+}
+
+async function add(layout: Layout, given: NewPackage): Promise<StoredPackage & { changed: boolean }> {
+  const { repository, version, signal } = given;
+  const waiting = signal === undefined ? {} : { signal };
+  const tag = tagOf(version);
+  const charts = layout.repository(repository);
+  const { manifest, blobs } = chartManifest(given);
+  const before = await charts.resolve(tag);
+  if (before !== undefined && before.digest !== sha256(manifest) && !isDirty(version)) {
+    throw new UserError(`${repository}:${tag} was packaged before, with other content`, {
+      code: "conflict",
+      fix: "Commit a change or give another version. Where nothing changed, the build is not reproducible: look for times, random names or downloads in it.",
+    });
+  }
+  for (const image of given.images) {
+    const from = await given.builder.imageRepository(image.repository);
+    const { descriptor } = await from.manifest(image.digest, waiting);
+    await copy(from, layout.repository(image.repository), descriptor, { ...waiting, tag });
+  }
+  for (const { descriptor, content } of blobs) {
+    await charts.pushBlob(descriptor, () => once(content), waiting);
+  }
+  const overwrite = isDirty(version);
+  await charts.pushManifest(manifest, mediaTypes.manifest, { ...waiting, tag, overwrite });
+  return {
+    ...(await readPackage(layout, `${repository}:${tag}`)),
+    changed: before === undefined || before.digest !== sha256(manifest),
+  };
+}
+
+/** As `helm push` makes it, but for the time, which is the commit's. */
+function chartManifest({ archive, chartYaml }: NewPackage) {
+  const metadata = parse(Buffer.from(chartYaml).toString()) as ChartMetadata;
+  const config = blobOf(helmTypes.config, Buffer.from(JSON.stringify(metadata)));
+  const chart = blobOf(helmTypes.chart, archive);
+  const manifest = {
+    schemaVersion: 2,
+    mediaType: mediaTypes.manifest,
+    config: config.descriptor,
+    layers: [chart.descriptor],
+    annotations: annotationsOf(metadata),
+  };
+  return { manifest: Buffer.from(JSON.stringify(manifest)), blobs: [config, chart] };
+}
+
+function blobOf(mediaType: string, content: Uint8Array) {
+  return { descriptor: { mediaType, digest: sha256(content), size: content.length }, content };
+}
+
+/** Writes the chart's archive into the folder, as `helm package` names it; answers its path. */
+export async function exportChart(store: PackageStore, one: StoredPackage, folder: string): Promise<string> {
+  const { name, tag = "" } = parseReference(one.chart);
+  const repository = store.repository(name);
+  const { bytes } = await repository.manifest(tag);
+  const { layers } = readManifest(parseDocument(bytes, one.chart), one.chart);
+  const [archive] = layers;
+  if (archive === undefined) throw new UserError(`${one.chart} holds no chart`, { code: "config" });
+  const path = join(folder, `${one.service}-${one.version}.tgz`);
+  const partial = `${path}.${randomUUID()}`;
+  await mkdir(folder, { recursive: true });
+  await writeFile(partial, repository.blob(archive));
+  await rename(partial, path);
+  return path;
+}
+
+interface ChartMetadata {
+  name: string;
+  version: string;
+  description?: string;
+  annotations?: Record<string, string>;
+}
+
+/** As `helm push` fills them from Chart.yaml. */
+function annotationsOf({ name, version, description, annotations }: ChartMetadata): Record<string, string> {
+  return {
+    ...(description === undefined ? {} : { "org.opencontainers.image.description": description }),
+    ...annotations,
+    "org.opencontainers.image.title": name,
+    "org.opencontainers.image.version": version,
+  };
+}
+
+async function readPackage(layout: Layout, chart: string): Promise<StoredPackage> {
+  const { name, tag = "" } = parseReference(chart);
+  const { descriptor, bytes } = await layout.repository(name).manifest(tag);
+  const { annotations = {} } = JSON.parse(Buffer.from(bytes).toString()) as ChartMetadata;
+  const version = annotations["org.opencontainers.image.version"] ?? "";
+  return {
+    service: annotations["kws.dev/service"] ?? "",
+    version,
+    chart,
+    digest: descriptor.digest,
+    images: annotations["kws.dev/images"]?.split(",") ?? [],
+    revision: annotations["org.opencontainers.image.revision"] ?? "",
+    created: annotations["org.opencontainers.image.created"] ?? "",
+    dirty: isDirty(version),
+  };
+}
+
+async function* once(content: Uint8Array): AsyncGenerator<Uint8Array> {
+  yield content;
+}
