@@ -377,7 +377,7 @@ describe.skipIf(!(await isInstalled("age")))("with the age program", () => {
     expect(await service(env).unwrap(wrapped, call)).toEqual(dataKey);
     await expect(service().unwrap(wrapped, call)).rejects.toThrow("it needs a plugin's identity, for test");
     await expect(service().wrap(key, dataKey, call)).rejects.toMatchObject({
-      fix: "install age and age-plugin-test",
+      fix: "Install age and age-plugin-test.",
     });
   });
 });

@@ -54,10 +54,10 @@ async function encrypt(
 
 function recipientFix(recipient: string): Pick<UserErrorOptions, "code" | "fix"> {
   const plugin = pluginOf(recipient);
-  if (plugin !== undefined) return { code: "tool-missing", fix: `install age and age-plugin-${plugin}` };
+  if (plugin !== undefined) return { code: "tool-missing", fix: `Install age and age-plugin-${plugin}.` };
   const kinds =
     "the public key that age-keygen prints (age1…), or an SSH public key (ssh-ed25519 …, ssh-rsa …)";
-  return { code: "config", fix: `name ${kinds}` };
+  return { code: "config", fix: `Name ${kinds}.` };
 }
 
 async function decrypt(
@@ -105,7 +105,7 @@ async function decodeArmor(key: KeyOf<"age">, enc: string): Promise<Uint8Array> 
 function damaged(key: KeyOf<"age">, error: unknown): SopsError {
   const message = `what the file holds for ${describeKey(key)} is damaged: ${printable(messageOf(error))}`;
   return new SopsError("couldNotRetrieveKey", message, {
-    fix: "restore the file from version control",
+    fix: "Restore the file from version control.",
     cause: error,
   });
 }
@@ -123,7 +123,7 @@ function noneOpens(
   const searched = empty.length === 0 ? "" : ` (nothing was found in ${empty.join(", ")})`;
   return new SopsError("couldNotRetrieveKey", message, {
     code: "permission",
-    fix: `set SOPS_AGE_KEY_FILE to the file with its identity${searched}`,
+    fix: `Set SOPS_AGE_KEY_FILE to the file with its identity${searched}.`,
   });
 }
 

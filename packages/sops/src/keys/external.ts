@@ -92,10 +92,10 @@ function failure(key: Key, method: "Encrypt" | "Decrypt", error: unknown): SopsE
   if (error instanceof UserError && error.code === "tool-missing") {
     return new SopsError(reason, `${describeKey(key)} needs the sops program, which is not on the PATH`, {
       code: "tool-missing",
-      fix: "install sops (https://getsops.io), or use an age, PGP or AWS KMS key",
+      fix: "Install sops (https://getsops.io), or use an age, PGP or AWS KMS key.",
     });
   }
   return new SopsError(reason, `${describeKey(key)}: sops says: ${printable(messageOf(error))}`, {
-    fix: "see whether sops itself can use the key, with the same credentials",
+    fix: "See whether sops itself can use the key, with the same credentials.",
   });
 }

@@ -87,9 +87,10 @@ describe("the credentials are those of", () => {
 
 describe("an error names the key and says what to do when", () => {
   test.each([
-    ["AccessDeniedException", 403, "permission", "allow kms:Decrypt on the key"],
+    ["AccessDeniedException", 403, "permission", "Allow these credentials kms:Decrypt on the key"],
     ["NotFoundException", 400, "failed", "the key's state"],
     ["ExpiredTokenException", 400, "failed", "aws sso login"],
+    ["constructor", 400, "failed", "the key's state"],
     ["SomethingNewException", 400, "failed", "the key's state"],
   ])("KMS answers %s", async (type, status, code, fix) => {
     const wrapped = await service().wrap(key, dataKey, call);

@@ -85,7 +85,7 @@ function regionOf(key: KeyOf<"kms">): string {
   if (region !== undefined) return region;
   throw new SopsError("errorGeneric", `${describeKey(key)} is no ARN of a key`, {
     code: "config",
-    fix: "write it as arn:aws:kms:REGION:ACCOUNT:key/ID, or …:alias/NAME",
+    fix: "Write it as arn:aws:kms:REGION:ACCOUNT:key/ID, or …:alias/NAME.",
   });
 }
 
@@ -111,7 +111,7 @@ async function ask(
       action === "kms:Decrypt" ? "couldNotRetrieveKey" : "errorGeneric",
       `${describeKey(key)}${key.role ? ` with role ${printable(key.role)}` : ""}: ${said}`,
       {
-        fix: fixes[name]?.(action) ?? (wasAnswered(error) ? checkKey() : unreachable),
+        fix: fixes.get(name)?.(action) ?? (wasAnswered(error) ? checkKey() : unreachable),
         code: deniedNames.has(name) ? "permission" : "failed",
       },
     );
@@ -124,26 +124,31 @@ function wasAnswered(error: unknown): boolean {
 }
 
 const signIn = () =>
-  "sign in to AWS (aws sso login), or name other credentials with AWS_PROFILE; aws sts get-caller-identity shows whose are used";
-const checkKey = () => "see the key's state in the console of its region, and its ARN in the file";
-const unreachable = "see whether the region's endpoint can be reached from here, and try again";
+  "Sign in to AWS (`aws sso login`), or name other credentials with AWS_PROFILE; `aws sts get-caller-identity` shows whose are used.";
+const checkKey = () => "See the key's state in the console of its region, and its ARN in the file.";
+const unreachable = "See whether the region's endpoint can be reached from here, and try again.";
 
-const fixes: Partial<Record<string, (action: string) => string>> = {
-  AccessDeniedException: (action) =>
-    `allow ${action} on the key to these credentials, or name others with AWS_PROFILE`,
-  AccessDenied: () => "allow these credentials sts:AssumeRole on the role, or name others with AWS_PROFILE",
-  CredentialsProviderError: signIn,
-  ExpiredTokenException: signIn,
-  ExpiredToken: signIn,
-  InvalidClientTokenId: signIn,
-  InvalidSignatureException: signIn,
-  UnrecognizedClientException: signIn,
-  DisabledException: checkKey,
-  KMSInvalidStateException: checkKey,
-  NotFoundException: checkKey,
-  IncorrectKeyException: checkKey,
-  InvalidCiphertextException: () =>
-    "restore the file from version control: its encryption context or the wrapped data key has been changed",
-};
+/** By the names of errors, which are the service's words. */
+const fixes = new Map<string, (action: string) => string>([
+  [
+    "AccessDeniedException",
+    (action) => `Allow these credentials ${action} on the key, or name others with AWS_PROFILE.`,
+  ],
+  [
+    "AccessDenied",
+    () => "Allow these credentials sts:AssumeRole on the role, or name others with AWS_PROFILE.",
+  ],
+  ["CredentialsProviderError", signIn],
+  ["ExpiredTokenException", signIn],
+  ["ExpiredToken", signIn],
+  ["InvalidClientTokenId", signIn],
+  ["InvalidSignatureException", signIn],
+  ["UnrecognizedClientException", signIn],
+  [
+    "InvalidCiphertextException",
+    () =>
+      "Restore the file from version control: its encryption context or the wrapped data key has been changed.",
+  ],
+]);
 
 const deniedNames = new Set(["AccessDeniedException", "AccessDenied"]);

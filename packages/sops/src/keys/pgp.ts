@@ -33,7 +33,7 @@ export function openPgp(world: KeyWorld): KeyService {
         call.signal,
         (problem) =>
           new SopsError("errorGeneric", `${describeKey(normal)} cannot be encrypted for: ${problem}`, {
-            fix: "import its public key with gpg --import, and see that it has not expired",
+            fix: "Import its public key with `gpg --import`, and see that it has not expired.",
           }),
       );
       return { key: normal, enc: enc.trim(), created_at: createdAt(world) };
@@ -56,7 +56,7 @@ export function openPgp(world: KeyWorld): KeyService {
 function cannotOpen(key: KeyOf<"pgp">, problem: string): SopsError {
   return new SopsError("couldNotRetrieveKey", `${describeKey(key)} does not open the data key: ${problem}`, {
     code: "permission",
-    fix: "import its secret key with gpg --import, or ask somebody who has one of the file's keys to add yours",
+    fix: "Import its secret key with `gpg --import`, or ask somebody who has one of the file's keys to add yours.",
   });
 }
 
@@ -86,7 +86,7 @@ function normalize(key: KeyOf<"pgp">): KeyOf<"pgp"> {
   if (/^[0-9A-F]{16,64}$/.test(fp)) return { type: "pgp", fp };
   throw new SopsError("errorGeneric", `${describeKey(key)} is named by no fingerprint`, {
     code: "config",
-    fix: "take the 40 hexadecimal digits that gpg --list-keys prints",
+    fix: "Take the 40 hexadecimal digits that `gpg --list-keys` prints.",
   });
 }
 

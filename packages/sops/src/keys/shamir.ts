@@ -3,6 +3,7 @@
  * of a polynomial over GF(2^8) with the reduction polynomial of AES, 0x11B. A share is one value per byte, then its x.
  */
 import { randomBytes, randomInt } from "node:crypto";
+import { SopsError } from "../errors.ts";
 
 /** Splits into shares of which any `threshold` give the secret back. Both counts lie between 2 and 255. */
 export function split(secret: Uint8Array, shares: number, threshold: number): Uint8Array[] {
@@ -17,20 +18,28 @@ export function split(secret: Uint8Array, shares: number, threshold: number): Ui
   );
 }
 
-/** Joins shares. With fewer than the threshold, or with one that is not of the set, it answers a wrong secret. */
+/**
+ * Joins shares. With fewer than the threshold, or with one that is not of the set, it answers a wrong secret; what cannot be
+ * a set of shares is a `SopsError`, because files hold them.
+ */
 export function combine(shares: readonly Uint8Array[]): Uint8Array {
   const length = shares[0]?.length ?? 0;
-  if (shares.length < 2) throw new RangeError("a secret needs at least two shares");
+  if (shares.length < 2) throw damaged("there are less than two");
   if (length < 2 || shares.some((share) => share.length !== length)) {
-    throw new RangeError("the shares are cut off, or are not of the same secret");
+    throw damaged("their lengths differ, or they are cut off");
   }
   const xs = shares.map((share) => share[length - 1] ?? 0);
-  if (xs.includes(0) || new Set(xs).size < xs.length)
-    throw new RangeError("two shares are the same, or one is none");
+  if (xs.includes(0) || new Set(xs).size < xs.length) throw damaged("two are the same, or one is none");
   const weights = xs.map((x) => weightAtZero(x, xs));
   return Uint8Array.from({ length: length - 1 }, (_, at) =>
     shares.reduce((sum, share, index) => sum ^ multiply(share[at] ?? 0, weights[index] ?? 0), 0),
   );
+}
+
+function damaged(reason: string): SopsError {
+  return new SopsError("couldNotRetrieveKey", `the shares of the data key do not fit together: ${reason}`, {
+    fix: "Restore the file from version control.",
+  });
 }
 
 /** Lagrange's basis polynomial of one x, at 0. */
