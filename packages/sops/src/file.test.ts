@@ -208,6 +208,7 @@ describe("an open file", () => {
     expect(() => unset(open, ["list", 1], { now })).toThrow("there is no list[1] in the file");
     expect(() => set(open, ["list", "x"], 1, { now })).toThrow("list is a list");
     expect(() => set(open, ["b", 0], 1, { now })).toThrow("b is a map");
+    expect(() => set(open, [], 1, { now })).toThrow("the path names nothing");
   });
 });
 

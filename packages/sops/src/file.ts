@@ -139,14 +139,14 @@ export function replace(file: OpenFile, documents: readonly MapNode[], options: 
 /** The file with one value, or a whole map or list, in a place of its first document; what is missing above is made. */
 export function set(file: OpenFile, path: TreePath, value: unknown, options: WriteOptions): string {
   const [first, ...rest] = file.documents;
-  const changed = setAt(first ?? { kind: "map", entries: [] }, path, fromPlain(value)) as MapNode;
+  const changed = setAt(first ?? { kind: "map", entries: [] }, path, fromPlain(value));
   return replace(file, [changed, ...rest], options);
 }
 
 /** The file without one entry of a map, or item of a list, of its first document. */
 export function unset(file: OpenFile, path: TreePath, options: WriteOptions): string {
   const [first, ...rest] = file.documents;
-  const changed = removeAt(first ?? { kind: "map", entries: [] }, path) as MapNode;
+  const changed = removeAt(first ?? { kind: "map", entries: [] }, path);
   return replace(file, [changed, ...rest], options);
 }
 
