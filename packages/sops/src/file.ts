@@ -3,18 +3,18 @@
  * is decrypted exists in memory only, and no error repeats it.
  */
 import { timingSafeEqual } from "node:crypto";
+import { messageOf } from "@kws/base/errors";
+import { removeAt, setAt } from "./change.ts";
 import { createCipher, isSealed, type Cipher } from "./cipher.ts";
 import { decryptDocuments, encryptDocuments } from "./crypt.ts";
-import { messageOf } from "@kws/base/errors";
 import { SopsError } from "./errors.ts";
-import { isEncryptedTree, readEncrypted, readPlain, writeEncrypted, writePlain } from "./formats.ts";
+import { hasBlock, readEncrypted, readPlain, writeEncrypted, writePlain } from "./formats.ts";
 import type { FormatName } from "./formats/format.ts";
 import type { Keyring } from "./keyring.ts";
 import type { Key } from "./keys/key.ts";
 import { keyId } from "./keyspec.ts";
 import { formatVersion, type Metadata } from "./metadata.ts";
 import { checkSelection, defaultSelection, type Selection } from "./rules.ts";
-import { removeAt, setAt } from "./change.ts";
 import { fromPlain, toPlain, type MapNode, type TreePath } from "./tree.ts";
 
 /** What every function needs to know about a file. */
@@ -66,7 +66,7 @@ export async function decrypt(content: string | Uint8Array, options: DecryptOpti
 }
 
 function verifyMac(computed: string, metadata: Metadata, cipher: Cipher, file: string | undefined): void {
-  const fix = "Restore the file from version control, or look through it and accept it with --ignore-mac.";
+  const fix = "Restore the file from version control, or look through it and have its MAC ignored.";
   let stored;
   try {
     stored = cipher.open(metadata.mac, metadata.lastModified);
@@ -229,7 +229,7 @@ export function inspect(content: string | Uint8Array, { format, file }: FileOpti
 
 /** Whether a file has a `sops` block; false too where it cannot be read in its format. */
 export function isEncrypted(content: string | Uint8Array, { format, file }: FileOptions): boolean {
-  return isEncryptedTree(content, format, file);
+  return hasBlock(content, format, file);
 }
 
 /** Whether any text of a plain value is an encrypted one, as in a file that only looks decrypted. */

@@ -116,11 +116,8 @@ function layOut(block: MapNode, { layout }: Format): Entry[] {
   return [entry(metadataKey, { kind: "map", entries: escaped })];
 }
 
-export function isEncryptedTree(
-  content: string | Uint8Array,
-  name: FormatName,
-  file: string | undefined,
-): boolean {
+/** Whether a file has a `sops` block; false too where it cannot be read in its format. */
+export function hasBlock(content: string | Uint8Array, name: FormatName, file: string | undefined): boolean {
   try {
     const format = formats[name];
     const [first] = format.parse(textOf(content, file), file);
