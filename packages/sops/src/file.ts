@@ -5,7 +5,7 @@
 import { timingSafeEqual } from "node:crypto";
 import { messageOf } from "@kws/base/errors";
 import { removeAt, setAt } from "./change.ts";
-import { createCipher, isSealed, type Cipher } from "./cipher.ts";
+import { createCipher, type Cipher } from "./cipher.ts";
 import { decryptDocuments, encryptDocuments } from "./crypt.ts";
 import { SopsError } from "./errors.ts";
 import { hasBlock, readEncrypted, readPlain, writeEncrypted, writePlain } from "./formats.ts";
@@ -61,7 +61,10 @@ export async function decrypt(content: string | Uint8Array, options: DecryptOpti
     documents,
     cipher,
     content: () => writePlain(documents, format, { indent }),
-    values: () => Object.assign({}, ...documents.map(toPlain)) as Record<string, unknown>,
+    values() {
+      const entries = documents.flatMap((document) => document.entries);
+      return toPlain({ kind: "map", entries }) as Record<string, unknown>;
+    },
   };
 }
 
@@ -230,12 +233,6 @@ export function inspect(content: string | Uint8Array, { format, file }: FileOpti
 /** Whether a file has a `sops` block; false too where it cannot be read in its format. */
 export function isEncrypted(content: string | Uint8Array, { format, file }: FileOptions): boolean {
   return hasBlock(content, format, file);
-}
-
-/** Whether any text of a plain value is an encrypted one, as in a file that only looks decrypted. */
-export function holdsCiphertext(value: unknown): boolean {
-  if (typeof value === "string") return isSealed(value);
-  return typeof value === "object" && value !== null && Object.values(value).some(holdsCiphertext);
 }
 
 /** The keys of a file, group by group. */

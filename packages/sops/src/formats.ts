@@ -14,8 +14,6 @@ import { strOfBytes, type Comment, type Entry, type MapNode, type Scalar, type T
 /** How a file of each format is written once it is encrypted. */
 const formats: Record<FormatName, Format> = { yaml, json, dotenv, ini, binary: json };
 
-export const formatNames = Object.keys(formats) as FormatName[];
-
 /** The format by a file's name, as sops decides it. */
 export function formatOfPath(path: string): FormatName {
   if (/\.ya?ml$/.test(path)) return "yaml";
