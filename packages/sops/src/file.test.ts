@@ -207,6 +207,7 @@ describe("an open file", () => {
     expect(() => set(open, ["list", "x"], 1, { now })).toThrow("list is a list");
     expect(() => set(open, ["b", 0], 1, { now })).toThrow("b is a map");
     expect(() => set(open, [], 1, { now })).toThrow("the path names nothing");
+    expect(() => set(open, ["sops", "mac"], 1, { now })).toThrow("the key sops is kept");
   });
 });
 

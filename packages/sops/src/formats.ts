@@ -25,7 +25,7 @@ export function formatOfPath(path: string): FormatName {
 const metadataKey = "sops";
 const flatPrefix = `${metadataKey}_`;
 
-/** Documents of a plain file. A key in the way of the `sops` block is refused. */
+/** Documents of a plain file. */
 export function readPlain(
   content: string | Uint8Array,
   name: FormatName,
@@ -41,6 +41,12 @@ export function readPlain(
       fix: "An empty map, {}, can be encrypted.",
     });
   }
+  refuseReserved(documents, format, file);
+  return documents;
+}
+
+/** A key in the way of the `sops` block cannot be kept. */
+function refuseReserved(documents: readonly MapNode[], format: Format, file: string | undefined): void {
   const reserved = documents.flatMap(({ entries }) => entries).find((entry) => isMetadata(entry, format)) as
     | Entry
     | undefined;
@@ -51,7 +57,6 @@ export function readPlain(
       fix: "The file seems to be encrypted already; otherwise give the key another name.",
     });
   }
-  return documents;
 }
 
 export function writePlain(documents: readonly MapNode[], name: FormatName, options: EmitOptions): Buffer {
@@ -93,6 +98,7 @@ export function writeEncrypted(
   options: EmitOptions,
 ): string {
   const format = formats[name];
+  refuseReserved(documents, format, undefined);
   const block = layOut(writeMetadata(metadata), format);
   return format.emit(
     documents.map((document) => withEntries(document, (entries) => [...entries, ...block])),

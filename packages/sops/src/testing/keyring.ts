@@ -6,6 +6,8 @@ import { openKeyServices } from "../keys/services.ts";
 
 export interface TestKeys {
   keyring: Keyring;
+  /** What the keyring was opened with, for another one. */
+  services: KeyServices;
   key: Key;
   /** Unwraps so far. */
   unwraps(): number;
@@ -28,5 +30,10 @@ export async function ageKeys(): Promise<TestKeys> {
       },
     },
   };
-  return { keyring: openKeyring({ services }), key: { type: "age", recipient }, unwraps: () => unwraps };
+  return {
+    keyring: openKeyring({ services }),
+    services,
+    key: { type: "age", recipient },
+    unwraps: () => unwraps,
+  };
 }
