@@ -6,9 +6,9 @@ import { openKeyServices } from "../keys/services.ts";
 
 export interface TestKeys {
   keyring: Keyring;
-  /** What the keyring was opened with, for another one. */
-  services: KeyServices;
   key: Key;
+  /** The private key. */
+  identity: string;
   /** Unwraps so far. */
   unwraps(): number;
 }
@@ -32,8 +32,8 @@ export async function ageKeys(): Promise<TestKeys> {
   };
   return {
     keyring: openKeyring({ services }),
-    services,
     key: { type: "age", recipient },
+    identity,
     unwraps: () => unwraps,
   };
 }
