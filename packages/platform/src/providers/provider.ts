@@ -79,6 +79,8 @@ export interface Provider {
   buildImage(build: ImageBuild, context: BuildContext): Promise<BuiltImage>;
   /** Where built images can be read by digest, to be copied elsewhere; the name is for messages. */
   imageRepository(name: string): Promise<Repository>;
+  /** Lets the cluster's nodes run an image that is kept on this machine; true where they could already. */
+  importImage(from: Repository, digest: string, context: BuildContext): Promise<boolean>;
 }
 
 /** An open way to the API server of a provider's cluster. */
