@@ -11,7 +11,7 @@ import { yaml } from "./formats/yaml.ts";
 import type { Key, KeyType } from "./keys/key.ts";
 import { keyId, parseKey, parseKeys, type KeySpecOptions } from "./keyspec.ts";
 import { formatPlace } from "./place.ts";
-import { expression, selectionNames, selectionOf, type Selection } from "./rules.ts";
+import { expression, selectionNames, checkSelection, type Selection } from "./rules.ts";
 import { entryOf, itemsOf, toPlain, type MapNode, type TreeNode } from "./tree.ts";
 
 const configName = ".sops.yaml";
@@ -130,7 +130,7 @@ function readRule(rule: MapNode, reader: Reader): CreationRule {
     groups:
       groups.length > 0 ? groups.map((group) => unique(readGroup(group, reader))) : [readKeys(rule, reader)],
     shamirThreshold: reader.number(rule, "shamir_threshold") ?? 0,
-    selection: selectionOf(selection, at),
+    selection: checkSelection(selection, at),
     macOnlyEncrypted: reader.flag(rule, "mac_only_encrypted"),
     at,
   };

@@ -13,7 +13,7 @@ import type { Keyring } from "./keyring.ts";
 import type { Key } from "./keys/key.ts";
 import { keyId } from "./keyspec.ts";
 import { formatVersion, type Metadata } from "./metadata.ts";
-import { selectionOf, type Selection } from "./rules.ts";
+import { checkSelection, defaultSelection, type Selection } from "./rules.ts";
 import { removeAt, setAt } from "./change.ts";
 import { fromPlain, toPlain, type MapNode, type TreePath } from "./tree.ts";
 
@@ -105,10 +105,16 @@ export async function encrypt(content: string | Uint8Array, options: EncryptOpti
     lastModified: "",
     mac: "",
     version: formatVersion,
-    selection: format === "binary" ? selectionOf({}) : selectionOf(options.selection ?? {}, file),
+    selection: format === "binary" ? {} : newSelection(options.selection, file),
     macOnlyEncrypted: options.macOnlyEncrypted ?? false,
   };
   return seal(documents, metadata, createCipher(dataKey), { format, now, indent });
+}
+
+/** The rule of a new file, which sops writes down even where it is the default. */
+function newSelection(given: Selection = {}, file: string | undefined): Selection {
+  const selection = checkSelection(given, file);
+  return Object.keys(selection).length === 0 ? defaultSelection : selection;
 }
 
 export interface WriteOptions {
