@@ -35,6 +35,7 @@ export const commands: Record<string, Load> = {
   "secrets updatekeys": () => import("./commands/secrets/updatekeys.ts"),
   "secrets rotate": () => import("./commands/secrets/rotate.ts"),
   "secrets keygen": () => import("./commands/secrets/keygen.ts"),
+  "secrets report": () => import("./commands/secrets/report.ts"),
   "secrets install-git": () => import("./commands/secrets/install-git.ts"),
   "secrets merge-driver": () => import("./commands/secrets/merge-driver.ts"),
   "secrets textconv": () => import("./commands/secrets/textconv.ts"),

@@ -2,15 +2,13 @@
 import { existsSync } from "node:fs";
 import { dirname, join, relative } from "node:path";
 import { UserError } from "@kws/base/errors";
-import { type Cipher, isSealed } from "@kws/sops/cipher";
-import { decryptDocuments } from "@kws/sops/crypt";
 import { SopsError } from "@kws/sops/errors";
 import { isEncrypted } from "@kws/sops/file";
 import { formatOfPath, readEncrypted } from "@kws/sops/formats";
 import type { FormatName } from "@kws/sops/formats/format";
 import { expression } from "@kws/sops/rules";
-import { str } from "@kws/sops/tree";
 import { readYamlFile } from "../project/yaml-file.ts";
+import { refuseUnsealed } from "../secrets/sealed.ts";
 import type { ChartSource } from "./source.ts";
 
 /** Throws `config` for a file, or a value in a file, that is in the clear and should not be. No key is needed. */
@@ -19,7 +17,7 @@ export async function refusePlaintext({ dir, files }: ChartSource): Promise<void
     const file = join(dir, path);
     const options = { format: formatOfPath(path), file };
     if (isEncrypted(content, options)) {
-      refuseUnsealed(content, options);
+      refuseHalfEncrypted(content, options);
       continue;
     }
     const reason = /^profiles\/[^/]+\/secrets\.[^/]+$/.test(path)
@@ -36,10 +34,13 @@ export async function refusePlaintext({ dir, files }: ChartSource): Promise<void
   }
 }
 
-function refuseUnsealed(content: Uint8Array, { format, file }: { format: FormatName; file: string }): void {
+function refuseHalfEncrypted(
+  content: Uint8Array,
+  { format, file }: { format: FormatName; file: string },
+): void {
   try {
     const { documents, metadata } = readEncrypted(content, format, file);
-    decryptDocuments(documents, metadata, sealedOnly, file);
+    refuseUnsealed(documents, metadata, file);
   } catch (error) {
     if (!(error instanceof SopsError)) throw error;
     throw new UserError(`${file} is not encrypted as it says: ${error.message}`, {
@@ -50,17 +51,6 @@ function refuseUnsealed(content: Uint8Array, { format, file }: { format: FormatN
     });
   }
 }
-
-/** Stands in for the data key: opens nothing, and refuses what was never sealed. */
-const sealedOnly: Cipher = {
-  open(text) {
-    if (text !== "" && !isSealed(text)) throw new Error("it is in the clear");
-    return str("");
-  },
-  seal() {
-    throw new Error("nothing is sealed here");
-  },
-};
 
 /** What Helm reads itself cannot be encrypted, however wide a rule is. */
 function isHelms(path: string): boolean {

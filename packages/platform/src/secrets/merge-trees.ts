@@ -72,7 +72,8 @@ function mergeMaps(
   const base = sectionsOf(sides.base ?? { kind: "map", entries: [] });
   const ours = sectionsOf(sides.ours);
   const theirs = sectionsOf(sides.theirs);
-  const entries = mergedOrder(ours, theirs).flatMap((key) => {
+  const entries: MapNode["entries"] = [];
+  for (const key of mergedOrder(ours, theirs)) {
     const [before, own, other] = [base.byKey.get(key), ours.byKey.get(key), theirs.byKey.get(key)];
     const value = mergeNodes(
       { base: before?.entry.value, ours: own?.entry.value, theirs: other?.entry.value },
@@ -80,14 +81,14 @@ function mergeMaps(
       conflicts,
     );
     const entry = own?.entry ?? other?.entry;
-    if (value === undefined || entry === undefined) return [];
+    if (value === undefined || entry === undefined) continue;
     const comments = mergeComments({
       base: before?.comments ?? [],
       ours: own?.comments ?? other?.comments ?? [],
       theirs: other?.comments ?? own?.comments ?? [],
     });
-    return [...comments, { ...entry, value }];
-  });
+    entries.push(...comments, { ...entry, value });
+  }
   const tail = mergeComments({ base: base.tail, ours: ours.tail, theirs: theirs.tail });
   return { ...sides.ours, entries: [...entries, ...tail] };
 }
