@@ -1,5 +1,5 @@
 /** Encrypted files from the command line: what is written, what is refused, and that no plaintext is left anywhere. */
-import { chmod, mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { chmod, mkdir, readdir, readFile, readlink, rm, stat, symlink, writeFile } from "node:fs/promises";
 import { existsSync, readFileSync, readdirSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { run } from "@kws/base/exec";
@@ -92,6 +92,16 @@ test("values are set from standard input and unset, and the others keep their ci
   });
   const warned = await expectCode(0, sops(["set", secrets, "d", '"x"']));
   expect(warned.stderr).toContain("Others on this machine can see arguments");
+});
+
+test("a file keeps its mode, and a symbolic link stays one", async () => {
+  await seal(`a: ${canary}\n`);
+  await chmod(join(work, secrets), 0o640);
+  await symlink(secrets, join(work, "link.yaml"));
+  await expectCode(0, sops(["set", "link.yaml", "b"], { input: "c" }));
+  expect(await readlink(join(work, "link.yaml"))).toBe(secrets);
+  expect((await stat(join(work, secrets))).mode & 0o777).toBe(0o640);
+  expect((await sops(["get", secrets, "b"])).stdout).toBe("c");
 });
 
 test("an editor works on a private file in memory, and what it leaves there goes with it", async () => {
@@ -288,8 +298,9 @@ test("git merges encrypted files by their keys, names conflicts, and shows diffe
   await sops(["set", secrets, "b"], { input: `${canary}-other` });
   await commit();
   const refused = await git("merge", "--no-edit", "main");
-  expect(String(refused)).toContain(
-    `conflict in ${secrets}: both sides changed b; the current side's is kept`,
+  expect(refused).toHaveProperty(
+    "message",
+    expect.stringContaining(`conflict in ${secrets}: both sides changed b; the current side's is kept`),
   );
   expect(JSON.stringify(await git("diff", "--name-only", "--diff-filter=U"))).toContain(secrets);
   expect((await sops(["get", secrets, "b"])).stdout).toBe(`${canary}-other`);
