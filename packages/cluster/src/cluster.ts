@@ -79,7 +79,7 @@ export async function runCluster(options: ClusterOptions): Promise<Cluster> {
       ...common("kubelet"),
       runtime: sandbox.runtime,
       images: withBaseImage(images, options.node),
-      pullImage: createPuller(images, options.env),
+      pullImage: createPuller(images, options.env).pull,
       resolveUser,
       node: { name: nodeName, address: addresses.node },
       dataDir: folder,

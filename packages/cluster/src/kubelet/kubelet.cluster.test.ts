@@ -58,7 +58,7 @@ beforeAll(async () => {
     ...common,
     runtime: sandbox.runtime,
     images,
-    pullImage: createPuller(images, {}),
+    pullImage: createPuller(images, {}).pull,
     resolveUser,
     node: { name: "kws", address: addresses.node },
     dataDir,

@@ -58,6 +58,8 @@ export interface StartStackOptions {
   signal: AbortSignal;
   /** For one service to become ready. */
   timeoutMs: number;
+  /** Look for newer base images in their registries. */
+  pull?: boolean;
   /** Milliseconds since the epoch. */
   clock: () => number;
   /** Who runs this, for the lock. */
@@ -154,7 +156,7 @@ function interrupted(stack: string): UserError {
  * what they depend on comes with them.
  */
 export async function planStack(
-  { project, stack, provider }: Pick<StartStackOptions, "project" | "stack" | "provider">,
+  { project, stack, provider, signal }: Pick<StartStackOptions, "project" | "stack" | "provider" | "signal">,
   services: ProjectService[],
   decrypt: Decrypt,
   only: string[] = [],
@@ -173,7 +175,7 @@ export async function planStack(
       .filter((service) => chosen.has(service.name))
       .map(async (service) => {
         const chart = await loadChart(service, stack.profile, decrypt);
-        await checkBuilds(service, provider, project.name);
+        await checkBuilds(service, provider, project.name, signal);
         return { service, chart };
       }),
   );
@@ -258,6 +260,8 @@ async function startService(
             env: options.env,
             signal,
             onProgress: (text) => step.detail(text),
+            onWarning: (text) => step.note(text),
+            ...(options.pull === undefined ? {} : { pull: options.pull }),
           });
           if (result.cached) step.skip("unchanged");
           return result;
