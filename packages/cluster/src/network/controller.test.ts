@@ -276,7 +276,9 @@ test("the hosts of an Ingress's tls decide which Secret's certificate they are s
   });
   await create("unnamed", {
     tls: [{ secretName: "third" }],
-    rules: ["third.localhost", "fourth.localhost", "two.localhost"].map((host) => ({ host, ...rule })),
+    rules: ["third.localhost", "fourth.localhost", "two.localhost"].map((host) =>
+      Object.assign({ host }, rule),
+    ),
   });
   const shown = {
     "one.localhost": "first.localhost",
