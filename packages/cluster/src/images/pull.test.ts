@@ -6,6 +6,7 @@ import { tempDir } from "@kws/base/tempdir";
 import type { TempDir } from "@kws/base/tempdir";
 import { mediaTypes, sha256 } from "@kws/oci/descriptor";
 import { ociArchitecture } from "@kws/oci/manifest";
+import { listen } from "@kws/oci/testing/hostile-server";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import type { Image } from "./image.ts";
 import { createPuller, isFromRegistry } from "./pull.ts";
@@ -138,6 +139,15 @@ test("what is only asked about comes without layers, once for all who ask, and i
     `GET /v2/team/orders/blobs/${registry.configOf(image)}`,
   ]);
   expect(await readdir(join(store.dir, "blobs/sha256"))).toEqual([]);
+});
+
+test("a registry that says nothing is not waited for when it is only asked about an image", async () => {
+  const host = await listen(() => {});
+  const asked = createPuller(store, {}, 10).configOf(`${host}/team/orders:1`);
+  await expect(asked).rejects.toMatchObject({
+    code: "timeout",
+    message: `${host}/team/orders:1: ${host} gave no answer in 0.01 s`,
+  });
 });
 
 test("a pull says how many bytes of how many are here", async () => {

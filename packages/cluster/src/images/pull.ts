@@ -43,13 +43,23 @@ export interface Puller {
   pull: PullImage;
   /**
    * What the image is configured to be. Its manifest and its configuration are asked for, and no layer; nothing is stored.
-   * Those who ask at once for the same have one answer.
+   * Those who ask at once for the same have one answer. Code `timeout` where there is none in time.
    */
   configOf(reference: string, signal?: AbortSignal): Promise<ImageConfig>;
 }
 
-/** Shows registries the credentials that a pull comes with, or those of the user whose machine it is. */
-export function createPuller(store: LocalImageStore, env: NodeJS.ProcessEnv): Puller {
+/** A registry that takes longer to describe an image is not worth waiting for. */
+const longestAnswerMs = 30_000;
+
+/**
+ * Shows registries the credentials that a pull comes with, or those of the user whose machine it is. `answerMs` is how long a
+ * question may take; a pull takes what it needs.
+ */
+export function createPuller(
+  store: LocalImageStore,
+  env: NodeJS.ProcessEnv,
+  answerMs = longestAnswerMs,
+): Puller {
   const own = userCredentials(env);
   const pulling = new Map<string, Promise<Image>>();
   const asking = new Map<string, Promise<ImageConfig>>();
@@ -69,7 +79,7 @@ export function createPuller(store: LocalImageStore, env: NodeJS.ProcessEnv): Pu
     async configOf(reference, signal) {
       const others = asking.get(reference);
       if (others !== undefined) return others;
-      const asked = fetchConfig(openRegistries({ env, credentials: own }), reference, signal);
+      const asked = answer(reference, signal);
       asking.set(reference, asked);
       try {
         return await asked;
@@ -78,6 +88,25 @@ export function createPuller(store: LocalImageStore, env: NodeJS.ProcessEnv): Pu
       }
     },
   };
+
+  async function answer(reference: string, signal?: AbortSignal): Promise<ImageConfig> {
+    const late = AbortSignal.timeout(answerMs);
+    const either = signal === undefined ? late : AbortSignal.any([signal, late]);
+    try {
+      return await fetchConfig(openRegistries({ env, credentials: own }), reference, either);
+    } catch (error) {
+      signal?.throwIfAborted();
+      throw late.aborted ? silent(reference, answerMs) : error;
+    }
+  }
+}
+
+function silent(reference: string, answerMs: number): UserError {
+  const { host } = repositoryAddress(parseReference(reference).name);
+  return new UserError(`${reference}: ${host} gave no answer in ${answerMs / 1000} s`, {
+    code: "timeout",
+    fix: "Check the network and the registry, and try again.",
+  });
 }
 
 /** An image for this machine, as its registry describes it. */

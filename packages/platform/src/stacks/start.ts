@@ -170,15 +170,21 @@ export async function planStack(
     });
   }
   const chosen = new Set(closure(services.map(graphNode), only.length > 0 ? only : names));
+  const failed = new AbortController();
+  const checks = AbortSignal.any([signal, failed.signal]);
   const plans = await Promise.all(
     services
       .filter((service) => chosen.has(service.name))
       .map(async (service) => {
         const chart = await loadChart(service, stack.profile, decrypt);
-        await checkBuilds(service, provider, project.name, signal);
+        await checkBuilds(service, provider, project.name, checks);
         return { service, chart };
       }),
-  );
+  ).catch((error: unknown) => {
+    // Nobody waits for what registries would say of the others.
+    failed.abort(error);
+    throw error;
+  });
   if (stack.profile !== defaultProfile && plans.length > 0 && !plans.some(({ chart }) => chart.hasProfile)) {
     throw new UserError(`no chart of the stack ${stack.name} has the profile "${stack.profile}"`, {
       code: "config",
