@@ -8,11 +8,13 @@ import * as cluster from "./cluster.ts";
 import * as demo from "./demo.ts";
 import { machine, type Measurement } from "./measure.ts";
 import { disposeAll } from "./product.ts";
+import * as sops from "./sops.ts";
 
 const suites: Record<string, () => Promise<Measurement[]>> = {
   cli: cli.measure,
   cluster: cluster.measure,
   demo: demo.measure,
+  sops: sops.measure,
 };
 
 for (const signal of ["SIGINT", "SIGTERM"] as const) {

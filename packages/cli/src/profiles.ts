@@ -9,6 +9,7 @@ import { suggest } from "@kws/platform/project/nearest";
 import { defaultProfile, loadServices, type ProjectService } from "@kws/platform/project/workspace";
 import { secretOpener } from "@kws/platform/secrets/open";
 import type { Context } from "./context.ts";
+import { printable } from "./style.ts";
 
 export const profileOption = {
   type: "string",
@@ -40,7 +41,10 @@ export async function projectServices(ctx: Context, name?: string): Promise<Proj
   });
 }
 
-/** The service's chart with each of the profiles. Throws for a profile that it does not have. */
+/**
+ * The service's chart with each of the profiles. Throws for one that it does not have, but for the profile that stacks have by
+ * themselves: as in a start, the chart's own values are all there is then.
+ */
 export async function openProfiles(ctx: Context, service: string, profiles: string[]): Promise<Chart[]> {
   const [found] = await projectServices(ctx, service);
   if (found === undefined) throw new Error("the service was found");
@@ -48,12 +52,14 @@ export async function openProfiles(ctx: Context, service: string, profiles: stri
   return Promise.all(
     profiles.map(async (profile) => {
       const chart = await loadChart(found, profile, decrypt);
-      if (!chart.hasProfile) throw unknownProfile(chart.dir, profile, await profileNames(chart.dir));
+      if (!chart.hasProfile && profile !== defaultProfile)
+        throw unknownProfile(chart.dir, profile, await profileNames(chart.dir));
       return chart;
     }),
   );
 }
 
+/** `openProfiles` for one. */
 export async function openProfile(ctx: Context, service: string, profile = defaultProfile): Promise<Chart> {
   const [chart] = await openProfiles(ctx, service, [profile]);
   if (chart === undefined) throw new Error("a profile was opened");
@@ -81,7 +87,7 @@ export function shower({ layers }: Chart, reveal = false): (origin: Origin) => P
 
 /** A value as a cell of a table. */
 export function cell(value: unknown): string {
-  const text = typeof value === "string" && !value.includes("\n") ? value : JSON.stringify(value);
+  const text = typeof value === "string" && !value.includes("\n") ? printable(value) : JSON.stringify(value);
   return text.length > 60 ? `${text.slice(0, 59)}…` : text;
 }
 

@@ -68,9 +68,8 @@ describe.each(Object.entries(plain) as [FormatName, string][])("a %s file", (for
     expect(changed.map((line) => /lastmodified|mac/.exec(line)?.[0])).toEqual(["lastmodified", "mac"]);
   });
 
-  it("is not encrypted twice", async () => {
+  it.skipIf(format === "binary")("is not encrypted twice", async () => {
     const sealed = await encrypted(text, { format });
-    if (format === "binary") return;
     const error = await failure(encrypted(sealed, { format, file: "x" }));
     expect(error.exitCode).toBe(203);
     expect(error.at).toMatch(/^x:\d+:\d+$/);
@@ -86,15 +85,12 @@ describe("what is encrypted", () => {
     [{ unencrypted_regex: "^(kind|extra)$" }, ["one", "2", "about a", "clear", "sops:enc"]],
     [{ encrypted_suffix: "tra" }, ["three"]],
     [{ encrypted_comment_regex: "sops:enc" }, ["three"]],
-    [{ unencrypted_comment_regex: "about a|^ENC-none" }, ["Secret", "2", "clear", "three", "sops:enc"]],
+    [{ unencrypted_comment_regex: "about a|^ENC-none" }, ["Secret", "2", "three", "clear", "sops:enc"]],
   ])("follows %o", async (selection, hidden) => {
     const sealed = await encrypted(text, { selection });
     const head = sealed.slice(0, sealed.indexOf("\nsops:"));
-    for (const word of ["Secret", "one", "2", "three", "about a", "clear", "sops:enc"]) {
-      const value = new RegExp(`(: |- |# ?)${word}$`, "m");
-      if (hidden.includes(word)) expect(head).not.toMatch(value);
-      else expect(head).toMatch(value);
-    }
+    const words = ["Secret", "one", "2", "three", "about a", "clear", "sops:enc"];
+    expect(words.filter((word) => !new RegExp(`(: |- |# ?)${word}$`, "m").test(head))).toEqual(hidden);
     const open = await decrypt(sealed, { format: "yaml", keyring: keys.keyring });
     expect(open.content().toString()).toBe(text);
     expect(open.metadata.selection).toEqual(selection);
@@ -132,7 +128,6 @@ describe("a file that was changed by hand", () => {
     ["a value was moved", /^b:\n    c:/m, "b:\n    d:", 25, "x.yaml:4:8"],
     ["a value is in the clear", /^a: ENC.*?\]/m, "a: by hand", 25, "x.yaml:2:4"],
     ["a value is a number", /^a: ENC.*?\]/m, "a: 12", 25, "x.yaml:2:4"],
-    ["a value is gone", /^empty: ""\n/m, "", 0, undefined],
     ["an encrypted value is gone", /^a: ENC.*\n/m, "", 51, "x.yaml"],
     ["the time is another", /lastmodified: .*/, 'lastmodified: "2026-01-02T03:04:06Z"', 51, "x.yaml"],
     ["the MAC is gone", /mac: .*/, 'mac: ""', 51, "x.yaml"],
@@ -147,12 +142,7 @@ describe("a file that was changed by hand", () => {
     ],
     ["a key was given twice", "empty:", "a:", 1, "x.yaml:9:1"],
   ])("because %s ends with its exit code and place", async (_, from, to, code, at) => {
-    const opened = values(sealed.replace(from, to), { file: "x.yaml" });
-    if (code === 0) {
-      expect(await opened).not.toHaveProperty("empty");
-      return;
-    }
-    const error = await failure(opened);
+    const error = await failure(values(sealed.replace(from, to), { file: "x.yaml" }));
     expect(error).toMatchObject({ exitCode: code, at });
     expect(`${error.message} ${error.fix}`).not.toContain("s3cret");
   });

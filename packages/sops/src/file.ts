@@ -13,7 +13,7 @@ import type { Keyring } from "./keyring.ts";
 import type { Key } from "./keys/key.ts";
 import { keyId } from "./keyspec.ts";
 import { formatVersion, type Metadata } from "./metadata.ts";
-import { selectionOf, type Selection } from "./rules.ts";
+import { checkSelection, defaultSelection, type Selection } from "./rules.ts";
 import { removeAt, setAt } from "./change.ts";
 import { fromPlain, toPlain, type MapNode, type TreePath } from "./tree.ts";
 
@@ -105,10 +105,16 @@ export async function encrypt(content: string | Uint8Array, options: EncryptOpti
     lastModified: "",
     mac: "",
     version: formatVersion,
-    selection: format === "binary" ? selectionOf({}) : selectionOf(options.selection ?? {}, file),
+    selection: format === "binary" ? {} : newSelection(options.selection, file),
     macOnlyEncrypted: options.macOnlyEncrypted ?? false,
   };
   return seal(documents, metadata, createCipher(dataKey), { format, now, indent });
+}
+
+/** The rule of a new file, which sops writes down even where it is the default. */
+function newSelection(given: Selection = {}, file: string | undefined): Selection {
+  const selection = checkSelection(given, file);
+  return Object.keys(selection).length === 0 ? defaultSelection : selection;
 }
 
 export interface WriteOptions {
@@ -145,7 +151,7 @@ export function unset(file: OpenFile, path: TreePath, options: WriteOptions): st
 }
 
 export interface RotateOptions extends DecryptOptions, WriteOptions {
-  /** Keys to add to every group. */
+  /** Keys to add to the first group. In several groups, one key would open more than its part. */
   add?: readonly Key[];
   /** Keys to remove wherever they are. */
   remove?: readonly Key[];
@@ -158,12 +164,12 @@ export interface RotateOptions extends DecryptOptions, WriteOptions {
 export async function rotate(content: string | Uint8Array, options: RotateOptions): Promise<string> {
   const { keyring, add = [], remove = [] } = options;
   const { documents, metadata, format } = await decrypt(content, options);
+  const [first = [], ...others] = options.groups ?? keysOf(metadata);
+  const known = new Set(first.map(keyId));
   const removed = new Set(remove.map(keyId));
-  const groups = (options.groups ?? keysOf(metadata)).map((group) => {
-    const known = new Set(group.map(keyId));
-    const added = add.filter((key) => !known.has(keyId(key)));
-    return [...group, ...added].filter((key) => !removed.has(keyId(key)));
-  });
+  const groups = [[...first, ...add.filter((key) => !known.has(keyId(key)))], ...others].map((group) =>
+    group.filter((key) => !removed.has(keyId(key))),
+  );
   const { dataKey, keyGroups, shamirThreshold } = await keyring.wrap(
     groups,
     options.shamirThreshold ?? Math.min(metadata.shamirThreshold, groups.length),

@@ -104,8 +104,9 @@ describe("several groups", () => {
       group.map(({ key }) => ({ key, enc: `${nameOf(key)}:00` })),
     );
     const keyring = openKeyring({ services: services(["a1", "B"]) });
-    const opened = keyring.dataKey({ keyGroups: broken, shamirThreshold: 2 }, "x.yaml");
-    await expect(opened).rejects.toMatchObject({ exitCode: 128, at: "x.yaml" });
+    await expect(keyring.dataKey({ keyGroups: broken, shamirThreshold: 2 })).rejects.toMatchObject({
+      exitCode: 128,
+    });
   });
 
   it.each([1, 4])("of three refuse a threshold of %d", async (threshold) => {

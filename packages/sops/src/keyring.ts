@@ -75,16 +75,7 @@ export function openKeyring({ services, signal }: KeyringOptions): Keyring {
       }
       const needed = keyGroups.length > 1 ? shamirThreshold || keyGroups.length : 1;
       if (parts.length < needed) throw notOpened(keyGroups.length, needed, parts.length, failures, file);
-      if (keyGroups.length === 1) return parts[0]!;
-      try {
-        return combine(parts);
-      } catch (error) {
-        if (!(error instanceof RangeError)) throw error;
-        throw new SopsError("couldNotRetrieveKey", `the data key cannot be recovered: ${error.message}`, {
-          at: file,
-          fix: "Restore the file from version control.",
-        });
-      }
+      return keyGroups.length > 1 ? combine(parts) : parts[0]!;
     },
 
     async wrap(groups, threshold, dataKey = randomBytes(32)) {

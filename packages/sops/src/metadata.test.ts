@@ -57,8 +57,8 @@ ${age}`);
     },
   );
 
-  it("without a rule has the default one", () => {
-    expect(read(rest + age).selection).toEqual({ unencrypted_suffix: "_unencrypted" });
+  it("holds the rule that it names, if any", () => {
+    expect(read(`${rest}${age}unencrypted_suffix: ""\n`).selection).toEqual({});
     expect(read(`${rest}${age}encrypted_regex: ^x$\n`).selection).toEqual({ encrypted_regex: "^x$" });
   });
 
@@ -87,7 +87,7 @@ ${age}`);
       read(`version: 3.1.0\nmac: m\nlastmodified: 2026-01-02T03:04:05Z\nkms: []\n${age}`),
     );
     expect(yaml.emit([written], {})).toBe(
-      'age:\n    - enc: armor\n      recipient: age1x\nlastmodified: "2026-01-02T03:04:05Z"\nmac: m\nunencrypted_suffix: _unencrypted\nversion: 3.1.0\n',
+      'age:\n    - enc: armor\n      recipient: age1x\nlastmodified: "2026-01-02T03:04:05Z"\nmac: m\nversion: 3.1.0\n',
     );
   });
 
@@ -108,7 +108,6 @@ lastmodified: "2026-01-02T03:04:05Z"
 mac: ENC[x]
 mac_only_encrypted: true
 shamir_threshold: 2
-unencrypted_suffix: _unencrypted
 version: 3.13.2
 `);
   });

@@ -5,7 +5,7 @@
 import type { KeyGroup, KeyType, WrappedKey } from "./keys/key.ts";
 import { SopsError } from "./errors.ts";
 import { formatPlace } from "./place.ts";
-import { selectionNames, selectionOf, type Selection } from "./rules.ts";
+import { checkSelection, selectionNames, type Selection } from "./rules.ts";
 import { entryOf, fromPlain, itemsOf, type MapNode, type TreeNode } from "./tree.ts";
 
 /** The version of sops whose way of writing this package follows; what new files name as theirs. */
@@ -20,6 +20,7 @@ export interface Metadata {
   /** Encrypted; empty where a file has none. */
   mac: string;
   version: string;
+  /** As the file says it: empty where it leaves the default rule unsaid. */
   selection: Selection;
   macOnlyEncrypted: boolean;
 }
@@ -54,7 +55,7 @@ export function readMetadata(block: MapNode, file: string | undefined): Metadata
     lastModified,
     mac: text("mac"),
     version: text("version"),
-    selection: selectionOf(selection, formatPlace(file, block.at)),
+    selection: checkSelection(selection, formatPlace(file, block.at)),
     macOnlyEncrypted: /^(true|1)$/i.test(text("mac_only_encrypted")),
   };
 }

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { selectionOf, selector, type Selection, type Surroundings } from "./rules.ts";
+import { checkSelection, selector, type Selection, type Surroundings } from "./rules.ts";
 
 function isSelected(selection: Selection, where: Partial<Surroundings>): boolean {
   return selector(selection)({ keys: [], comments: [[]], isComment: false, ...where });
@@ -36,7 +36,7 @@ describe("a rule", () => {
 
   it("is the only one", () => {
     const both = { encrypted_regex: "a", unencrypted_suffix: "_b" };
-    expect(() => selectionOf(both, "x.yaml:1:1")).toThrow(
+    expect(() => checkSelection(both, "x.yaml:1:1")).toThrow(
       "only one of unencrypted_suffix and encrypted_regex",
     );
   });

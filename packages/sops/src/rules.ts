@@ -25,7 +25,8 @@ export const selectionNames = [
   "encrypted_comment_regex",
 ] as const satisfies (keyof Selection)[];
 
-const defaultSelection: Selection = { unencrypted_suffix: "_unencrypted" };
+/** What holds where nothing else is said. */
+export const defaultSelection = { unencrypted_suffix: "_unencrypted" } as const satisfies Selection;
 
 /** Where a value stands: the keys above it, and at each open level the comments since the last entry. */
 export interface Surroundings {
@@ -34,28 +35,24 @@ export interface Surroundings {
   isComment: boolean;
 }
 
-/** The one rule that is set, or the default; several are an error. Empty texts count as not set. */
-export function selectionOf(given: Selection, at?: string): Selection {
+/** The rule that is set, if any; several are an error. Empty texts count as not set. */
+export function checkSelection(given: Selection, at?: string): Selection {
   const set = selectionNames.filter((name) => given[name] !== undefined && given[name] !== "");
   if (set.length > 1) {
     throw new SopsError(
       "errorConflictingParameters",
       `only one of ${set.join(" and ")} can be used in the same file`,
-      {
-        code: "config",
-        at,
-        fix: "Keep one of the two.",
-      },
+      { code: "config", at, fix: "Keep one of the two." },
     );
   }
-  return set.length === 0 ? defaultSelection : { [set[0]!]: given[set[0]!] };
+  return Object.fromEntries(set.map((name) => [name, given[name]]));
 }
 
 /** Compiles a rule, a fault of an expression being told with the rule's name. */
 export function selector(selection: Selection, at?: string): (value: Surroundings) => boolean {
-  const rule = selectionOf(selection, at);
-  const name = selectionNames.find((name) => rule[name] !== undefined)!;
-  const text = rule[name]!;
+  const rule = checkSelection(selection, at);
+  const name = selectionNames.find((name) => rule[name] !== undefined) ?? "unencrypted_suffix";
+  const text = rule[name] ?? defaultSelection.unencrypted_suffix;
   switch (name) {
     case "unencrypted_suffix":
       return ({ keys }) => !keys.some((key) => key.endsWith(text));

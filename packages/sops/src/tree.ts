@@ -3,6 +3,8 @@
  * that the format tells apart when it encrypts. Trees are never changed in place.
  */
 
+import { isUtf8 } from "node:buffer";
+
 /** Line and column, both from 1, in the text that a node was read from. */
 export interface Place {
   line: number;
@@ -67,15 +69,10 @@ export function integer(value: bigint, at?: Place): ScalarOf<"int"> {
   return { kind: "int", value: Number.isSafeInteger(number) ? number : value, at };
 }
 
-const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
-
 /** A `str` where the bytes are UTF-8, else `bytes`. */
 export function strOfBytes(value: Uint8Array, at?: Place): ScalarOf<"str" | "bytes"> {
-  try {
-    return { kind: "str", value: utf8.decode(value), at };
-  } catch {
-    return { kind: "bytes", value, at };
-  }
+  if (!isUtf8(value)) return { kind: "bytes", value, at };
+  return { kind: "str", value: Buffer.from(value.buffer, value.byteOffset, value.byteLength).toString(), at };
 }
 
 /** The entry of a map by its key, the last where a format allows several. */

@@ -17,6 +17,7 @@ import { baseImageName } from "./base-image.ts";
 import type { Image, PullImage, PullOptions } from "./image.ts";
 import { chooseHere } from "./platform.ts";
 import type { LocalImageStore } from "./store.ts";
+import { defaultLimits } from "./unpack.ts";
 
 const configType = /^application\/vnd\.(oci\.image\.config|docker\.container\.image)\.v1\+json$/;
 const layerType =
@@ -200,6 +201,13 @@ function checkRunnable({ config, layers }: Manifest, reference: string): void {
     throw new UserError(`${reference} is not a container image, but of the type "${config.mediaType}"`, {
       code: "config",
       fix: "Correct the name.",
+    });
+  }
+  const bytes = sum(layers.map(({ size }) => size));
+  if (bytes > defaultLimits.bytes) {
+    throw new UserError(`${reference} is larger than an image may be: its layers have ${bytes} bytes`, {
+      code: "config",
+      fix: "Use a smaller image.",
     });
   }
   for (const { mediaType } of layers) {

@@ -61,6 +61,7 @@ export async function profileChain(chart: string, profile: string): Promise<stri
   }
 }
 
+/** For a profile that a chart does not have; `known` are those that it has. */
 export function unknownProfile(chart: string, profile: string, known: string[]): UserError {
   return new UserError(`the chart ${chart} has no profile "${profile}"`, {
     code: "not-found",

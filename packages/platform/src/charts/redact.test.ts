@@ -22,6 +22,7 @@ test("a secret is hidden wherever and however it is written", async () => {
   expect(hide.text(url)).toBe("postgres://u:<redacted>@h");
   expect(hide.text(JSON.stringify({ a: 's3cr"t/x' }))).toBe('{"a":"<redacted>"}');
   expect(hide.text(Buffer.from("-----BEGIN\nKEY-----").toString("base64"))).toBe("<redacted>");
+  expect(hide.text("x: |\n    -----BEGIN\n    KEY-----\n")).toBe("x: |\n    <redacted>\n    <redacted>\n");
   expect(hide.value({ a: ["-----BEGIN\nKEY-----"], b: "plain", c: null })).toEqual({
     a: ["<redacted>"],
     b: "plain",

@@ -20,17 +20,13 @@ export function redactor(layers: OpenLayer[]): Redactor {
   const secrets = new Set(
     layers.filter(({ kind }) => kind === "secrets").flatMap(({ values }) => scalarsOf(values)),
   );
-  const long = [...secrets].filter((secret) => secret.length >= shortest);
-  const forms = long
-    .flatMap((secret) => [
-      secret,
-      JSON.stringify(secret).slice(1, -1),
-      encodeURIComponent(secret),
-      Buffer.from(secret).toString("base64"),
-    ])
-    .sort((a, b) => b.length - a.length);
+  // Templates trim and indent texts of several lines, so each line counts.
+  const lines = [...secrets].flatMap((secret) => secret.split("\n")).map((line) => line.trim());
+  const long = [...new Set([...secrets, ...lines])].filter((part) => part.length >= shortest);
+  const forms = long.flatMap(formsOf).sort((a, b) => b.length - a.length);
+  const anywhere = new RegExp(forms.map(escaped).join("|") || "(?!)", "g");
   const text = (shown: string): string =>
-    secrets.has(shown) ? redacted : forms.reduce((rest, form) => rest.replaceAll(form, redacted), shown);
+    secrets.has(shown) ? redacted : shown.replaceAll(anywhere, redacted);
   const value = (shown: unknown): unknown => {
     if (typeof shown === "string") return text(shown);
     if (Array.isArray(shown)) return shown.map(value);
@@ -39,6 +35,16 @@ export function redactor(layers: OpenLayer[]): Redactor {
     return secrets.has(String(shown)) ? redacted : shown;
   };
   return { text, value };
+}
+
+/** As it is written itself, in JSON, in a URL, and in a Secret's data. */
+function formsOf(secret: string): string[] {
+  const inJson = JSON.stringify(secret).slice(1, -1);
+  return [secret, inJson, encodeURIComponent(secret), Buffer.from(secret).toString("base64")];
+}
+
+function escaped(text: string): string {
+  return text.replaceAll(/[\\^$.*+?()[\]{}|]/g, String.raw`\$&`);
 }
 
 /** Strings and numbers; what is true or false, or empty, is no secret. */
@@ -66,7 +72,7 @@ function hideAt(values: Values, [key = "", ...rest]: string[]): Values {
 export function redactManifests(text: string, layers: OpenLayer[]): string {
   const hide = redactor(layers);
   const documents = parseAllDocuments(text);
-  for (const document of Array.isArray(documents) ? documents : []) {
+  for (const document of documents) {
     visit(document, {
       Map(_key, map) {
         if (map.get("kind") !== "Secret") return;

@@ -84,7 +84,7 @@ export interface Provider {
   checkBuild(build: ImageBuild, context: { incomplete: boolean; signal?: AbortSignal }): Promise<void>;
   /** Builds an image so that the cluster's nodes can run it. */
   buildImage(build: ImageBuild, context: BuildImageContext): Promise<BuiltImage>;
-  /** Where built images can be read by digest, to be copied elsewhere; the name is for messages. */
+  /** The images of that name that the cluster's nodes can run, to be copied from there or to there. */
   imageRepository(name: string): Promise<Repository>;
 }
 

@@ -19,7 +19,7 @@ export async function ageKeys(): Promise<TestKeys> {
   const recipient = await identityToRecipient(identity);
   const world = { env: { SOPS_AGE_KEY: identity }, home: "/nowhere", cwd: "/", clock: () => 0 };
   let unwraps = 0;
-  const real = openKeyServices(world) as KeyServices;
+  const real = openKeyServices(world);
   const services: KeyServices = {
     ...real,
     age: {

@@ -5,6 +5,7 @@ import { locateTool } from "@kws/platform/tools/locate";
 import { parseAllDocuments, stringify } from "yaml";
 import { defineCommand } from "../../command.ts";
 import { openProfile, profileOption, revealOption, serviceArgument } from "../../profiles.ts";
+import { printable } from "../../style.ts";
 
 export const command = defineCommand({
   summary: "the values of a chart with a profile, merged, or the manifests that Helm makes of them",
@@ -29,6 +30,9 @@ export const command = defineCommand({
     const namespace = ctx.globals.namespace ?? "default";
     const rendered = await renderManifests(chart, { helm: path, release: service, namespace, env, signal });
     const text = options.reveal === true ? rendered : redactManifests(rendered, chart.layers);
-    return { data: parseAllDocuments(text).map((document): unknown => document.toJS()), text };
+    return {
+      data: parseAllDocuments(text).map((document): unknown => document.toJS()),
+      text: printable(text),
+    };
   },
 });

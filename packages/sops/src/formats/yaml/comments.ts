@@ -25,7 +25,10 @@ export interface Notes {
   foot: string[];
 }
 
+/** The notes of a node, empty ones where it has none; not to be changed. */
 export type NotesOf = (node: object) => Notes;
+
+const noNotes: Notes = { head: [], line: [], foot: [] };
 
 /** A block that is open somewhere in the text, and the keys or items in it. */
 interface Block {
@@ -66,7 +69,7 @@ export function attachComments(
     return found;
   };
   const comments = commentsOf(text, tokens);
-  if (comments.length === 0) return notesOf;
+  if (comments.length === 0) return () => noNotes;
   const starts = tokens.filter((token) => token.type === "document").map(startOf);
   documents.forEach((document, index) => {
     const from = index === 0 ? 0 : starts[index]!;
@@ -74,7 +77,7 @@ export function attachComments(
     const own = comments.filter(({ offset }) => offset >= from && offset < to);
     attachToDocument(own, marksOf(text, document), document, notesOf, text);
   });
-  return notesOf;
+  return (node) => notes.get(node) ?? noNotes;
 }
 
 /** Where a document begins: at its `---`, if it has one. */

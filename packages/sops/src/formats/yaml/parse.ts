@@ -40,7 +40,13 @@ export function parseDocuments(text: string, file: string | undefined): MapNode[
   };
   try {
     const tokens = Array.from(new Parser().parse(text));
-    const options = { schema: "failsafe", keepSourceTokens: true, merge: false, logLevel: "silent" } as const;
+    const options = {
+      schema: "failsafe",
+      keepSourceTokens: true,
+      uniqueKeys: false,
+      merge: false,
+      logLevel: "silent",
+    } as const;
     const documents = Array.from(new Composer(options).compose(tokens, false, text.length));
     for (const { errors } of documents) {
       if (errors[0]) fail(explain(errors[0]), errors[0].pos[0]);
@@ -60,7 +66,6 @@ export function parseDocuments(text: string, file: string | undefined): MapNode[
 /** The library's words without what follows a colon or a quote, which may repeat those of the file. */
 function explain({ code, message }: YAMLParseError): string {
   if (code === "RESOURCE_EXHAUSTION") throw new RangeError(message);
-  if (code === "DUPLICATE_KEY") return "a key stands here a second time";
   return `no valid YAML: ${message.split(/: |["']/)[0]!.trim()}`;
 }
 
@@ -108,14 +113,22 @@ function convertDocument(
     const leading = [...comments(notes?.head ?? []), ...comments(notes?.line ?? [])];
     const trailing = comments(notes?.foot ?? []);
     if (isMap(node))
-      return { kind: "map", entries: [...leading, ...node.items.flatMap(convertPair), ...trailing], at };
+      return { kind: "map", entries: [...leading, ...convertPairs(node.items), ...trailing], at };
     if (isSeq(node))
       return { kind: "list", items: [...leading, ...node.items.flatMap(convertItem), ...trailing], at };
     return { kind: "null", at };
   };
-  const convertPair = ({ key, value }: { key: unknown; value: unknown }): (Entry | Comment)[] => {
+  const convertPairs = (pairs: readonly { key: unknown; value: unknown }[]): (Entry | Comment)[] => {
+    const names = new Set<string>();
+    return pairs.flatMap(({ key, value }) => {
+      const name = convertKey(key);
+      if (names.has(name)) fail(`the key ${JSON.stringify(name)} stands here a second time`, offsetOf(key));
+      names.add(name);
+      return convertPair(name, key, value);
+    });
+  };
+  const convertPair = (name: string, key: unknown, value: unknown): (Entry | Comment)[] => {
     const of = notesOf(key as object);
-    const name = convertKey(key);
     const ofValue = isScalar(value) || isAlias(value) ? notesOf(value) : undefined;
     return [
       ...comments(of.head),
