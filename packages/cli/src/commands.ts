@@ -19,6 +19,7 @@ export const commands: Record<string, Load> = {
   "cluster reset": () => import("./commands/cluster/reset.ts"),
   "cluster list": () => import("./commands/cluster/list.ts"),
   "image list": () => import("./commands/image/list.ts"),
+  "image pull": () => import("./commands/image/pull.ts"),
   "image import": () => import("./commands/image/import.ts"),
   "image remove": () => import("./commands/image/remove.ts"),
   "profile list": () => import("./commands/profile/list.ts"),
