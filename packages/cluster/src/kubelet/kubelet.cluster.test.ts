@@ -372,9 +372,11 @@ test("a pod on the node's network has the node's address, and serves there", asy
   expect(await exec("on-node", "node", "-e", name)).toContain("hello web.default");
 });
 
-test("a deleted pod is gone within its grace period", async () => {
-  await client.delete(pods, "warm", "default");
-  await vi.waitFor(async () => expect(await client.find(pods, "warm", "default")).toBeUndefined(), {
-    timeout: 8000,
+test("a deleted pod ends when it is asked to, and is gone", async () => {
+  await create("polite", { containers: [shell("trap 'exit 0' TERM; while :; do sleep 0.1; done")] });
+  await until("polite", isReady);
+  await client.delete(pods, "polite", "default");
+  await vi.waitFor(async () => expect(await client.find(pods, "polite", "default")).toBeUndefined(), {
+    timeout: 20_000,
   });
 });
