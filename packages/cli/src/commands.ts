@@ -25,6 +25,8 @@ export const commands: Record<string, Load> = {
   "profile render": () => import("./commands/profile/render.ts"),
   "profile diff": () => import("./commands/profile/diff.ts"),
   "profile explain": () => import("./commands/profile/explain.ts"),
+  "manifest build": () => import("./commands/manifest/build.ts"),
+  "manifest install": () => import("./commands/manifest/install.ts"),
   "stack start": () => import("./commands/stack/start.ts"),
   "stack remove": () => import("./commands/stack/remove.ts"),
   "stack list": () => import("./commands/stack/list.ts"),
@@ -41,6 +43,7 @@ export const groups: Record<string, string> = {
   cluster: "the embedded cluster of this machine",
   image: "images for embedded clusters",
   profile: "a chart's configuration for one kind of stack",
+  manifest: "packages pinned together",
   stack: "services installed together",
   service: "single services of an installed stack",
 };
