@@ -325,3 +325,67 @@ function filesWith(folder: string, needles: string[]): string[] {
       return needles.some((needle) => content.includes(needle));
     });
 }
+
+test("a manifest is deployed in the order of its dependencies, and a service that fails stops what comes after it", async () => {
+  const till = join(shop, "till");
+  await mkdir(join(till, "chart/templates"), { recursive: true });
+  await writeFile(join(till, "kws.yaml"), "name: till\ndependsOn: [payments]\n");
+  await writeFile(join(till, "chart/Chart.yaml"), "apiVersion: v2\nname: till\nversion: 1.0.0\n");
+  const configMap = "apiVersion: v1\nkind: ConfigMap\nmetadata: { name: till }\n";
+  await writeFile(join(till, "chart/templates/till.yaml"), configMap);
+  await writeFile(join(shop, "kws.yaml"), "name: shop\nservices: [./payments, ./till]\n");
+  git("add", "--all");
+  git("commit", "--quiet", "--message", "till");
+  const packed = await kws.run(["package", "till", "--version", "1.0.0"], { cwd: shop });
+  expect(packed.code, packed.stderr).toBe(0);
+  const out = join(kws.home, "out");
+  const manifest = (...args: string[]) => kws.run(["manifest", ...args, "-o", "json"], { cwd: shop });
+
+  const built = await manifest("build", "till", "payments=1.1.0", "-p", "qa1", "--destination", out);
+  expect(built.code, built.stderr).toBe(0);
+  expect(JSON.parse(built.stdout)).toMatchObject({ name: "shop", number: 1, oneRelease: true });
+  const installed = await manifest("install", "shop", "-n", "all");
+  expect(installed.code, installed.stderr).toBe(0);
+  expect((JSON.parse(installed.stdout) as { services: Deployed[] }).services).toMatchObject([
+    { service: "payments", version: "1.1.0", changed: true },
+    { service: "till", version: "1.0.0", changed: true },
+  ]);
+  const again = await manifest("install", join(out, "shop-1.0.0.tgz"), "-n", "all");
+  expect((JSON.parse(again.stdout) as { services: Deployed[] }).services).toMatchObject([
+    { changed: false },
+    { changed: false },
+  ]);
+  expect((await status("all")).description).toContain(": manifest shop:1");
+
+  await edit(join(chart, "values.yaml"), "ready: /readyz", "ready: /nowhere");
+  await pack("3.0.0");
+  expect((await manifest("build", "till", "payments=3.0.0", "-p", "qa1")).code).toBe(0);
+  const failed = await manifest("install", "shop:2", "-n", "fails", "--timeout", "5s");
+  expect(failed.code, failed.stderr).toBe(6);
+  const left = await client.list(secrets, "fails", { labelSelector: "owner=helm" });
+  expect(left.items).toEqual([]);
+});
+
+test("plain Helm installs a manifest, with the secrets on standard input", async () => {
+  const { helm } = await kws.json<{ helm: { path: string } }>("version");
+  const { kubeconfigPath } = await kws.cluster();
+  const archive = join(kws.home, "out/shop-1.0.0.tgz");
+  const args = [
+    "install",
+    "shop",
+    archive,
+    "--namespace=plain",
+    "--create-namespace",
+    "--wait",
+    "--values=-",
+  ];
+  execFileSync(helm.path, args, {
+    env: { HOME: kws.home, KUBECONFIG: kubeconfigPath, PATH: process.env["PATH"] },
+    input: "payments: { secrets: { ADMIN_TOKEN: from-standard-input } }\n",
+  });
+  const { items } = await client.list(secrets, "plain");
+  const data = items.find(({ metadata }) => metadata.name === "payments-secrets")?.["data"] as
+    | { ADMIN_TOKEN?: string }
+    | undefined;
+  expect(Buffer.from(data?.ADMIN_TOKEN ?? "", "base64").toString()).toBe("from-standard-input");
+});

@@ -84,10 +84,23 @@ const secretsFile = "chart/profiles/qa/secrets.yaml";
 
 const anyClone = ["--version", "1.0.0", "--allow-dirty"];
 
-/** What was packaged before. */
-async function deploy(...args: string[]): Promise<unknown> {
+/** `payments=VERSION` of what was packaged before. */
+async function packaged(): Promise<string> {
   const [one] = await kws.json<{ version: string }[]>("package", "list");
-  const where = ["--version", one?.version ?? "", "-p", "qa1", "-n", "deployed", "--file", "examples/shop"];
+  return `payments=${one?.version ?? ""}`;
+}
+
+async function deploy(...args: string[]): Promise<unknown> {
+  const where = [
+    "--version",
+    (await packaged()).replace("payments=", ""),
+    "-p",
+    "qa1",
+    "-n",
+    "deployed",
+    "--file",
+    "examples/shop",
+  ];
   return kws.json("deploy", "payments", ...where, ...args);
 }
 
@@ -138,6 +151,14 @@ const cases: [heading: string, value: () => Promise<unknown>][] = [
   [
     "kws secrets merge-driver",
     () => inService("secrets", "merge-driver", secretsFile, secretsFile, secretsFile, secretsFile),
+  ],
+  [
+    "kws manifest build",
+    async () => kws.json("manifest", "build", await packaged(), "--file", "examples/shop"),
+  ],
+  [
+    "kws manifest install",
+    () => kws.json("manifest", "install", "shop:1", "-n", "deployed", "--file", "examples/shop"),
   ],
   ["kws init", () => kws.json("init", "--dry-run")],
   ["kws version", () => kws.json("version")],

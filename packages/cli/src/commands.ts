@@ -41,6 +41,8 @@ export const commands: Record<string, Load> = {
   "secrets install-git": () => import("./commands/secrets/install-git.ts"),
   "secrets merge-driver": () => import("./commands/secrets/merge-driver.ts"),
   "secrets textconv": () => import("./commands/secrets/textconv.ts"),
+  "manifest build": () => import("./commands/manifest/build.ts"),
+  "manifest install": () => import("./commands/manifest/install.ts"),
   "stack start": () => import("./commands/stack/start.ts"),
   "stack remove": () => import("./commands/stack/remove.ts"),
   "stack list": () => import("./commands/stack/list.ts"),
@@ -59,6 +61,7 @@ export const groups: Record<string, string> = {
   profile: "a chart's configuration for one kind of stack",
   config: "a service's configuration over time",
   secrets: "encrypted files, in the format of sops",
+  manifest: "packages pinned together",
   stack: "services installed together",
   service: "single services of an installed stack",
 };

@@ -3,7 +3,8 @@ import { UserError } from "@kws/base/errors";
 import type { Steps } from "@kws/base/steps";
 import { userRegistries } from "@kws/platform/packages/publish";
 import { openPackageStore } from "@kws/platform/packages/store";
-import type { Project } from "@kws/platform/project/workspace";
+import { suggest } from "@kws/platform/project/nearest";
+import { defaultProfile, type Project, type ProjectStack } from "@kws/platform/project/workspace";
 import { localRegistry, type Provider } from "@kws/platform/providers/provider";
 import type { Changes } from "@kws/platform/releases/changes";
 import type { Deployed, DeployOptions } from "@kws/platform/releases/deploy";
@@ -15,19 +16,23 @@ import type { Context } from "./context.ts";
 import { registryOf } from "./packaging.ts";
 import { defaultTimeoutMs, placed } from "./starting.ts";
 
+export const registryOption = {
+  type: "string",
+  value: "host/path",
+  description: "the registry that has the packages, instead of the workspace's",
+} as const;
+
+/** `qa1`, or `orders=qa2` for one service. */
+export const profilesOption = {
+  type: "list",
+  short: "p",
+  value: "[service=]name",
+  description: "the profile of all services, or of one; may be repeated",
+  completes: "profiles",
+} as const;
+
 export const deployOptions = {
-  profile: {
-    type: "string",
-    short: "p",
-    value: "name",
-    description: "the profile",
-    completes: "profiles",
-  },
-  registry: {
-    type: "string",
-    value: "host/path",
-    description: "the registry that has the packages, instead of the workspace's",
-  },
+  registry: registryOption,
   reason: { type: "string", value: "text", description: "why, for the release's history" },
   timeout: {
     type: "duration",
@@ -54,23 +59,28 @@ export async function packageSource(
   };
 }
 
-/** The workspace's stack of that namespace, or of that profile; a namespace that none has is a stack of its own. */
+/** The workspace's stack of that namespace, or else of that profile; a namespace that none has is a stack of its own. */
 export function stackFor(project: Project, profile: string, namespace: string | undefined): StackPlace {
-  const wanted = namespace ?? profile;
-  const fitting = project.stacks.filter((stack) =>
-    namespace === undefined ? stack.profile === profile : stack.namespace === namespace,
-  );
-  const [found, ...more] = fitting;
-  if (more.length > 0) {
-    throw new UserError(
-      `several stacks have the ${namespace === undefined ? "profile" : "namespace"} ${wanted}`,
-      {
-        code: "usage",
-        fix: `Name a namespace with -n: ${fitting.map((stack) => stack.namespace).join(", ")}.`,
-      },
-    );
+  const fitting = project.stacks.filter((stack) => stack.profile === profile);
+  if (namespace === undefined && fitting.length > 1) {
+    throw new UserError(`several stacks have the profile ${profile}`, {
+      code: "usage",
+      fix: `Name a namespace with -n: ${fitting.map((stack) => stack.namespace).join(", ")}.`,
+    });
   }
-  return placed({ name: wanted, services: [], ...found, profile, namespace: found?.namespace ?? wanted });
+  const found = namespace === undefined ? fitting[0] : undefined;
+  return placed(found ?? stackIn(project, namespace ?? profile), undefined, profile);
+}
+
+/** The workspace's stack of that namespace, or else of that name. */
+export function stackNamedFor(project: Project, name: string, namespace: string | undefined): StackPlace {
+  const found = namespace === undefined ? project.stacks.find((stack) => stack.name === name) : undefined;
+  return found ?? stackIn(project, namespace ?? name);
+}
+
+function stackIn(project: Project, namespace: string): ProjectStack {
+  const own = { name: namespace, namespace, profile: defaultProfile, services: [] };
+  return project.stacks.find((stack) => stack.namespace === namespace) ?? placed(own, namespace);
 }
 
 export interface DeployRequest {
@@ -106,6 +116,29 @@ export async function deploySettings(ctx: Context, request: DeployRequest): Prom
     clock: ctx.clock,
     holder: ctx.holder,
   };
+}
+
+/** What `profilesOption` says for a service; undefined where it says nothing. */
+export function chosenProfile(
+  given: string[],
+  service: string,
+): { profile: string; chosen: boolean } | undefined {
+  const own = given.findLast((one) => one.startsWith(`${service}=`));
+  if (own !== undefined) return { profile: own.slice(service.length + 1), chosen: true };
+  const all = given.findLast((one) => !one.includes("="));
+  return all === undefined ? undefined : { profile: all, chosen: false };
+}
+
+/** Throws `usage` for a profile of a service that is not among them. */
+export function checkProfiles(given: string[], services: string[]): void {
+  for (const one of given) {
+    const [service = ""] = one.split("=");
+    if (!one.includes("=") || services.includes(service)) continue;
+    throw new UserError(`--profile ${one}: there is no "${service}" among the services`, {
+      code: "usage",
+      fix: suggest(service, services, "Write it as service=profile."),
+    });
+  }
 }
 
 export function deployedTable(deployed: Deployed[]): Required<Pick<Result, "table">>["table"] {

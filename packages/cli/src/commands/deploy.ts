@@ -28,6 +28,13 @@ export const command = defineCommand({
       value: "version",
       description: "the package's version; the newest that was made from a commit unless given",
     },
+    profile: {
+      type: "string",
+      short: "p",
+      value: "name",
+      description: "the profile",
+      completes: "profiles",
+    },
     ...deployOptions,
     set: {
       type: "list",
@@ -72,11 +79,8 @@ export const command = defineCommand({
     });
     const { chart } = prepared;
     if (!chart.hasProfile) {
-      const { message, code, fix } = unknownProfile(chart.dir, profile, await profileNames(chart.dir));
-      throw new UserError(message.replace(chart.dir, `of ${service} ${prepared.found.version}`), {
-        code,
-        fix,
-      });
+      const name = `${service} ${prepared.found.version}`;
+      throw unknownProfile(name, profile, await profileNames(chart.dir));
     }
     const start = options["dry-run"] !== true;
     const settings = await deploySettings(ctx, {

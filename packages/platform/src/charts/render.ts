@@ -13,6 +13,9 @@ import type { Chart } from "./chart.ts";
 import { mergeValues, type Values } from "./layers.ts";
 import { redactor } from "./redact.ts";
 
+/** A chart, in a folder or an archive, and its values. */
+export type Rendered = Pick<Chart, "dir" | "layers" | "values">;
+
 export interface RenderOptions {
   /** The program. */
   helm: string;
@@ -49,7 +52,7 @@ export async function checkRenders(chart: Chart, options: CheckOptions): Promise
 }
 
 /** What Helm makes of the chart and its profile, secrets included. */
-export async function renderManifests(chart: Chart, options: RenderOptions): Promise<string> {
+export async function renderManifests(chart: Rendered, options: RenderOptions): Promise<string> {
   const { exitCode, stdout, said } = await template(chart, chart.values, options);
   if (exitCode === 0) return stdout;
   throw chartFault(said, chart.dir) ?? new UserError(`helm template failed: ${said}`, { code: "config" });
@@ -57,7 +60,7 @@ export async function renderManifests(chart: Chart, options: RenderOptions): Pro
 
 /** `said` is the end of what Helm wrote to standard error, without secrets. */
 async function template(
-  chart: Chart,
+  chart: Rendered,
   values: Values,
   { helm, release, namespace, env, signal, kubeconfig, upgrade }: RenderOptions,
 ): Promise<{ exitCode: number; stdout: string; said: string }> {

@@ -9,7 +9,7 @@ import { mediaTypes, sha256 } from "@kws/oci/descriptor";
 import { type Layout, openLayout, referenceAnnotation } from "@kws/oci/layout";
 import { parseDocument, readManifest } from "@kws/oci/manifest";
 import { parseReference } from "@kws/oci/reference";
-import type { Repository } from "@kws/oci/repository";
+import type { PushManifestOptions, Repository } from "@kws/oci/repository";
 import { replaceFile } from "@kws/base/atomicfile";
 import { UserError } from "@kws/base/errors";
 import { parse } from "yaml";
@@ -40,11 +40,7 @@ export interface StoredPackage {
   dirty: boolean;
 }
 
-export interface NewPackage {
-  /** The bytes of the chart's archive. */
-  archive: Uint8Array;
-  /** Of the archive. */
-  chartYaml: Uint8Array;
+export interface NewPackage extends ChartArchive {
   /** Of the chart. */
   repository: string;
   version: string;
@@ -83,7 +79,7 @@ async function add(layout: Layout, given: NewPackage): Promise<StoredPackage & {
   const waiting = signal === undefined ? {} : { signal };
   const tag = tagOf(version);
   const charts = layout.repository(repository);
-  const { manifest, blobs } = chartManifest(given);
+  const { manifest } = chartManifest(given);
   const before = await charts.resolve(tag);
   if (before !== undefined && before.digest !== sha256(manifest) && !isDirty(version)) {
     throw new UserError(`${repository}:${tag} was packaged before, with other content`, {
@@ -96,19 +92,36 @@ async function add(layout: Layout, given: NewPackage): Promise<StoredPackage & {
     const { descriptor } = await from.manifest(image.digest, waiting);
     await copy(from, layout.repository(image.repository), descriptor, { ...waiting, tag });
   }
-  for (const { descriptor, content } of blobs) {
-    await charts.pushBlob(descriptor, () => once(content), waiting);
-  }
-  const overwrite = isDirty(version);
-  await charts.pushManifest(manifest, mediaTypes.manifest, { ...waiting, tag, overwrite });
+  await pushChart(charts, given, { ...waiting, tag, overwrite: isDirty(version) });
   return {
     ...(await readPackage(layout, `${repository}:${tag}`)),
     changed: before === undefined || before.digest !== sha256(manifest),
   };
 }
 
+export interface ChartArchive {
+  /** The bytes of the chart's archive. */
+  archive: Uint8Array;
+  /** Of the archive. */
+  chartYaml: Uint8Array;
+}
+
+/** Brings a chart to a repository as `helm push` does; its name comes last. Answers its manifest's digest. */
+export async function pushChart(
+  repository: Repository,
+  chart: ChartArchive,
+  options: PushManifestOptions,
+): Promise<string> {
+  const { manifest, blobs } = chartManifest(chart);
+  const { signal } = options;
+  for (const { descriptor, content } of blobs) {
+    await repository.pushBlob(descriptor, () => once(content), { signal });
+  }
+  return (await repository.pushManifest(manifest, mediaTypes.manifest, options)).digest;
+}
+
 /** As `helm push` makes it, but for the time, which is the commit's. */
-function chartManifest({ archive, chartYaml }: NewPackage) {
+function chartManifest({ archive, chartYaml }: ChartArchive) {
   const metadata = parse(Buffer.from(chartYaml).toString()) as ChartMetadata;
   const config = blobOf(helmTypes.config, Buffer.from(JSON.stringify(metadata)));
   const chart = blobOf(helmTypes.chart, archive);

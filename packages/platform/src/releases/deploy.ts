@@ -3,6 +3,7 @@
  * the release says who did what, and why.
  */
 import { messageOf, UserError } from "@kws/base/errors";
+import { limiter } from "@kws/base/limiter";
 import type { Logger } from "@kws/base/logger";
 import type { Steps } from "@kws/base/steps";
 import { copy } from "@kws/oci/copy";
@@ -61,6 +62,9 @@ export interface DeployOptions {
   reason?: string | undefined;
 }
 
+/** Programs that run at once; more of them only take each other's processor. */
+const helmsAtATime = 4;
+
 export interface Deployed {
   service: string;
   stack: string;
@@ -79,11 +83,9 @@ export interface Deployed {
 export async function deploy(waves: Prepared[][], options: DeployOptions): Promise<Deployed[]> {
   const { connection, stack, project } = options;
   const all = waves.flat();
-  await Promise.all(
-    all.map((one) =>
-      renderPrepared(one, { ...options, namespace: stack.namespace, kubeconfig: connection.kubeconfig }),
-    ),
-  );
+  const limit = limiter(helmsAtATime);
+  const rendering = { ...options, namespace: stack.namespace, kubeconfig: connection.kubeconfig };
+  await Promise.all(all.map((one) => limit(() => renderPrepared(one, rendering))));
   await ensureNamespace(options);
   await using lock = await lockStack({
     ...options,
@@ -99,25 +101,28 @@ export async function deploy(waves: Prepared[][], options: DeployOptions): Promi
   const deployed: Deployed[] = [];
   for (const wave of waves) {
     const results = await Promise.allSettled(
-      wave.map((one) => deployOne(one, { ...options, view, signal, lost: lock.signal })),
+      wave.map((one) => deployOne(one, { ...options, view, signal, lost: lock.signal, limit })),
     );
     deployed.push(...results.flatMap((result) => (result.status === "fulfilled" ? [result.value] : [])));
     const failed = results.find(({ status }) => status === "rejected");
+    await recordStack(connection.client, {
+      stack: stack.name,
+      namespace: stack.namespace,
+      workspace: project.name,
+      services: deployed.map(({ service }) => service),
+      whole: false,
+      // Also after an interrupt: it says what was done.
+      signal: AbortSignal.timeout(options.timeoutMs),
+    });
     if (failed?.status === "rejected") throw failed.reason;
   }
-  await recordStack(connection.client, {
-    stack: stack.name,
-    namespace: stack.namespace,
-    workspace: project.name,
-    services,
-    whole: false,
-    signal,
-  });
   return deployed;
 }
 
 interface Context extends DeployOptions, InstallOptions {
   signal: AbortSignal;
+  /** For Helm. */
+  limit: <T>(work: () => Promise<T>) => Promise<T>;
   /** Aborts where somebody else took the lock: then nothing may be undone any more. */
   lost: AbortSignal;
 }
@@ -168,14 +173,9 @@ async function deployOne(one: Prepared, context: Context): Promise<Deployed> {
     ...(newest === undefined ? {} : { [workloadsLabel]: "null" }),
   };
   try {
+    const description = describe(one, running, context);
     await steps.run({ id: installId, title: `deploy ${service} ${version}` }, () =>
-      install(context, {
-        service,
-        chart,
-        values: chart.values,
-        labels,
-        description: describe(one, running, context),
-      }),
+      context.limit(() => install(context, { service, chart, values: chart.values, labels, description })),
     );
     await steps.run({ ...readyStep, after: [installId] }, (step) =>
       ready(context, service, { step, remember: true }),

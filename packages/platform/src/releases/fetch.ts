@@ -37,9 +37,13 @@ export interface FoundPackage {
   images: { repository: string; digest: string }[];
   /** When it was committed, RFC 3339. */
   created: string;
-  /** Of the chart; every path begins with the service's name. */
+  /** The chart's archive, and its files; every path begins with the service's name. */
+  archive: Uint8Array;
   files: ArchiveFiles;
 }
+
+/** Of those who fetch many. */
+export const fetchesAtATime = 4;
 
 /** Throws `not-found` where there is no such package. */
 export async function fetchPackage(
@@ -89,6 +93,7 @@ async function fetchVersion(
     digest: archive.digest,
     images: imagesIn(said("kws.dev/images"), where),
     created: said("org.opencontainers.image.created"),
+    archive: archive.bytes,
     files,
   };
 }

@@ -3,6 +3,7 @@
  * ready, and what has not changed is left alone. Everything is checked before anything is changed.
  */
 import { UserError } from "@kws/base/errors";
+import { limiter } from "@kws/base/limiter";
 import type { Logger } from "@kws/base/logger";
 import type { Steps } from "@kws/base/steps";
 import { type Chart, loadChart } from "../charts/chart.ts";
@@ -296,20 +297,4 @@ async function startService(
     await ready({ ...options, view: context.view }, name, { step, remember: !unchanged });
   });
   return { service: name, stack: stack.name, namespace: stack.namespace, changed: !unchanged };
-}
-
-function limiter(count: number): <T>(work: () => Promise<T>) => Promise<T> {
-  const waiting: (() => void)[] = [];
-  let free = count;
-  return async (work) => {
-    if (free > 0) free--;
-    else await new Promise<void>((resolve) => waiting.push(resolve));
-    try {
-      return await work();
-    } finally {
-      const next = waiting.shift();
-      if (next === undefined) free++;
-      else next();
-    }
-  };
 }

@@ -1,0 +1,127 @@
+import { join, resolve } from "node:path";
+import { mkdir } from "node:fs/promises";
+import { replaceFile } from "@kws/base/atomicfile";
+import { UserError } from "@kws/base/errors";
+import { tempDir } from "@kws/base/tempdir";
+import { suggest } from "@kws/platform/project/nearest";
+import { findStack, loadServices } from "@kws/platform/project/workspace";
+import { type EntryRequest, fitsOneRelease, openEntries } from "@kws/platform/releases/build-manifest";
+import { storeManifest } from "@kws/platform/releases/manifest";
+import { locateTool } from "@kws/platform/tools/locate";
+import { defineCommand } from "../../command.ts";
+import {
+  checkProfiles,
+  chosenProfile,
+  packageSource,
+  profilesOption,
+  registryOption,
+} from "../../deploying.ts";
+
+export const command = defineCommand({
+  summary: "pin packages together in an umbrella chart",
+  description:
+    "Makes a manifest: a chart that pins a package of each service by version and digest, with the plain values of its profile. It " +
+    "gets the next number of its name, unless nothing changed since the newest one, and is kept where the packages are. `kws manifest " +
+    "install` deploys it; plain Helm installs it too, with the secrets given with --values.",
+  args: [
+    {
+      name: "packages",
+      description:
+        "`service` or `service=version`; without a version the newest; all services of the stack unless given",
+      variadic: true,
+      completes: "services",
+    },
+  ],
+  options: {
+    stack: {
+      type: "string",
+      short: "s",
+      value: "name",
+      description:
+        "the stack that the manifest is for, and named after; the workspace's only one unless given",
+      completes: "stacks",
+    },
+    profile: profilesOption,
+    registry: registryOption,
+    destination: {
+      type: "string",
+      short: "d",
+      value: "folder",
+      description: "write the chart's archive there too",
+    },
+  },
+  examples: [
+    "kws manifest build -p qa1",
+    "kws manifest build orders=1.4.0 payments -p qa1 -p payments=qa2",
+    "kws manifest build --stack shop --destination dist",
+  ],
+  async run({ args, options }, ctx) {
+    const { childEnv: env, locations, signal } = ctx;
+    const project = await ctx.project();
+    const stack = findStack(project, options.stack);
+    const services = await loadServices(project, { cache: locations.cache, env, signal });
+    const known = services.map(({ name }) => name);
+    const wanted = args.length > 0 ? args : (stack.services ?? known);
+    const pairs = wanted.map((one) => {
+      const [, service = "", version] = /^([^=]*)(?:=(.*))?$/.exec(one) ?? [];
+      if (known.includes(service)) return { service, version };
+      throw new UserError(`the workspace has no service "${service}"`, {
+        code: "not-found",
+        fix: suggest(service, known, "Add it under services."),
+      });
+    });
+    const chosen = [...new Map(pairs.map((pair) => [pair.service, pair])).values()];
+    const names = chosen.map(({ service }) => service);
+    const given = options.profile ?? [];
+    checkProfiles(given, names);
+    const source = await packageSource(ctx, project, options.registry);
+    const steps = ctx.steps();
+    await using work = await tempDir("kws-manifest");
+    const requests = chosen.map(({ service, version }): EntryRequest => {
+      const dependsOn = services.find(({ name }) => name === service)?.dependsOn ?? [];
+      const profile = chosenProfile(given, service) ?? { profile: stack.profile, chosen: false };
+      const inside = dependsOn.filter((name) => names.includes(name));
+      return Object.assign({ service, version, dependsOn: inside }, profile);
+    });
+    const entries = await steps.run({ id: "fetch", title: "fetch the packages" }, () =>
+      openEntries(requests, { source, folder: work.path, signal }),
+    );
+    const { archive, ...manifest } = await steps.run(
+      { id: "manifest", title: `manifest ${stack.name}`, after: ["fetch"] },
+      async (step) => {
+        const stored = await storeManifest(source, stack.name, entries, { signal });
+        if (!stored.changed) step.skip("unchanged");
+        return stored;
+      },
+    );
+    const helm = await locateTool("helm", { env, cache: locations.cache, signal });
+    const oneRelease = await fitsOneRelease(
+      { ...manifest, archive },
+      { helm: helm.path, env, signal, folder: work.path },
+    );
+    const file =
+      options.destination === undefined
+        ? undefined
+        : join(resolve(ctx.cwd, options.destination), `${manifest.name}-${manifest.number}.0.0.tgz`);
+    if (file !== undefined) {
+      await mkdir(join(file, ".."), { recursive: true });
+      await replaceFile(file, archive);
+    }
+    const large = oneRelease
+      ? ""
+      : "Helm could not keep it as one release (1 MiB); `kws manifest install` makes one for each service.\n";
+    return {
+      data: { ...manifest, oneRelease, ...(file === undefined ? {} : { file }) },
+      table: {
+        columns: ["SERVICE", "VERSION", "PROFILE", "DIGEST"],
+        rows: manifest.packages.map(({ service, version, profile, digest }) => [
+          service,
+          version,
+          profile,
+          digest.slice(0, 19),
+        ]),
+      },
+      text: `\n${large}${manifest.name}:${manifest.number} is ${file ?? manifest.chart}`,
+    };
+  },
+});
