@@ -84,6 +84,13 @@ const secretsFile = "chart/profiles/qa/secrets.yaml";
 
 const anyClone = ["--version", "1.0.0", "--allow-dirty"];
 
+/** What was packaged before. */
+async function deploy(...args: string[]): Promise<unknown> {
+  const [one] = await kws.json<{ version: string }[]>("package", "list");
+  const where = ["--version", one?.version ?? "", "-p", "qa1", "-n", "deployed", "--file", "examples/shop"];
+  return kws.json("deploy", "payments", ...where, ...args);
+}
+
 const cases: [heading: string, value: () => Promise<unknown>][] = [
   ["kws stack start, kws demo", () => Promise.resolve(started)],
   ["kws cluster start, status, stop", () => kws.json("cluster", "status")],
@@ -116,6 +123,8 @@ const cases: [heading: string, value: () => Promise<unknown>][] = [
       return JSON.parse(stdout) as unknown;
     },
   ],
+  ["kws deploy", () => deploy()],
+  ["kws deploy --dry-run", () => deploy("--set", "replicas=3", "--dry-run")],
   ["kws config history", () => inService("config", "history", "payments", "-p", "qa")],
   ["kws config revert", () => inService("config", "revert", "payments", "HEAD", "-p", "qa", "--dry-run")],
   ["kws secrets updatekeys", () => inService("secrets", "updatekeys", secretsFile)],
