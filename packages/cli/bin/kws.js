@@ -18,6 +18,8 @@ if (!existsSync(bundle)) {
 } else {
   const pinned = nodeModule.createRequire(import.meta.url).resolve("node/bin/node");
   const args = [fileURLToPath(import.meta.url), ...process.argv.slice(2)];
+  // Ctrl-C is for the program, or for an editor that it runs; this process waits for both.
+  process.on("SIGINT", () => {});
   const result = spawnSync(pinned, args, { stdio: "inherit" });
   process.exitCode = result.status ?? 1;
 }

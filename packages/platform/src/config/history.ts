@@ -1,7 +1,7 @@
 /** Who changed which key of a service's configuration, and when: read from git, newest first. */
 import { messageOf, UserError } from "@kws/base/errors";
 import type { Decrypt } from "../charts/layers.ts";
-import { type Commit, commitsOf, fileAt, type Repository } from "../project/repository.ts";
+import { type Commit, commitsOf, contentIds, fileAt, type Repository } from "../project/repository.ts";
 import { type Change, compare, comparePlaintexts } from "./changes.ts";
 
 export interface Revision extends Commit {
@@ -34,11 +34,18 @@ export interface HistoryOptions {
 /** Commits that changed no key (comments, order) are left out. */
 export async function configHistory(repository: Repository, options: HistoryOptions): Promise<Revision[]> {
   const revisions: Revision[] = [];
-  for (const commit of await commitsOf(repository, options.paths)) {
+  const commits = await commitsOf(repository, options.paths);
+  const named = (commit: string | undefined) => options.paths.map((path) => `${commit}:${path}`);
+  const ids = await contentIds(
+    repository,
+    commits.flatMap(({ id, parent }) => [...named(id), ...(parent === undefined ? [] : named(parent))]),
+  );
+  for (const commit of commits) {
     if (revisions.length === options.limit) break;
-    const compared = await Promise.all(
-      options.paths.map((path) => compareAt(repository, commit, path, options)),
+    const touched = options.paths.filter(
+      (path) => ids.get(`${commit.id}:${path}`) !== ids.get(`${commit.parent}:${path}`),
     );
+    const compared = await Promise.all(touched.map((path) => compareAt(repository, commit, path, options)));
     const files = compared.filter((file) => file !== undefined);
     if (files.length > 0) revisions.push({ ...commit, files });
   }
@@ -55,7 +62,6 @@ async function compareAt(
     commit.parent === undefined ? undefined : fileAt(repository, commit.parent, path),
     fileAt(repository, commit.id, path),
   ]);
-  if (before === after) return undefined;
   try {
     const { changes, reencrypted } = compare(path, before, after);
     const exact =

@@ -103,3 +103,17 @@ export async function fileAt(
   const result = await repository.git(["cat-file", "blob", `${commit}:${path}`]);
   return result.exitCode === 0 ? result.stdout : undefined;
 }
+
+/** What identifies a file's content, by `commit:path`; nothing for files that are not there. One run of git for all of them. */
+export async function contentIds(repository: Repository, names: string[]): Promise<Map<string, string>> {
+  const ids = new Map<string, string>();
+  const result = await repository.git(
+    ["cat-file", "--batch-check"],
+    names.map((name) => `${name}\n`).join(""),
+  );
+  for (const [index, line] of result.stdout.split("\n").entries()) {
+    const id = /^([0-9a-f]{40,64}) blob \d+$/.exec(line)?.[1];
+    if (id !== undefined) ids.set(names[index] ?? "", id);
+  }
+  return ids;
+}
