@@ -3,6 +3,7 @@ import { execFileSync, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { existsSync } from "node:fs";
 import { cp, mkdir, readdir, readFile, symlink, writeFile } from "node:fs/promises";
+import { type AddressInfo, connect, createServer } from "node:net";
 import { basename, join } from "node:path";
 import { registryMissing, startDockerRegistry } from "@kws/oci/testing/docker-registry";
 import { pods } from "@kws/kube/resources";
@@ -74,7 +75,7 @@ async function helm(...args: string[]): Promise<string> {
   });
 }
 
-test("a clone in another folder, by another user of the machine, gives the same bytes", async () => {
+test("a clone in another folder, packaged from another home, gives the same bytes", async () => {
   const clone = join(other.home, "some", "where");
   git(shop, "clone", "--quiet", shop, clone);
   const one = await pack(kws, shop, "--destination", join(kws.home, "out"));
@@ -173,12 +174,61 @@ test.skipIf(missing !== undefined)(`published once, a version stays as it is ${m
   expect(again.stderr).toContain('"code":"conflict"');
 });
 
+test.skipIf(missing !== undefined)(
+  `a killed publish shows no chart, and goes on ${missing ?? ""}`,
+  async () => {
+    await using registry = await startDockerRegistry(process.env);
+    await using proxy = await forward(registry.host);
+    const target = `${proxy.host}/shop`;
+    const version = ["--version", "3.0.0"];
+    const child = kws.spawn(["publish", "--registry", target, ...version], shop);
+    await proxy.uploading;
+    child.kill("SIGKILL");
+    await once(child, "exit");
+    const tags = () =>
+      fetch(`http://${registry.host}/v2/shop/charts/payments/tags/list`).then((answer) => answer.json());
+    expect(await tags()).toHaveProperty("errors");
+    const again = await kws.run(["publish", "--registry", target, ...version], { cwd: shop });
+    expect(again.code, again.stderr).toBe(0);
+    expect(await tags()).toMatchObject({ tags: ["3.0.0"] });
+  },
+);
+
+/** A way to a server that tells when the first request comes through that sends content. */
+async function forward(host: string) {
+  const [address = "", port] = host.split(":");
+  const { promise: uploading, resolve } = Promise.withResolvers<void>();
+  const server = createServer((socket) => {
+    const upstream = connect(Number(port), address);
+    socket.on("data", (chunk) => {
+      if (/^(PATCH|PUT) /.test(chunk.toString("latin1", 0, 6))) resolve();
+    });
+    socket.on("error", () => upstream.destroy());
+    upstream.on("error", () => socket.destroy());
+    socket.pipe(upstream).pipe(socket);
+  });
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  return {
+    host: `127.0.0.1:${(server.address() as AddressInfo).port}`,
+    uploading,
+    async [Symbol.asyncDispose]() {
+      server.close();
+      await once(server, "close");
+    },
+  };
+}
+
 test("hostile charts are refused with their place, and nothing is written", async () => {
   await using fresh = await newKws();
   const chart = join(shop, "payments/chart");
   const attempts: [string, () => Promise<unknown>, string][] = [
     ["link", () => symlink("/etc/passwd", join(chart, "passwd")), "symbolic link"],
-    ["key", () => writeFile(join(chart, "key.txt"), `AGE-SECRET-KEY-1${"Q".repeat(58)}`), "age identity"],
+    [
+      "key",
+      () => writeFile(join(chart, "key.txt"), `AGE-SECRET-KEY-1${"Q".repeat(58)}`),
+      "holds a private key",
+    ],
     ["secret", () => plainSecret(join(chart, "profiles/qa")), "in the clear"],
     ["big", () => writeFile(join(chart, "big"), Buffer.alloc(6 * 1024 * 1024)), "too big"],
   ];

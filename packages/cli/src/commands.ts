@@ -11,6 +11,7 @@ export const commands: Record<string, Load> = {
   version: () => import("./commands/version.ts"),
   package: () => import("./commands/package.ts"),
   "package list": () => import("./commands/package/list.ts"),
+  deploy: () => import("./commands/deploy.ts"),
   publish: () => import("./commands/publish.ts"),
   "cluster start": () => import("./commands/cluster/start.ts"),
   "cluster stop": () => import("./commands/cluster/stop.ts"),

@@ -1,7 +1,7 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { readdir, readFile, writeFile } from "node:fs/promises";
-import { join } from "node:path";
+import { readdir, readFile, utimes, writeFile } from "node:fs/promises";
+import { basename, join } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { tempDir } from "@kws/base/tempdir";
@@ -136,6 +136,15 @@ test("a copy that fails or is aborted leaves no name behind", async () => {
     copy(from, to, descriptor, { tag: "1", signal: AbortSignal.abort(new Error("stop")) }),
   ).rejects.toThrow("stop");
   expect(await to.tags()).toEqual([]);
+});
+
+test("what a killed process left half-written is removed a day later", async () => {
+  const [old, young] = [await layout.blobs.temporary(), await layout.blobs.temporary()];
+  await Promise.all([old, young].map((path) => writeFile(path, "half")));
+  const longAgo = Date.now() / 1000 - 2 * 86_400;
+  await utimes(old, longAgo, longAgo);
+  await openLayout(folder.path);
+  expect(await readdir(join(folder.path, "ingest"))).toEqual([basename(young)]);
 });
 
 /** Pushes tags without end, and prints each that was acknowledged. */

@@ -4,7 +4,7 @@
  * lock, and by a rename, so that a reader sees the old or the new one and a killed writer leaves the old one.
  */
 import { createReadStream } from "node:fs";
-import { mkdir, readFile, stat, writeFile } from "node:fs/promises";
+import { mkdir, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { replaceFile } from "@kws/base/atomicfile";
 import { UserError, isErrno } from "@kws/base/errors";
@@ -36,6 +36,7 @@ export interface Layout {
 /** The folder is made where it is missing. */
 export async function openLayout(dir: string): Promise<Layout> {
   await mkdir(join(dir, "blobs", "sha256"), { recursive: true });
+  await removeLeftovers(join(dir, "ingest"));
   await writeIfAbsent(join(dir, "oci-layout"), '{"imageLayoutVersion":"1.0.0"}\n');
   const indexPath = join(dir, "index.json");
   const locked = <T>(run: () => Promise<T>) => withLock(join(dir, "index.lock"), run);
@@ -54,9 +55,10 @@ export async function openLayout(dir: string): Promise<Layout> {
       throw error;
     }
   };
+  const blobs = openBlobs(dir);
   const layout: Layout = {
     dir,
-    blobs: openBlobs(dir),
+    blobs,
     references,
     locked,
     changeReferences: (change) =>
@@ -167,6 +169,23 @@ async function tag(
 
 function signalOf(options: Waiting | undefined): { signal?: AbortSignal } {
   return options?.signal === undefined ? {} : { signal: options.signal };
+}
+
+/** No file is being written for so long. */
+const leftoverMs = 24 * 3_600_000;
+
+/** Removes the files that were not yet whole when their process was killed. */
+async function removeLeftovers(folder: string): Promise<void> {
+  try {
+    for (const entry of await readdir(folder, { withFileTypes: true })) {
+      const path = join(folder, entry.name);
+      if (!entry.isFile() || Date.now() - (await stat(path)).mtimeMs < leftoverMs) continue;
+      await rm(path, { force: true });
+    }
+  } catch (error) {
+    // Nothing has been written yet, or another process was faster.
+    if (!isErrno(error, "ENOENT")) throw error;
+  }
 }
 
 async function writeIfAbsent(path: string, content: string): Promise<void> {

@@ -1,4 +1,7 @@
 import { randomBytes } from "node:crypto";
+import { once } from "node:events";
+import { connect, createServer } from "node:net";
+import type { AddressInfo, Socket } from "node:net";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { tempDir } from "@kws/base/tempdir";
 import type { TempDir } from "@kws/base/tempdir";
@@ -45,6 +48,51 @@ async function contentOf(blob: AsyncIterable<Uint8Array>): Promise<Buffer> {
   const chunks: Uint8Array[] = [];
   for await (const chunk of blob) chunks.push(chunk);
   return Buffer.concat(chunks);
+}
+
+/** A port that leads to a registry, and breaks one connection when so many bytes have gone one way. */
+async function breakingWire(to: string) {
+  let left = Number.POSITIVE_INFINITY;
+  let way: "up" | "down" = "up";
+  let broken = 0;
+  const sockets = new Set<Socket>();
+  const server = createServer((near) => {
+    const far = connect(Number(to.split(":")[1]), "127.0.0.1");
+    const relay = (from: Socket, onto: Socket, direction: typeof way) => {
+      sockets.add(from);
+      from.on("error", () => onto.destroy());
+      from.on("close", () => onto.destroy());
+      from.on("data", (chunk) => {
+        if (direction === way) left -= chunk.length;
+        if (left > 0) {
+          if (!onto.write(chunk)) {
+            from.pause();
+            onto.once("drain", () => from.resume());
+          }
+          return;
+        }
+        left = Number.POSITIVE_INFINITY;
+        broken += 1;
+        near.destroy();
+      });
+    };
+    relay(near, far, "up");
+    relay(far, near, "down");
+  }).listen(0, "127.0.0.1");
+  await once(server, "listening");
+  return {
+    host: `127.0.0.1:${(server.address() as AddressInfo).port}`,
+    breakAfter(direction: typeof way, bytes: number) {
+      way = direction;
+      left = bytes;
+    },
+    broken: () => broken,
+    async [Symbol.asyncDispose]() {
+      for (const socket of sockets) socket.destroy();
+      server.close();
+      await once(server, "close");
+    },
+  };
 }
 
 describe.skipIf(missing !== undefined)(
@@ -137,6 +185,21 @@ describe.skipIf(missing !== undefined)(
       await expect(again(other.digest)).rejects.toMatchObject({ code: "conflict" });
       expect(await again(first.digest)).toEqual(first);
       expect((await repository.resolve("1.0.0"))?.digest).toBe(first.digest);
+    });
+
+    test("connections that break in the middle of an upload and of a download are mended", async () => {
+      const content = randomBytes(8 << 20);
+      const blob = { mediaType: "application/octet-stream", digest: sha256(content), size: content.length };
+      await using wire = await breakingWire(registry.host);
+      const repository = openRegistries({ env, retryDelayMs: 1 }).repository(`${wire.host}/team/wire`);
+      wire.breakAfter("up", 3 << 20);
+      await repository.pushBlob(blob, async function* () {
+        for (let at = 0; at < content.length; at += 65_536) yield content.subarray(at, at + 65_536);
+      });
+      expect(wire.broken()).toBe(1);
+      wire.breakAfter("down", 3 << 20);
+      expect(await contentOf(repository.blob(blob))).toEqual(content);
+      expect(wire.broken()).toBe(2);
     });
 
     test("a registry that has gone is told as such", async () => {

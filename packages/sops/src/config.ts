@@ -70,6 +70,8 @@ export interface SopsConfig {
   indentOf(format: FormatName): number | undefined;
   /** The first rule whose `path_regex` matches. Nothing where the file has no rules; no match is an error. */
   ruleFor(file: string): CreationRule | undefined;
+  /** Where the rule stands that names the file by its `path_regex`; one without says how files are encrypted, not which. */
+  namedAt(file: string): string | undefined;
 }
 
 export async function loadConfig(path: string): Promise<SopsConfig> {
@@ -91,6 +93,17 @@ export function parseConfig(text: string, path: string): SopsConfig {
   const reader = createReader(path);
   const rules = reader.list(root, "creation_rules", (node) => reader.asMap(node, "a creation rule"));
   const stores = reader.map(root, "stores");
+  const nameOf = (file: string) => {
+    const inside = relative(dirname(resolve(path)), resolve(file));
+    return inside.startsWith(`..${sep}`) ? resolve(file) : inside;
+  };
+  const firstFor = (file: string) =>
+    rules.find((one) => {
+      const pattern = reader.text(one, "path_regex");
+      return (
+        pattern === "" || expression(pattern, "path_regex", reader.place(one, "path_regex"))(nameOf(file))
+      );
+    });
   return {
     path,
     indentOf(format) {
@@ -104,18 +117,18 @@ export function parseConfig(text: string, path: string): SopsConfig {
     },
     ruleFor(file) {
       if (rules.length === 0) return undefined;
-      const inside = relative(dirname(resolve(path)), resolve(file));
-      const name = inside.startsWith(`..${sep}`) ? resolve(file) : inside;
-      const rule = rules.find((one) => {
-        const pattern = reader.text(one, "path_regex");
-        return pattern === "" || expression(pattern, "path_regex", reader.place(one, "path_regex"))(name);
-      });
+      const rule = firstFor(file);
       if (rule !== undefined) return readRule(rule, reader);
-      throw new SopsError("errorGeneric", `no creation rule matches ${name}`, {
+      throw new SopsError("errorGeneric", `no creation rule matches ${nameOf(file)}`, {
         code: "config",
         at: path,
         fix: "Add a rule whose path_regex matches it, or one without path_regex at the end.",
       });
+    },
+    namedAt(file) {
+      const rule = firstFor(file);
+      if (rule === undefined || reader.text(rule, "path_regex") === "") return undefined;
+      return reader.place(rule, "path_regex");
     },
   };
 }

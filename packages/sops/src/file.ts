@@ -151,7 +151,7 @@ export function unset(file: OpenFile, path: TreePath, options: WriteOptions): st
 }
 
 export interface RotateOptions extends DecryptOptions, WriteOptions {
-  /** Keys to add to every group. */
+  /** Keys to add to the first group. In several groups, one key would open more than its part. */
   add?: readonly Key[];
   /** Keys to remove wherever they are. */
   remove?: readonly Key[];
@@ -164,12 +164,12 @@ export interface RotateOptions extends DecryptOptions, WriteOptions {
 export async function rotate(content: string | Uint8Array, options: RotateOptions): Promise<string> {
   const { keyring, add = [], remove = [] } = options;
   const { documents, metadata, format } = await decrypt(content, options);
+  const [first = [], ...others] = options.groups ?? keysOf(metadata);
+  const known = new Set(first.map(keyId));
   const removed = new Set(remove.map(keyId));
-  const groups = (options.groups ?? keysOf(metadata)).map((group) => {
-    const known = new Set(group.map(keyId));
-    const added = add.filter((key) => !known.has(keyId(key)));
-    return [...group, ...added].filter((key) => !removed.has(keyId(key)));
-  });
+  const groups = [[...first, ...add.filter((key) => !known.has(keyId(key)))], ...others].map((group) =>
+    group.filter((key) => !removed.has(keyId(key))),
+  );
   const { dataKey, keyGroups, shamirThreshold } = await keyring.wrap(
     groups,
     options.shamirThreshold ?? Math.min(metadata.shamirThreshold, groups.length),

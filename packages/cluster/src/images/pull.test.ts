@@ -188,6 +188,13 @@ test.each([
   expect(requests.filter((request) => request.includes("/blobs/"))).toEqual([]);
 });
 
+test("an image of a size that would fill the disk is refused before it does", async () => {
+  const config = put(mediaTypes.config, {});
+  const layer = { mediaType: mediaTypes.layer, digest: sha256("huge"), size: 2 ** 50 };
+  put(mediaTypes.manifest, { schemaVersion: 2, config, layers: [layer] }, "1");
+  await expect(pull("team/orders:1")).rejects.toThrow(/is larger than an image may be/);
+});
+
 test("an image that is damaged or broken off gets no name", async () => {
   const bytes = await layerOf("one");
   putImage({ layers: [{ mediaType: mediaTypes.layer, bytes, diffId: sha256("other") }] }, "1");

@@ -10,6 +10,7 @@ import { baseImageName } from "./base-image.ts";
 import type { Image, PullImage } from "./image.ts";
 import { chooseHere } from "./platform.ts";
 import type { LocalImageStore } from "./store.ts";
+import { defaultLimits } from "./unpack.ts";
 
 const configType = /^application\/vnd\.(oci\.image\.config|docker\.container\.image)\.v1\+json$/;
 const layerType =
@@ -93,6 +94,13 @@ function checkRunnable(document: unknown, reference: string): void {
     throw new UserError(`${reference} is not a container image, but of the type "${config.mediaType}"`, {
       code: "config",
       fix: "Correct the name.",
+    });
+  }
+  const bytes = layers.reduce((sum, { size }) => sum + size, 0);
+  if (bytes > defaultLimits.bytes) {
+    throw new UserError(`${reference} is larger than an image may be: its layers have ${bytes} bytes`, {
+      code: "config",
+      fix: "Use a smaller image.",
     });
   }
   for (const { mediaType } of layers) {

@@ -57,7 +57,7 @@ test.each([
   ["a number", /password: ENC.*/, "password: 1234", "password"],
 ])("%s in an encrypted file is refused, with its place", async (_, from, to, key) => {
   expect(await check({ "profiles/qa/secrets.yaml": sealed.replace(from, to) })).toMatch(
-    new RegExp(`secrets\\.yaml:[12]:\\d+: .* is not encrypted as it says: ${key}`),
+    new RegExp(`secrets\\.yaml:[12]:\\d+: ${key} cannot be decrypted: .*in the clear`),
   );
 });
 
@@ -78,6 +78,12 @@ test("a rule for every file says how, not which", async () => {
 test("the nearest .sops.yaml counts", async () => {
   const near = { "profiles/qa/.sops.yaml": "creation_rules:\n  - age: age1x\n" };
   expect(await check({ ...near, "profiles/qa/values.yaml": "a: 1\n" }, rule)).toBe("");
+});
+
+test("a broken .sops.yaml is told with its place", async () => {
+  expect(
+    await check({ "profiles/qa/values.yaml": "a: 1\n" }, "creation_rules:\n  - path_regex: (\n"),
+  ).toContain("/.sops.yaml:2:17: path_regex is no regular expression");
 });
 
 test("what Helm reads itself is not asked for, however wide a rule is", async () => {

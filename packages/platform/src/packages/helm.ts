@@ -32,7 +32,7 @@ export async function helmPackage(files: ChartFiles, options: HelmPackageOptions
   }
   const out = join(work.path, "out");
   await mkdir(out);
-  const made = await helm(options, ["package", "--destination", out, "--", staged]);
+  const made = await helm(options, staged, ["package", "--destination", out, "--", staged]);
   if (made.exitCode !== 0) throw notPackaged(made, dir);
   await checkRenders(staged, options);
   const [archive = ""] = await readdir(out);
@@ -49,13 +49,13 @@ export async function helmPackage(files: ChartFiles, options: HelmPackageOptions
 }
 
 /**
- * Charts are often written for versions without build metadata: the API server refuses `+` in a label. And a chart that ignores `image.digest`
- * would run whatever its tag names. What does not render with the chart's own values may need those of a profile, and is
- * left to the deployment.
+ * A chart that ignores `image.digest` would run whatever its tag names; and one written for versions without build metadata
+ * makes a label with a `+`, which the API server refuses. What does not render with the chart's own values may need those of
+ * a profile, and is left to the deployment.
  */
 async function checkRenders(staged: string, options: HelmPackageOptions): Promise<void> {
   const { name, dir, digests } = options;
-  const rendered = await helm(options, ["template", "--", name, staged]);
+  const rendered = await helm(options, staged, ["template", "--", name, staged]);
   if (rendered.exitCode !== 0) {
     const fault = chartFault(lastLines(rendered.stderr, 6), dir);
     if (fault !== undefined) throw fault;
@@ -87,6 +87,12 @@ function notPackaged(result: ExecResult, dir: string): UserError {
   );
 }
 
-function helm({ helm: program, env, signal }: HelmPackageOptions, args: string[]): Promise<ExecResult> {
-  return exec(program, args, { env, ...(signal === undefined ? {} : { signal }) });
+/** What Helm says of the copy is told of the chart itself. */
+async function helm(
+  { helm: program, dir, env, signal }: HelmPackageOptions,
+  staged: string,
+  args: string[],
+): Promise<ExecResult> {
+  const result = await exec(program, args, { env, ...(signal === undefined ? {} : { signal }) });
+  return { ...result, stderr: result.stderr.replaceAll(staged, dir) };
 }

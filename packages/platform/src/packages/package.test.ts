@@ -121,6 +121,7 @@ async function fakeBuilder(content = "program"): Promise<Provider> {
       return { repository: `kws.local/${build.name}`, tag: build.tag ?? "", digest, cached: true };
     },
     imageRepository: () => Promise.resolve(images),
+    importImage: unused,
   };
 }
 
@@ -228,6 +229,22 @@ test("a version that was packaged with other content stays as it was", async () 
   expect((await store.list()).map(({ digest }) => digest)).toEqual([one.digest]);
 });
 
+test("several images stand under their keys", async () => {
+  const root = await repository({
+    "kws.yaml": "name: api\nimages:\n  web: {}\n  worker: {}\n",
+    "chart/values.yaml": "web: { replicas: 1 }\n",
+    "chart/templates/a.yaml": template.replaceAll(".Values.image", ".Values.worker.image"),
+  });
+  const { bytes, images, version } = await pack(root);
+  const files = await readArchive(bytes, "api.tgz");
+  const tag = version.replace("+", "_");
+  const digest = images[0]?.split("@")[1];
+  expect(parse(Buffer.from(files.get("api/values.yaml") ?? "").toString())).toEqual({
+    web: { replicas: 1, image: { repository: "kws.local/shop/api-web", tag, digest } },
+    worker: { image: { repository: "kws.local/shop/api-worker", tag, digest } },
+  });
+});
+
 test("a registry stands in the chart, in front of chart and image", async () => {
   const one = await pack(await repository(), { registry: "registry.example.com/shop" });
   expect(one.chart).toMatch(/^registry\.example\.com\/shop\/charts\/api:/);
@@ -253,7 +270,7 @@ const pem = ["-----BEGIN RSA PRIVATE", "KEY-----"].join(" ");
 const age = `AGE-SECRET-KEY-1${"Q".repeat(58)}`;
 
 test.each<[string, Record<string, string>, message: string, place: string]>([
-  ["an age identity", { "chart/files/key.txt": `# mine\n${age}\n` }, "holds an age identity", "key.txt:2:1"],
+  ["an age identity", { "chart/files/key.txt": `# mine\n${age}\n` }, "holds a private key", "key.txt:2:1"],
   [
     "a private key",
     { "chart/profiles/qa/values.yaml": `key: |\n  ${pem}\n` },

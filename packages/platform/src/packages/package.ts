@@ -42,7 +42,7 @@ export async function packageService(
   if (revision.changes.length > 0 && !options.allowDirty) throw uncommitted(service, revision.changes);
   const chart = await readSource(service, options);
   const version = versionOf(service, chart, revision, options.version);
-  refusePrivateKeys(chart);
+  await refusePrivateKeys(chart);
   await refusePlaintext(chart);
   refuseOverrides(chart, imageKeys(service));
   const images = await build(service, version, options);
@@ -146,7 +146,7 @@ function uncommitted(service: ProjectService, changes: string[]): UserError {
     {
       code: "conflict",
       at: service.dir,
-      fix: "Commit it; or use --allow-dirty to try it on this machine.",
+      fix: "Commit it; or try it on this machine with `kws package --allow-dirty`.",
     },
   );
 }

@@ -6,7 +6,7 @@ import { afterEach, beforeEach, expect, test } from "vitest";
 import { publishPackage } from "./publish.ts";
 import { openPackageStore, type PackageStore } from "./store.ts";
 
-const registry = "registry.example.com/shop";
+const registry = "registry.example.com/charts/shop";
 let dir: TempDir;
 let store: PackageStore;
 /** Stands for a registry: the same interface on a folder. */
@@ -56,6 +56,12 @@ test("chart and images arrive as they are; the second time there is nothing to d
   expect(chart?.digest).toBe(one.digest);
   const image = await remote(`${registry}/api`).resolve("1.0.0_g1");
   expect(one.images).toEqual([`${registry}/api@${image?.digest}`]);
+});
+
+test("the list of packages has charts alone, whatever the registry's path", async () => {
+  const one = await add("1.0.0", "first");
+  const { changed: _, ...listed } = await add("2.0.0", "second");
+  expect(await store.list()).toMatchObject([{ digest: one.digest }, listed]);
 });
 
 test("a version that is published with other content stays", async () => {

@@ -2,8 +2,7 @@
  * The packages of this machine: an OCI image layout that holds charts as Helm pushes them, and their images. A chart gets its
  * name last, so what is listed is whole, whatever interrupted its making.
  */
-import { randomUUID } from "node:crypto";
-import { mkdir, rename, writeFile } from "node:fs/promises";
+import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { copy } from "@kws/oci/copy";
 import { mediaTypes, sha256 } from "@kws/oci/descriptor";
@@ -11,9 +10,11 @@ import { type Layout, openLayout, referenceAnnotation } from "@kws/oci/layout";
 import { parseDocument, readManifest } from "@kws/oci/manifest";
 import { parseReference } from "@kws/oci/reference";
 import type { Repository } from "@kws/oci/repository";
+import { replaceFile } from "@kws/base/atomicfile";
 import { UserError } from "@kws/base/errors";
 import { parse } from "yaml";
 import type { Provider } from "../providers/provider.ts";
+import { limits } from "./archive.ts";
 import { isDirty, tagOf } from "./version.ts";
 
 /** https://helm.sh/docs/topics/registries/#helm-chart-manifest */
@@ -57,7 +58,7 @@ export interface PackageStore {
   repository(name: string): Repository;
   /** Throws `conflict` where the version is there with other content, unless it is one of uncommitted files. */
   add(given: NewPackage): Promise<StoredPackage & { changed: boolean }>;
-  /** By name and version. */
+  /** By the chart's reference. */
   list(): Promise<StoredPackage[]>;
 }
 
@@ -68,10 +69,11 @@ export async function openPackageStore(data: string): Promise<PackageStore> {
     repository: (name) => layout.repository(name),
     add: (given) => add(layout, given),
     async list() {
-      const names = (await layout.references())
-        .map((entry) => entry.annotations?.[referenceAnnotation] ?? "")
-        .filter((name) => name.includes("/charts/"));
-      return Promise.all(names.toSorted().map((name) => readPackage(layout, name)));
+      const names = (await layout.references()).map(
+        (entry) => entry.annotations?.[referenceAnnotation] ?? "",
+      );
+      const found = await Promise.all(names.toSorted().map((name) => readPackage(layout, name)));
+      return found.filter(({ service }) => service !== "");
     },
   };
 }
@@ -124,19 +126,32 @@ function blobOf(mediaType: string, content: Uint8Array) {
   return { descriptor: { mediaType, digest: sha256(content), size: content.length }, content };
 }
 
+/** A chart's archive from this machine or from a registry, verified by the digest that its manifest has for it. */
+export async function fetchArchive(
+  repository: Repository,
+  reference: string,
+  options: { signal?: AbortSignal } = {},
+): Promise<{ digest: string; bytes: Uint8Array }> {
+  const where = `${repository.name}:${reference}`;
+  const { descriptor, bytes } = await repository.manifest(reference, options);
+  const { layers } = readManifest(parseDocument(bytes, where), where);
+  const archive = layers.find(({ mediaType }) => mediaType === helmTypes.chart);
+  if (archive === undefined || archive.size > limits.total) {
+    const what = archive === undefined ? "is no Helm chart" : "is larger than a chart may be";
+    throw new UserError(`${where} ${what}`, { code: "config" });
+  }
+  const chunks: Uint8Array[] = [];
+  for await (const chunk of repository.blob(archive, options)) chunks.push(chunk);
+  return { digest: descriptor.digest, bytes: Buffer.concat(chunks) };
+}
+
 /** Writes the chart's archive into the folder, as `helm package` names it; answers its path. */
 export async function exportChart(store: PackageStore, one: StoredPackage, folder: string): Promise<string> {
   const { name, tag = "" } = parseReference(one.chart);
-  const repository = store.repository(name);
-  const { bytes } = await repository.manifest(tag);
-  const { layers } = readManifest(parseDocument(bytes, one.chart), one.chart);
-  const [archive] = layers;
-  if (archive === undefined) throw new UserError(`${one.chart} holds no chart`, { code: "config" });
+  const { bytes } = await fetchArchive(store.repository(name), tag);
   const path = join(folder, `${one.service}-${one.version}.tgz`);
-  const partial = `${path}.${randomUUID()}`;
   await mkdir(folder, { recursive: true });
-  await writeFile(partial, repository.blob(archive));
-  await rename(partial, path);
+  await replaceFile(path, bytes);
   return path;
 }
 
@@ -157,6 +172,7 @@ function annotationsOf({ name, version, description, annotations }: ChartMetadat
   };
 }
 
+/** Without a service for what is an image. */
 async function readPackage(layout: Layout, chart: string): Promise<StoredPackage> {
   const { name, tag = "" } = parseReference(chart);
   const { descriptor, bytes } = await layout.repository(name).manifest(tag);

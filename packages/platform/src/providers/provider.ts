@@ -77,8 +77,10 @@ export interface Provider {
   checkBuild(build: ImageBuild, context: { incomplete: boolean }): Promise<void>;
   /** Builds an image so that the cluster's nodes can run it. */
   buildImage(build: ImageBuild, context: BuildContext): Promise<BuiltImage>;
-  /** Where built images can be read by digest, to be copied elsewhere; the name is for messages. */
+  /** The images of that name that the cluster's nodes can run, to be copied from there or to there. */
   imageRepository(name: string): Promise<Repository>;
+  /** Lets the cluster's nodes run an image that is kept on this machine; true where they could already. */
+  importImage(from: Repository, digest: string, context: BuildContext): Promise<boolean>;
 }
 
 /** An open way to the API server of a provider's cluster. */

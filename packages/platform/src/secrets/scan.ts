@@ -36,10 +36,16 @@ function order(at: string): number {
 }
 
 const privateKey =
-  /-----BEGIN (?:[A-Z]+ )*PRIVATE KEY(?: BLOCK)?-----|AGE-SECRET-KEY-(?:PQ-)?1[0-9A-Z]{20,}/g;
+  /-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY(?: BLOCK)?-----|AGE-(?:SECRET-KEY-(?:PQ-)?|PLUGIN-[A-Z0-9]+-)1[0-9A-Z]{20,}/g;
+/** The beginning of `-----BEGIN …` in base64, as a Secret's data has it. */
+const encoded = /LS0tLS1CRUdJTi[A-Za-z0-9+/]{20,100}/g;
 
-function privateKeys(file: string, text: string): Finding[] {
-  return [...text.matchAll(privateKey)].map(({ index }) => ({
+/** Private keys of PEM files, PGP and age, also in base64. */
+export function privateKeys(file: string, text: string): Finding[] {
+  const inBase64 = [...text.matchAll(encoded)].filter(([match]) =>
+    Buffer.from(match, "base64").toString("latin1").match(privateKey),
+  );
+  return [...text.matchAll(privateKey), ...inBase64].map(({ index }) => ({
     at: `${file}:${place(text, index)}`,
     what: "private key",
     certain: true,

@@ -1,5 +1,6 @@
 {{- /*
 Names, labels and images. All but kws.image take the chart's context: include "kws.labels" .
+Names are to be quoted, because a service may be called 2048: name: {{ include "kws.name" . | quote }}
 */ -}}
 
 {{- /* The name of the service's objects: the release's, or the chart's own where it is part of an umbrella chart. */ -}}

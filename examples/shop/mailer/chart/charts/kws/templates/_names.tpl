@@ -1,11 +1,18 @@
 {{- /*
 Names, labels and images. All but kws.image take the chart's context: include "kws.labels" .
+Names are to be quoted, because a service may be called 2048: name: {{ include "kws.name" . | quote }}
 */ -}}
 
 {{- /* The name of the service's objects: the release's, or the chart's own where it is part of an umbrella chart. */ -}}
 {{- define "kws.name" -}}
 {{- $name := ternary .Chart.Name .Release.Name (contains "/charts/" .Template.BasePath) -}}
 {{- $name | trunc 63 | trimSuffix "-" -}}
+{{- end -}}
+
+{{- /* The name of its Service, which has to begin with a letter. */ -}}
+{{- define "kws.serviceName" -}}
+{{- $name := include "kws.name" . -}}
+{{ regexMatch "^[a-z]" $name | ternary "" "s-" }}{{ $name | trunc 61 | trimSuffix "-" }}
 {{- end -}}
 
 {{- /* The labels of every object. `partOf` in the values names the application that the service belongs to. */ -}}
@@ -15,7 +22,7 @@ app.kubernetes.io/version: {{ .Chart.AppVersion | default .Chart.Version | repla
 {{- with .Values.partOf }}
 app.kubernetes.io/part-of: {{ . | quote }}
 {{- end }}
-app.kubernetes.io/managed-by: {{ .Release.Service }}
+app.kubernetes.io/managed-by: {{ .Release.Service | quote }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimAll "-_." | quote }}
 {{- end -}}
 
