@@ -34,6 +34,10 @@ export const commands: Record<string, Load> = {
   "secrets updatekeys": () => import("./commands/secrets/updatekeys.ts"),
   "secrets rotate": () => import("./commands/secrets/rotate.ts"),
   "secrets keygen": () => import("./commands/secrets/keygen.ts"),
+  "secrets rollout start": () => import("./commands/secrets/rollout/start.ts"),
+  "secrets rollout status": () => import("./commands/secrets/rollout/status.ts"),
+  "secrets rollout next": () => import("./commands/secrets/rollout/next.ts"),
+  "secrets rollout abort": () => import("./commands/secrets/rollout/abort.ts"),
   "stack start": () => import("./commands/stack/start.ts"),
   "stack remove": () => import("./commands/stack/remove.ts"),
   "stack list": () => import("./commands/stack/list.ts"),
@@ -51,6 +55,7 @@ export const groups: Record<string, string> = {
   image: "images for embedded clusters",
   profile: "a chart's configuration for one kind of stack",
   secrets: "encrypted files, in the format of sops",
+  "secrets rollout": "the rotation of a credential while its clients work",
   stack: "services installed together",
   service: "single services of an installed stack",
 };
