@@ -61,7 +61,7 @@ export async function openRotation(ctx: Context, name: string, given: Given): Pr
       runningValues(client, { namespace: place.namespace, profile, service, signal }),
     deploy: (service, reason) =>
       packageAndDeploy(ctx, service, { project, place, profile, reason, timeout: given.timeout }),
-    onStep: (text) => ctx.quiet || ctx.stderr.write(`${text}\n`),
+    onCommit: (subject) => ctx.quiet || ctx.stderr.write(`${ctx.style.green("✓")} commit "${subject}"\n`),
   };
   return { credential, place, options };
 }

@@ -8,7 +8,7 @@ import { UserError } from "@kws/base/errors";
 import type { ProjectService } from "../project/workspace.ts";
 import type { Tools } from "../secrets/operations.ts";
 import type { Credential } from "./credential.ts";
-import { type Direction, nextStep, type RolloutState, type Step, underWay } from "./plan.ts";
+import { type Direction, nextStep, type RolloutState, type Step } from "./plan.ts";
 import { changeSecrets, commitSecrets, refuseUncommitted, secretsFile } from "./secrets-file.ts";
 import { readStanding, type Standing, type StateOptions } from "./state.ts";
 
@@ -16,8 +16,8 @@ export interface RolloutOptions extends StateOptions {
   tools: Tools;
   /** Packages what is committed of the service and deploys it; resolves when it is ready. */
   deploy(service: ProjectService, reason: string): Promise<void>;
-  /** Told before each step. */
-  onStep(text: string): void;
+  /** Told the subject of each commit that was made. */
+  onCommit(subject: string): void;
 }
 
 /** The provider accepts a new value too: the given one, or a random one. A start that was interrupted goes on. */
@@ -56,34 +56,36 @@ export async function startRollout(
     // What an earlier rotation has left to do comes first.
     await advance(credential, options, "forward", 0);
     await refuseUncommitted(provider.service, options.git);
-    options.onStep(`${state.provider.service} gets a second value`);
     await change(provider.service, options, [[nextKey, given ?? randomBytes(32).toString("base64url")]]);
   }
   return advance(credential, options, "forward", 0);
 }
 
-/** Whatever was left undone, and then one step: a client moves, or, after the last, the provider forgets the old value. */
+/**
+ * One step: what was left undone of the last one, or else a client moves, or, after the last client, the provider forgets the
+ * old value.
+ */
 export async function continueRollout(
   credential: Credential,
   options: RolloutOptions,
 ): Promise<RolloutState> {
-  const { state } = await readStanding(credential, options);
-  refuseIdle(credential, state);
-  return advance(credential, options, "forward", 1);
+  const step = await firstStep(credential, options);
+  return advance(credential, options, "forward", step.do === "change" ? 1 : 0);
 }
 
 /** All clients go back to the old value, and then the provider forgets the new one. */
 export async function abortRollout(credential: Credential, options: RolloutOptions): Promise<RolloutState> {
-  const { state } = await readStanding(credential, options);
-  refuseIdle(credential, state);
+  await firstStep(credential, options);
   return advance(credential, options, "back", Infinity);
 }
 
-function refuseIdle(credential: Credential, state: RolloutState): void {
-  if (underWay(state) || nextStep(state, "forward") !== undefined) return;
+async function firstStep(credential: Credential, options: RolloutOptions): Promise<Step> {
+  const { state } = await readStanding(credential, options);
+  const step = nextStep(state, "forward");
+  if (step !== undefined) return step;
   throw new UserError(`no rotation of ${credential.name} is under way`, {
     code: "conflict",
-    fix: `Start one with \`kws secrets rollout start ${credential.name}\`.`,
+    fix: `Start one with \`kws secrets rollout start ${credential.name} -p ${options.profile}\`.`,
   });
 }
 
@@ -118,7 +120,6 @@ async function take(
   const { service, key } = party;
   if (step.do === "change") {
     const value = step.to === "new" ? next : old;
-    options.onStep(`${service.name}: the ${step.to} value`);
     await refuseUncommitted(service, options.git);
     await change(service, options, [
       [key, value],
@@ -127,11 +128,17 @@ async function take(
     return;
   }
   const reason = describe(service.name, state, credential.name);
-  if (step.do === "deploy") return options.deploy(service, reason);
+  if (step.do === "deploy") {
+    try {
+      return await options.deploy(service, reason);
+    } catch (error) {
+      throw stopped(error, credential, options);
+    }
+  }
   const keys = party === provider ? [key, nextKey] : [key];
   const subject = `${reason} (${options.profile})`;
-  options.onStep(`commit: ${subject}`);
   await commitSecrets(await secretsFile(service, options.profile), keys, `${subject}\n`, options.git);
+  options.onCommit(subject);
 }
 
 async function change(
@@ -143,10 +150,24 @@ async function change(
 }
 
 /** What a step does, for the commit and the history of the release. */
-function describe(service: string, { provider, clients }: RolloutState, credential: string): string {
-  const wanted = [provider, ...clients].find((party) => party.service === service)?.wanted ?? [];
-  const verb = service === provider.service ? "accepts" : "sends";
-  return `Rotate ${credential}: ${service} ${verb} the ${wanted.toSorted().reverse().join(" and the ")} value`;
+function describe(name: string, { provider, clients }: RolloutState, credential: string): string {
+  const wanted = [provider, ...clients].find(({ service }) => service === name)?.wanted ?? [];
+  const values = wanted.length > 1 ? "both values" : `the ${wanted.join("")} value`;
+  const does =
+    name === provider.service ? `accepts ${values}${wanted.length > 1 ? "" : " alone"}` : `sends ${values}`;
+  return `Rotate ${credential}: ${name} ${does}`;
+}
+
+/** The deployment was undone, and the rotation is where it was. */
+function stopped(error: unknown, { name }: Credential, { profile }: RolloutOptions): unknown {
+  if (!(error instanceof UserError)) return error;
+  const command = (word: string) => `\`kws secrets rollout ${word} ${name} -p ${profile}\``;
+  return new UserError(error.message, {
+    code: error.code,
+    fix: `Both values stay good. Mend it, commit that, and go on with ${command("next")}; or go back with ${command("abort")}.`,
+    cause: error.cause,
+    ...(error.at === undefined ? {} : { at: error.at }),
+  });
 }
 
 function stuck({ service }: Step): UserError {

@@ -68,13 +68,28 @@ export async function commitSecrets(
       fix: "Commit it, or take it back with `git restore`; then run the command again.",
     });
   }
-  await repository.read(["add", "--", name]);
-  const result = await repository.git(["commit", "--quiet", "--only", "--file=-", "--", name], message);
-  if (result.exitCode === 0) return;
-  throw new UserError(`git does not commit: ${lastLines(result.stderr || result.stdout, 4)}`, {
-    at: path,
-    fix: "Mend what git says, and run the same command again.",
-  });
+  for (const args of [
+    ["add", "--", name],
+    ["commit", "--quiet", "--only", "--file=-", "--", name],
+  ]) {
+    const { exitCode, stdout, stderr } = await repository.git(args, message);
+    if (exitCode !== 0) throw notCommitted(path, stderr || stdout);
+  }
+}
+
+function notCommitted(path: string, said: string): UserError {
+  // A git that was killed leaves it.
+  const lock = /'([^']+\.lock)'/.exec(said)?.[1];
+  return new UserError(
+    `git does not commit: ${lock === undefined ? lastLines(said, 4) : `there is a ${lock}`}`,
+    {
+      at: path,
+      fix:
+        lock === undefined
+          ? "Mend what git says, and run the same command again."
+          : "Wait for the git that works there; where none does, remove that file. Then run the same command again.",
+    },
+  );
 }
 
 /** A package holds all of the service's folder: throws `conflict` where something of it is not committed. */
