@@ -54,6 +54,13 @@ function pathsOf(value: unknown, prefix = ""): string[] {
 
 const anyClone = ["--version", "1.0.0", "--allow-dirty"];
 
+/** What was packaged before. */
+async function deploy(...args: string[]): Promise<unknown> {
+  const [one] = await kws.json<{ version: string }[]>("package", "list");
+  const where = ["--version", one?.version ?? "", "-p", "qa1", "-n", "deployed", "--file", "examples/shop"];
+  return kws.json("deploy", "payments", ...where, ...args);
+}
+
 const cases: [heading: string, value: () => Promise<unknown>][] = [
   ["kws stack start, kws demo", () => Promise.resolve(started)],
   ["kws cluster start, status, stop", () => kws.json("cluster", "status")],
@@ -86,6 +93,8 @@ const cases: [heading: string, value: () => Promise<unknown>][] = [
       return JSON.parse(stdout) as unknown;
     },
   ],
+  ["kws deploy", () => deploy()],
+  ["kws deploy --dry-run", () => deploy("--set", "replicas=3", "--dry-run")],
   ["kws init", () => kws.json("init", "--dry-run")],
   ["kws version", () => kws.json("version")],
   ["kws stack remove", () => kws.json("stack", "remove", "shop", "--yes")],

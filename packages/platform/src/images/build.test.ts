@@ -26,7 +26,6 @@ function recorder(): { builds: ImageBuild[]; provider: Provider } {
     kubeconfig: unused,
     checkBuild: async () => {},
     imageRepository: unused,
-    importImage: unused,
     buildImage: async (build) => {
       builds.push(build);
       return { repository: `r/${build.name}`, tag: "t", digest: "sha256:1", cached: true };

@@ -121,7 +121,6 @@ async function fakeBuilder(content = "program"): Promise<Provider> {
       return { repository: `kws.local/${build.name}`, tag: build.tag ?? "", digest, cached: true };
     },
     imageRepository: () => Promise.resolve(images),
-    importImage: unused,
   };
 }
 

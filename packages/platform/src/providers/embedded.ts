@@ -63,16 +63,6 @@ export function embeddedProvider(options: EmbeddedOptions): Provider {
       const { openLayout } = await import("@kws/oci/layout");
       return (await openLayout(join(options.home, "images"))).repository(name);
     },
-    async importImage(from, digest, { signal }) {
-      const [store, { copy }] = await Promise.all([imageStore(options.home), import("@kws/oci/copy")]);
-      const reference = `${from.name}@${digest}`;
-      if ((await store.inspect(reference)) !== undefined) return true;
-      const waiting = signal === undefined ? {} : { signal };
-      const { descriptor } = await from.manifest(digest, waiting);
-      await copy(from, store.repository(from.name), descriptor, waiting);
-      await store.tag(digest, [reference]);
-      return false;
-    },
   };
 }
 

@@ -79,8 +79,6 @@ export interface Provider {
   buildImage(build: ImageBuild, context: BuildContext): Promise<BuiltImage>;
   /** The images of that name that the cluster's nodes can run, to be copied from there or to there. */
   imageRepository(name: string): Promise<Repository>;
-  /** Lets the cluster's nodes run an image that is kept on this machine; true where they could already. */
-  importImage(from: Repository, digest: string, context: BuildContext): Promise<boolean>;
 }
 
 /** An open way to the API server of a provider's cluster. */

@@ -5,6 +5,7 @@
 import { messageOf, UserError } from "@kws/base/errors";
 import type { Logger } from "@kws/base/logger";
 import type { Steps } from "@kws/base/steps";
+import { copy } from "@kws/oci/copy";
 import { localRegistry, type Connection, type Provider } from "../providers/provider.ts";
 import { redactor } from "../charts/redact.ts";
 import { tagOf } from "../packages/version.ts";
@@ -203,15 +204,19 @@ function lastGood(revisions: Release[]): Release | undefined {
 
 /** Images that no registry has go to the cluster from here. */
 async function importImages({ found }: Prepared, context: Context): Promise<void> {
-  const { service } = found;
+  const { service, version } = found;
   const local = found.images.filter(({ repository }) => repository.startsWith(`${localRegistry}/`));
   if (local.length === 0) return;
   const { source, provider, steps, signal } = context;
   await steps.run({ id: `image ${service}`, title: `image ${service}` }, async (step) => {
     const present = await Promise.all(
-      local.map(({ repository, digest }) =>
-        provider.importImage(source.repository(repository), digest, { signal }),
-      ),
+      local.map(async ({ repository, digest }) => {
+        const [from, to] = [source.repository(repository), await provider.imageRepository(repository)];
+        if ((await to.resolve(digest, { signal })) !== undefined) return true;
+        const { descriptor } = await from.manifest(digest, { signal });
+        await copy(from, to, descriptor, { signal, tag: tagOf(version) });
+        return false;
+      }),
     );
     if (present.every(Boolean)) step.skip("present");
   });

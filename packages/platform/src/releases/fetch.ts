@@ -5,11 +5,11 @@
 import { mkdir, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { UserError } from "@kws/base/errors";
-import { parseDocument, readManifest } from "@kws/oci/manifest";
 import { isReference, parseReference } from "@kws/oci/reference";
 import type { Repository, Waiting } from "@kws/oci/repository";
 import { isMapping } from "../charts/layers.ts";
-import { limits, readArchive } from "../packages/archive.ts";
+import { type ArchiveFiles, readArchive } from "../packages/archive.ts";
+import { fetchArchive } from "../packages/store.ts";
 import { compareVersions, isDirty, isVersion, tagOf } from "../packages/version.ts";
 import { parseYaml } from "../project/yaml-file.ts";
 
@@ -22,91 +22,86 @@ export interface PackageSource {
 
 export interface PackageRef {
   service: string;
-  /** The newest unless given. */
+  /** The newest that was made from a commit unless given. */
   version?: string | undefined;
-  /** Of the chart's manifest; what is found must have it. */
+  /** Of the chart's manifest; then this content is taken, whatever the version's tag names now. */
   digest?: string | undefined;
 }
 
-/** A package that was found, and whose documents are what their digests say. */
+/** A package whose content is what its digests say. */
 export interface FoundPackage {
   service: string;
   version: string;
   /** Of the chart's manifest. */
   digest: string;
-  /** The package's images. */
   images: { repository: string; digest: string }[];
-  /** The commit. */
-  revision: string;
-  /** The chart's archive. */
-  archive: Uint8Array;
+  /** When it was committed, RFC 3339. */
+  created: string;
+  /** Of the chart; every path begins with the service's name. */
+  files: ArchiveFiles;
 }
 
-/** Throws `not-found` where there is no such version. */
+/** Throws `not-found` where there is no such package. */
 export async function fetchPackage(
   source: PackageSource,
-  wanted: PackageRef,
+  { service, version, digest }: PackageRef,
   options: Waiting = {},
 ): Promise<FoundPackage> {
-  const charts = source.repository(`${source.prefix}/charts/${wanted.service}`);
-  const version = wanted.version ?? (await newestVersion(charts, wanted.service, options));
-  const where = `${charts.name}:${tagOf(version)}`;
-  const { descriptor, bytes } = await charts.manifest(wanted.digest ?? tagOf(version), options);
-  const document = parseDocument(bytes, where);
-  const { layers } = readManifest(document, where);
-  const said = annotationsOf(document);
-  const [chart] = layers;
-  if (chart === undefined || layers.length !== 1 || chart.size > limits.total) {
-    throw refused(where, "it is no chart, or too big for one");
+  const charts = source.repository(`${source.prefix}/charts/${service}`);
+  if (version !== undefined) return fetchVersion(charts, { service, version, digest }, options);
+  const newest = await newestVersions(charts, service, options);
+  const found = await Promise.all(
+    newest.map((one) => fetchVersion(charts, { service, version: one }, options)),
+  );
+  const [last] = found.sort((a, b) => b.created.localeCompare(a.created));
+  if (last === undefined) throw notThere(charts, service);
+  return last;
+}
+
+async function fetchVersion(
+  charts: Repository,
+  { service, version, digest }: PackageRef & { version: string },
+  options: Waiting,
+): Promise<FoundPackage> {
+  const where = `${service} ${version}`;
+  if (!isVersion(version)) {
+    throw new UserError(`"${version}" is not a version`, { code: "usage", fix: "Write it like 1.4.0." });
   }
-  if (said("org.opencontainers.image.version") !== version) {
-    throw refused(where, `it says that it is ${said("org.opencontainers.image.version") || "of no version"}`);
+  const archive = await fetchArchive(charts, digest ?? tagOf(version), options).catch((error: unknown) => {
+    if (!(error instanceof UserError) || error.code !== "not-found") throw error;
+    throw notThere(charts, where, error);
+  });
+  const files = await readArchive(archive.bytes, where);
+  const metadata = files.get(`${service}/Chart.yaml`);
+  const stray = [...files.keys()].some((path) => !path.startsWith(`${service}/`));
+  if (metadata === undefined || stray) throw refused(where, "it is not the service's chart");
+  const { value } = parseYaml(`${where}/Chart.yaml`, Buffer.from(metadata).toString());
+  const chart = isMapping(value) ? value : {};
+  if (chart["name"] !== service || chart["version"] !== version) {
+    throw refused(where, `it is ${JSON.stringify(chart["name"])} ${JSON.stringify(chart["version"])}`);
   }
-  if (said("kws.dev/service") !== wanted.service) {
-    throw refused(where, "it was not made by `kws package` for this service");
-  }
+  const annotations = isMapping(chart["annotations"]) ? chart["annotations"] : {};
+  const said = (key: string) => (typeof annotations[key] === "string" ? annotations[key] : "");
+  if (said("kws.dev/service") !== service) throw refused(where, "it was not made by `kws package`");
   return {
-    service: wanted.service,
+    service,
     version,
-    digest: descriptor.digest,
+    digest: archive.digest,
     images: imagesIn(said("kws.dev/images"), where),
-    revision: said("org.opencontainers.image.revision"),
-    archive: await contentOf(charts.blob(chart, options)),
+    created: said("org.opencontainers.image.created"),
+    files,
   };
 }
 
-/** The highest by SemVer that was made from a commit. Of equal ones, which differ by their commits, the last committed. */
-async function newestVersion(charts: Repository, service: string, options: Waiting): Promise<string> {
+/** The highest by SemVer that were made from commits: more than one where they differ by their build metadata alone. */
+async function newestVersions(charts: Repository, service: string, options: Waiting): Promise<string[]> {
   const versions = (await charts.tags(options))
     .map((tag) => tag.replace("_", "+"))
     .filter((version) => isVersion(version) && !isDirty(version))
     .sort(compareVersions);
   const highest = versions.at(-1);
-  if (highest === undefined) {
-    throw new UserError(`there is no package of ${service} in ${charts.name}`, {
-      code: "not-found",
-      fix: `Make one with \`kws ${charts.remote === undefined ? "package" : "publish"} ${service}\`.`,
-    });
-  }
-  const equal = versions.filter((version) => compareVersions(version, highest) === 0);
-  if (equal.length === 1) return highest;
-  const dated = await Promise.all(
-    equal.map(async (version) => {
-      const { bytes } = await charts.manifest(tagOf(version), options);
-      const said = annotationsOf(parseDocument(bytes, charts.name));
-      return { version, created: said("org.opencontainers.image.created") };
-    }),
-  );
-  return dated.sort((a, b) => a.created.localeCompare(b.created)).at(-1)?.version ?? highest;
-}
-
-/** What a manifest's annotations say under a key; empty where they say nothing. */
-function annotationsOf(document: unknown): (key: string) => string {
-  const annotations = isMapping(document) ? document["annotations"] : undefined;
-  return (key) => {
-    const text = isMapping(annotations) ? annotations[key] : undefined;
-    return typeof text === "string" ? text : "";
-  };
+  if (highest === undefined) throw notThere(charts, service);
+  return versions.filter((version) => compareVersions(version, highest) === 0);
 }
 
 function imagesIn(list: string, where: string): FoundPackage["images"] {
@@ -120,33 +115,28 @@ function imagesIn(list: string, where: string): FoundPackage["images"] {
     });
 }
 
-async function contentOf(chunks: AsyncIterable<Uint8Array>): Promise<Uint8Array> {
-  const parts: Uint8Array[] = [];
-  for await (const chunk of chunks) parts.push(chunk);
-  return Buffer.concat(parts);
-}
-
 /** Writes the package's chart below the folder and answers its own folder. What is secret in it stays encrypted. */
-export async function unpackPackage(one: FoundPackage, folder: string): Promise<string> {
-  const where = `${one.service} ${one.version}`;
-  const files = await readArchive(one.archive, where);
-  const metadata = files.get(`${one.service}/Chart.yaml`);
-  const stray = [...files.keys()].find((path) => !path.startsWith(`${one.service}/`));
-  if (metadata === undefined || stray !== undefined) throw refused(where, "it is not the service's chart");
-  const { value } = parseYaml(`${where}/Chart.yaml`, Buffer.from(metadata).toString());
-  const { name, version } = (value ?? {}) as { name?: unknown; version?: unknown };
-  if (name !== one.service || version !== one.version) {
-    throw refused(where, `its Chart.yaml says that it is ${String(name)} ${String(version)}`);
-  }
+export async function unpackPackage({ service, files }: FoundPackage, folder: string): Promise<string> {
   for (const [path, content] of files) {
     await mkdir(dirname(join(folder, path)), { recursive: true });
     await writeFile(join(folder, path), content);
   }
-  return join(folder, one.service);
+  return join(folder, service);
+}
+
+function notThere(charts: Repository, what: string, cause?: unknown): UserError {
+  return new UserError(`there is no package ${what} in ${charts.name}`, {
+    code: "not-found",
+    fix:
+      charts.remote === undefined
+        ? "See `kws package list`, or make it with `kws package`."
+        : "Bring it there with `kws publish`.",
+    cause,
+  });
 }
 
 function refused(where: string, why: string): UserError {
-  return new UserError(`${where} is refused: ${why}`, {
+  return new UserError(`the package ${where} is refused: ${why}`, {
     code: "config",
     fix: "Make it with `kws package`.",
   });
