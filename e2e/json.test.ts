@@ -3,6 +3,7 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { newKws, repository, type Kws } from "./kws.ts";
+import { liveShop } from "./live-shop.ts";
 
 /** Keys by heading; a row that links to another section stands for the keys of that one. */
 const documented = new Map<string, { key: string; meaning: string }[]>();
@@ -55,6 +56,12 @@ function pathsOf(value: unknown, prefix = ""): string[] {
 const anyClone = ["--version", "1.0.0", "--allow-dirty"];
 
 /** What was packaged before. */
+async function rollout(): Promise<unknown> {
+  const { folder } = await liveShop(kws, ["payments", "orders"]);
+  await kws.json("stack", "start", "live", "payments", "--file", folder);
+  return kws.json("secrets", "rollout", "status", "payments/token", "-p", "live", "--file", folder);
+}
+
 async function deploy(...args: string[]): Promise<unknown> {
   const [one] = await kws.json<{ version: string }[]>("package", "list");
   const where = ["--version", one?.version ?? "", "-p", "qa1", "-n", "deployed", "--file", "examples/shop"];
@@ -94,6 +101,7 @@ const cases: [heading: string, value: () => Promise<unknown>][] = [
     },
   ],
   ["kws deploy", () => deploy()],
+  ["kws secrets rollout start, status, next, abort", rollout],
   ["kws deploy --dry-run", () => deploy("--set", "replicas=3", "--dry-run")],
   ["kws init", () => kws.json("init", "--dry-run")],
   ["kws version", () => kws.json("version")],

@@ -61,6 +61,10 @@ export async function openRotation(ctx: Context, name: string, given: Given): Pr
       runningValues(client, { namespace: place.namespace, profile, service, signal }),
     deploy: (service, reason) =>
       packageAndDeploy(ctx, service, { project, place, profile, reason, timeout: given.timeout }),
+    commandFor: (step) => {
+      const { namespace } = ctx.globals;
+      return `kws secrets rollout ${step} ${name} -p ${profile}${namespace === undefined ? "" : ` -n ${namespace}`}`;
+    },
     onCommit: (subject) => ctx.quiet || ctx.stderr.write(`${ctx.style.green("✓")} commit "${subject}"\n`),
   };
   return { credential, place, options };
@@ -146,7 +150,7 @@ export function rolloutResult({ credential, place, options }: Rotation, state: R
     text:
       step === undefined
         ? `No rotation of ${credential.name} is under way.`
-        : `Next: ${describe(step, state)}. Go on with \`kws secrets rollout next ${credential.name} -p ${options.profile}\`.`,
+        : `Next: ${describe(step, state)}. Go on with \`${options.commandFor("next")}\`.`,
   };
 }
 

@@ -79,11 +79,13 @@ beforeEach(async () => {
     profile: "qa",
     decrypt: secretOpener(world, new AbortController().signal),
     git: { env },
+    commandFor: (step) => `kws secrets rollout ${step} payments/token -p qa`,
     tools: { keyring: keys.keyring, now },
     runningValues: async (service) => running.get(service) ?? [],
     onCommit: (subject) => commits.push(subject),
-    async deploy(service) {
-      expect(await git("status", "--porcelain", "--", service.name)).toBe("");
+    deploy: async (service) => {
+      const changes = await git("status", "--porcelain", "--", service.name);
+      if (changes !== "") throw new Error(`deployed with ${changes}`);
       running.set(service.name, [await valuesOf(service)]);
     },
   };

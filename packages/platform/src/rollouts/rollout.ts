@@ -14,10 +14,12 @@ import { readStanding, type Standing, type StateOptions } from "./state.ts";
 
 export interface RolloutOptions extends StateOptions {
   tools: Tools;
+  /** The line that runs one of the steps, for errors. */
+  commandFor: (step: "start" | "next" | "abort") => string;
   /** Packages what is committed of the service and deploys it; resolves when it is ready. */
-  deploy(service: ProjectService, reason: string): Promise<void>;
+  deploy: (service: ProjectService, reason: string) => Promise<void>;
   /** Told the subject of each commit that was made. */
-  onCommit(subject: string): void;
+  onCommit: (subject: string) => void;
 }
 
 /** The provider accepts a new value too: the given one, or a random one. A start that was interrupted goes on. */
@@ -31,7 +33,7 @@ export async function startRollout(
   if (next !== undefined && given !== undefined && next !== given) {
     throw new UserError(`${credential.name} is rotated to another value already`, {
       code: "conflict",
-      fix: "Go on with `kws secrets rollout next`, or give it up with `kws secrets rollout abort`.",
+      fix: `Go on with \`${options.commandFor("next")}\`, or give it up with \`${options.commandFor("abort")}\`.`,
     });
   }
   if (next === undefined) {
@@ -85,7 +87,7 @@ async function firstStep(credential: Credential, options: RolloutOptions): Promi
   if (step !== undefined) return step;
   throw new UserError(`no rotation of ${credential.name} is under way`, {
     code: "conflict",
-    fix: `Start one with \`kws secrets rollout start ${credential.name} -p ${options.profile}\`.`,
+    fix: `Start one with \`${options.commandFor("start")}\`.`,
   });
 }
 
@@ -132,7 +134,7 @@ async function take(
     try {
       return await options.deploy(service, reason);
     } catch (error) {
-      throw stopped(error, credential, options);
+      throw stopped(error, options);
     }
   }
   const keys = party === provider ? [key, nextKey] : [key];
@@ -159,12 +161,11 @@ function describe(name: string, { provider, clients }: RolloutState, credential:
 }
 
 /** The deployment was undone, and the rotation is where it was. */
-function stopped(error: unknown, { name }: Credential, { profile }: RolloutOptions): unknown {
+function stopped(error: unknown, { commandFor }: RolloutOptions): unknown {
   if (!(error instanceof UserError)) return error;
-  const command = (word: string) => `\`kws secrets rollout ${word} ${name} -p ${profile}\``;
   return new UserError(error.message, {
     code: error.code,
-    fix: `Both values stay good. Mend it, commit that, and go on with ${command("next")}; or go back with ${command("abort")}.`,
+    fix: `Both values stay good. Mend it, commit that, and go on with \`${commandFor("next")}\`; or go back with \`${commandFor("abort")}\`.`,
     cause: error.cause,
     ...(error.at === undefined ? {} : { at: error.at }),
   });

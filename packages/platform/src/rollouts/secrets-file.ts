@@ -29,12 +29,12 @@ export type Change = [key: string[], value: string | undefined];
 
 /** Replaces the file once, with all of the changes. */
 export async function changeSecrets(path: string, changes: Change[], tools: Tools): Promise<void> {
-  let file = await readSecretFile(path);
+  const file = await readSecretFile(path);
   for (const [key, value] of changes) {
     const opened = await openFile(file, tools);
     const content =
       value === undefined ? unsetValue(opened, key, tools) : setValue(opened, key, value, tools);
-    if (content !== undefined) file = { ...file, content: Buffer.from(content) };
+    if (content !== undefined) file.content = Buffer.from(content);
   }
   await writeSecretFile(path, file.content.toString());
 }

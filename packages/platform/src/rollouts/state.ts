@@ -18,7 +18,7 @@ export interface StateOptions {
   decrypt: Decrypt;
   git: GitSettings;
   /** The values of each revision of a service whose pods may run, the newest first. */
-  runningValues(service: string): Promise<Values[]>;
+  runningValues: (service: string) => Promise<Values[]>;
 }
 
 export interface Standing {
@@ -33,7 +33,7 @@ export interface Standing {
 export async function readStanding(credential: Credential, options: StateOptions): Promise<Standing> {
   const { provider, next: nextKey, clients } = credential;
   const readProvider = await readParty(provider.service, [provider.key, nextKey], options);
-  const [[old, next] = [], ...before] = [readProvider.wanted, ...readProvider.running];
+  const [old, next] = readProvider.wanted;
   if (old === undefined) {
     throw new UserError(
       `${provider.service.name} has no ${keyPath(provider.key)} with the profile ${options.profile}`,
@@ -55,7 +55,7 @@ export async function readStanding(credential: Credential, options: StateOptions
     );
   }
   // After the provider's last change only what still runs tells which of two values was the new one.
-  const [other, latest] = before.find(([, second]) => second !== undefined) ?? [];
+  const [other, latest] = readProvider.running.find(([, second]) => second !== undefined) ?? [];
   const names = new Map<string | undefined, Label>();
   if (next !== undefined) names.set(next, "new").set(old, "old");
   else if (latest === undefined) names.set(old, "current");
