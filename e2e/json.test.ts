@@ -57,7 +57,7 @@ const anyClone = ["--version", "1.0.0", "--allow-dirty"];
 
 /** What was packaged before. */
 async function rollout(): Promise<unknown> {
-  const { folder } = await liveShop(kws, ["payments", "orders"]);
+  const { folder } = await liveShop(kws);
   await kws.json("stack", "start", "live", "payments", "--file", folder);
   return kws.json("secrets", "rollout", "status", "payments/token", "-p", "live", "--file", folder);
 }

@@ -16,8 +16,10 @@ export interface LiveShop {
   secrets(service: string): string;
 }
 
-/** Of these services; the stack is `live` too. The key is where sops looks for the user's own ones. */
-export async function liveShop(kws: Kws, services: string[]): Promise<LiveShop> {
+const services = ["postgres", "catalog", "payments", "orders"];
+
+/** Committed; the stack is `live` too. The key is where sops looks for the user's own ones. */
+export async function liveShop(kws: Kws): Promise<LiveShop> {
   const folder = join(kws.home, "live");
   const keys = await ageKeys();
   const settings = join(kws.home, ".config/sops/age");

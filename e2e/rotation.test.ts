@@ -18,7 +18,7 @@ let shop: LiveShop;
 
 beforeAll(async () => {
   kws = await newKws();
-  shop = await liveShop(kws, ["postgres", "catalog", "payments", "orders"]);
+  shop = await liveShop(kws);
   const { code, stderr } = await kws.run(["stack", "start", "live"], { cwd: shop.folder });
   expect(code, stderr).toBe(0);
 });

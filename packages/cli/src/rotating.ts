@@ -15,7 +15,7 @@ import type { Result } from "./command.ts";
 import type { Context } from "./context.ts";
 import { deployOptions, deploySettings, packageSource, stackFor } from "./deploying.ts";
 import { packageServices } from "./packaging.ts";
-import { profileOption, projectServices } from "./profiles.ts";
+import { projectServices } from "./profiles.ts";
 import { openTools } from "./secrets.ts";
 
 export const credentialArgument = {
@@ -24,11 +24,13 @@ export const credentialArgument = {
   required: true,
 } as const;
 
-export const statusOptions = { profile: profileOption } as const;
-export const rolloutOptions = { profile: profileOption, timeout: deployOptions.timeout } as const;
+const { profile, registry, timeout } = deployOptions;
+export const statusOptions = { profile } as const;
+export const rolloutOptions = { profile, registry, timeout } as const;
 
 interface Given {
   profile?: string;
+  registry?: string;
   timeout?: number;
 }
 
@@ -48,7 +50,7 @@ export async function openRotation(ctx: Context, name: string, given: Given): Pr
       fix: `Name it: --profile qa1. \`kws profile list ${credential.provider.service.name}\` shows those that there are.`,
     });
   }
-  refuseClones(credential, ctx);
+  refuseClones(credential, project);
   const place = stackFor(project, profile, ctx.globals.namespace);
   const { client } = await ctx.connect();
   const { signal } = ctx;
@@ -60,7 +62,7 @@ export async function openRotation(ctx: Context, name: string, given: Given): Pr
     runningValues: (service) =>
       runningValues(client, { namespace: place.namespace, profile, service, signal }),
     deploy: (service, reason) =>
-      packageAndDeploy(ctx, service, { project, place, profile, reason, timeout: given.timeout }),
+      packageAndDeploy(ctx, service, { ...given, project, place, profile, reason }),
     commandFor: (step) => {
       const { namespace } = ctx.globals;
       return `kws secrets rollout ${step} ${name} -p ${profile}${namespace === undefined ? "" : ` -n ${namespace}`}`;
@@ -71,8 +73,9 @@ export async function openRotation(ctx: Context, name: string, given: Given): Pr
 }
 
 /** What is committed there would be lost. */
-function refuseClones({ provider, clients }: Credential, { locations }: Context): void {
-  const cloned = [provider, ...clients].find(({ service }) => service.dir.startsWith(`${locations.cache}/`));
+function refuseClones({ provider, clients }: Credential, { workspace: { services = {} } }: Project): void {
+  const isCloned = (name: string) => !Array.isArray(services) && "git" in (services[name] ?? {});
+  const cloned = [provider, ...clients].find(({ service }) => isCloned(service.name));
   if (cloned === undefined) return;
   throw new UserError(`${cloned.service.name} is not on this machine as a folder of the workspace`, {
     code: "config",
@@ -81,23 +84,21 @@ function refuseClones({ provider, clients }: Credential, { locations }: Context)
   });
 }
 
-interface Deployment {
+interface Target extends Given {
   project: Project;
   place: StackPlace;
   profile: string;
-  reason: string;
-  timeout: number | undefined;
 }
 
 /** What is committed, by way of the registry where there is one. */
-async function packageAndDeploy(ctx: Context, service: ProjectService, to: Deployment): Promise<void> {
+async function packageAndDeploy(
+  ctx: Context,
+  { name }: ProjectService,
+  { project, place, profile, registry: given, timeout, reason }: Target & { reason: string },
+): Promise<void> {
   const { signal } = ctx;
-  const { name } = service;
-  const { project, place, profile, reason, timeout } = to;
-  const { steps, store, registry, packages } = await packageServices(ctx, {
-    names: [name],
-    allowDirty: false,
-  });
+  const request = { names: [name], registry: given, allowDirty: false };
+  const { steps, store, registry, packages } = await packageServices(ctx, request);
   const [made] = packages;
   if (made === undefined) throw new Error("a package was made");
   if (registry !== undefined) {
@@ -106,19 +107,19 @@ async function packageAndDeploy(ctx: Context, service: ProjectService, to: Deplo
       if (!(await publishPackage(made, { store, registries, signal }))) step.skip("unchanged");
     });
   }
-  const source = await packageSource(ctx, project, undefined);
+  const source = await packageSource(ctx, project, given);
   await using work = await tempDir("kws-rollout");
   const prepared = await prepare(
     { service: name, version: made.version, digest: made.digest },
     { source, folder: work.path, decrypt: secretOpener(ctx, signal), profile, settings: [], signal },
   );
   const provider = await ctx.provider();
-  const request = { project, stack: place, source, provider, steps, start: false, reason, timeout };
-  await deploy([[prepared]], await deploySettings(ctx, request));
+  const settings = { project, stack: place, source, provider, steps, start: false, reason, timeout };
+  await deploy([[prepared]], await deploySettings(ctx, settings));
 }
 
 export function rolloutResult({ credential, place, options }: Rotation, state: RolloutState): Result {
-  const step = nextStep(state, "forward");
+  const { next, problem } = planned(state);
   const parties = [state.provider, ...state.clients].map(
     ({ service, wanted, committed, running }, index) => ({
       service,
@@ -128,13 +129,15 @@ export function rolloutResult({ credential, place, options }: Rotation, state: R
       deployed: [...new Set(running.flat())],
     }),
   );
+  const isUnderWay = underWay(state) || next !== "";
   return {
     data: {
       credential: credential.name,
       profile: options.profile,
       namespace: place.namespace,
-      underWay: underWay(state) || step !== undefined,
-      next: step === undefined ? "" : describe(step, state),
+      underWay: isUnderWay,
+      next,
+      ...(problem === undefined ? {} : { problem: problem.message }),
       parties,
     },
     table: {
@@ -148,10 +151,24 @@ export function rolloutResult({ credential, place, options }: Rotation, state: R
       ]),
     },
     text:
-      step === undefined
-        ? `No rotation of ${credential.name} is under way.`
-        : `Next: ${describe(step, state)}. Go on with \`${options.commandFor("next")}\`.`,
+      problem !== undefined
+        ? `Stuck: ${problem.message}. ${problem.fix ?? ""}`
+        : isUnderWay
+          ? `Next: ${next}. Go on with \`${options.commandFor("next")}\`.`
+          : `No rotation of ${credential.name} is under way.`,
+    ...(problem === undefined ? {} : { exitCode: problem.exitCode }),
   };
+}
+
+/** The next step in words, empty where there is none; or why none is possible. */
+function planned(state: RolloutState): { next: string; problem?: UserError } {
+  try {
+    const step = nextStep(state, "forward");
+    return { next: step === undefined ? "" : describe(step, state) };
+  } catch (error) {
+    if (error instanceof UserError) return { next: "", problem: error };
+    throw error;
+  }
 }
 
 function describe(step: Step, { provider }: RolloutState): string {

@@ -6,7 +6,7 @@ import { run } from "@kws/base/exec";
 import { tempDir, type TempDir } from "@kws/base/tempdir";
 import { encrypt } from "@kws/sops/file";
 import { ageKeys, type TestKeys } from "@kws/sops/testing/keyring";
-import { afterEach, beforeEach, expect, test } from "vitest";
+import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { loadChart } from "../charts/chart.ts";
 import { effectiveValues, type Values } from "../charts/layers.ts";
 import { loadProject, loadServices, type ProjectService } from "../project/workspace.ts";
@@ -14,6 +14,9 @@ import { secretOpener } from "../secrets/open.ts";
 import { type Credential, findCredential } from "./credential.ts";
 import { abortRollout, continueRollout, type RolloutOptions, startRollout } from "./rollout.ts";
 import { readStanding } from "./state.ts";
+
+// Git is started some hundred times.
+vi.setConfig({ testTimeout: 60_000 });
 
 const now = new Date("2026-01-02T03:04:05Z");
 let dir: TempDir;

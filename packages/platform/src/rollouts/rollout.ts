@@ -8,8 +8,8 @@ import { UserError } from "@kws/base/errors";
 import type { ProjectService } from "../project/workspace.ts";
 import type { Tools } from "../secrets/operations.ts";
 import type { Credential } from "./credential.ts";
-import { type Direction, nextStep, type RolloutState, type Step } from "./plan.ts";
-import { changeSecrets, commitSecrets, refuseUncommitted, secretsFile } from "./secrets-file.ts";
+import { type Direction, nextStep, type RolloutState, type Step, underWay } from "./plan.ts";
+import { type Change, changeSecrets, commitSecrets, refuseUncommitted, secretsFile } from "./secrets-file.ts";
 import { readStanding, type Standing, type StateOptions } from "./state.ts";
 
 export interface RolloutOptions extends StateOptions {
@@ -122,19 +122,17 @@ async function take(
   const { service, key } = party;
   if (step.do === "change") {
     const value = step.to === "new" ? next : old;
+    if (value === undefined) throw new Error("a change is planned while no rotation is under way");
     await refuseUncommitted(service, options.git);
-    await change(service, options, [
-      [key, value],
-      ...(party === provider ? [[nextKey, undefined] as [string[], undefined]] : []),
-    ]);
-    return;
+    const forgotten: Change[] = party === provider ? [[nextKey, undefined]] : [];
+    return change(service, options, [[key, value], ...forgotten]);
   }
   const reason = describe(service.name, state, credential.name);
   if (step.do === "deploy") {
     try {
       return await options.deploy(service, reason);
     } catch (error) {
-      throw stopped(error, options);
+      throw stopped(error, state, options);
     }
   }
   const keys = party === provider ? [key, nextKey] : [key];
@@ -146,7 +144,7 @@ async function take(
 async function change(
   service: ProjectService,
   { profile, tools }: RolloutOptions,
-  changes: Parameters<typeof changeSecrets>[1],
+  changes: Change[],
 ): Promise<void> {
   await changeSecrets(await secretsFile(service, profile), changes, tools);
 }
@@ -154,18 +152,19 @@ async function change(
 /** What a step does, for the commit and the history of the release. */
 function describe(name: string, { provider, clients }: RolloutState, credential: string): string {
   const wanted = [provider, ...clients].find(({ service }) => service === name)?.wanted ?? [];
-  const values = wanted.length > 1 ? "both values" : `the ${wanted.join("")} value`;
-  const does =
-    name === provider.service ? `accepts ${values}${wanted.length > 1 ? "" : " alone"}` : `sends ${values}`;
-  return `Rotate ${credential}: ${name} ${does}`;
+  const value = `the ${wanted.join("")} value`;
+  const accepted = wanted.length > 1 ? "both values" : `${value} alone`;
+  return `Rotate ${credential}: ${name} ${name === provider.service ? `accepts ${accepted}` : `sends ${value}`}`;
 }
 
 /** The deployment was undone, and the rotation is where it was. */
-function stopped(error: unknown, { commandFor }: RolloutOptions): unknown {
+function stopped(error: unknown, state: RolloutState, { commandFor }: RolloutOptions): unknown {
   if (!(error instanceof UserError)) return error;
+  const mended = error.code === "interrupted" ? "Go on" : "When it is mended and committed, go on";
+  const back = underWay(state) ? `, or go back with \`${commandFor("abort")}\`` : "";
   return new UserError(error.message, {
     code: error.code,
-    fix: `Both values stay good. Mend it, commit that, and go on with \`${commandFor("next")}\`; or go back with \`${commandFor("abort")}\`.`,
+    fix: `${mended} with \`${commandFor("next")}\`${back}.`,
     cause: error.cause,
     ...(error.at === undefined ? {} : { at: error.at }),
   });

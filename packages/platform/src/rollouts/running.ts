@@ -20,16 +20,11 @@ export async function runningValues(client: KubeClient, place: Place): Promise<V
   const [newest] = revisions;
   if (newest === undefined) return [];
   if (newest.profile !== profile) {
-    throw new UserError(
-      `${service} runs in ${namespace} with the profile ${newest.profile || "of no package"}, not ${profile}`,
-      {
-        code: "conflict",
-        fix:
-          newest.profile === ""
-            ? `Deploy it: \`kws deploy ${service} -p ${profile}\`.`
-            : `Use -p ${newest.profile}.`,
-      },
-    );
+    const other = newest.profile === "" ? "" : `, but with ${newest.profile}`;
+    throw new UserError(`${service} does not run in ${namespace} with the profile ${profile}${other}`, {
+      code: "conflict",
+      fix: `Deploy it with that profile, or name another one with -p.`,
+    });
   }
   const [status] = await serviceStatuses(client, [newest], { signal });
   const may = possible(revisions, status?.state === "ready");

@@ -32,14 +32,14 @@ export interface Standing {
 /** Throws `config` where the provider has no value at all. */
 export async function readStanding(credential: Credential, options: StateOptions): Promise<Standing> {
   const { provider, next: nextKey, clients } = credential;
-  const readProvider = await readParty(provider.service, [provider.key, nextKey], options);
-  const [old, next] = readProvider.wanted;
+  const own = await readParty(provider.service, [provider.key, nextKey], options);
+  const [old, next] = own.wanted;
   if (old === undefined) {
     throw new UserError(
       `${provider.service.name} has no ${keyPath(provider.key)} with the profile ${options.profile}`,
       {
         code: "config",
-        at: readProvider.file,
+        at: own.file,
         fix: "Give it and its clients a value with `kws secrets set`, commit and deploy them; then it can be rotated.",
       },
     );
@@ -49,13 +49,13 @@ export async function readStanding(credential: Credential, options: StateOptions
       `${keyPath(provider.key)} and ${keyPath(nextKey)} of ${provider.service.name} are the same`,
       {
         code: "config",
-        at: readProvider.file,
-        fix: `Take one away: \`kws secrets unset ${readProvider.file} ${keyPath(nextKey)}\`.`,
+        at: own.file,
+        fix: `Take one away: \`kws secrets unset ${own.file} ${keyPath(nextKey)}\`.`,
       },
     );
   }
   // After the provider's last change only what still runs tells which of two values was the new one.
-  const [other, latest] = readProvider.running.find(([, second]) => second !== undefined) ?? [];
+  const [other, latest] = own.running.find(([, second]) => second !== undefined) ?? [];
   const names = new Map<string | undefined, Label>();
   if (next !== undefined) names.set(next, "new").set(old, "old");
   else if (latest === undefined) names.set(old, "current");
@@ -72,7 +72,7 @@ export async function readStanding(credential: Credential, options: StateOptions
   const clientStates = await Promise.all(
     clients.map(async ({ service, key }) => stateOf(service, await readParty(service, [key], options))),
   );
-  return { state: { provider: stateOf(provider.service, readProvider), clients: clientStates }, old, next };
+  return { state: { provider: stateOf(provider.service, own), clients: clientStates }, old, next };
 }
 
 interface PartyValues {
