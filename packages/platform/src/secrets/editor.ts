@@ -51,17 +51,26 @@ export async function openPrivateFile(
   return {
     async edit() {
       const failure = await runEditor(program ?? "", [...args, file], env, signal);
-      if (failure !== undefined) {
-        throw new SopsError("noEditorFound", `the editor ${program} ${failure}`, {
+      const edited = failure === undefined ? await unlessRemoved(file) : undefined;
+      if (edited === undefined) {
+        throw new SopsError("noEditorFound", `the editor ${program} ${failure ?? "removed the file"}`, {
           fix: "Nothing was changed. Set EDITOR to another one, or mend it.",
         });
       }
-      const edited = await readFile(file);
       if (!edited.equals(content)) return edited;
       throw new SopsError("fileHasNotBeenModified", `${path} was not changed`, { at: path });
     },
     [Symbol.asyncDispose]: dispose,
   };
+}
+
+async function unlessRemoved(file: string): Promise<Buffer | undefined> {
+  try {
+    return await readFile(file);
+  } catch (error) {
+    if (isErrno(error, "ENOENT")) return undefined;
+    throw error;
+  }
 }
 
 /** Undefined where it did what it was asked. */
