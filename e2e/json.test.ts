@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { run } from "@kws/base/exec";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { inherited, newKws, repository, type Kws } from "./kws.ts";
+import { liveShop } from "./live-shop.ts";
 
 /** Keys by heading; a row that links to another section stands for the keys of that one. */
 const documented = new Map<string, { key: string; meaning: string }[]>();
@@ -84,6 +85,12 @@ const secretsFile = "chart/profiles/qa/secrets.yaml";
 
 const anyClone = ["--version", "1.0.0", "--allow-dirty"];
 
+async function rollout(): Promise<unknown> {
+  const { folder } = await liveShop(kws);
+  await kws.json("stack", "start", "live", "payments", "--file", folder);
+  return kws.json("secrets", "rollout", "status", "payments/token", "-p", "live", "--file", folder);
+}
+
 /** `payments=VERSION` of what was packaged before. */
 async function packaged(): Promise<string> {
   const [one] = await kws.json<{ version: string }[]>("package", "list");
@@ -137,6 +144,7 @@ const cases: [heading: string, value: () => Promise<unknown>][] = [
     },
   ],
   ["kws deploy", () => deploy()],
+  ["kws secrets rollout start, status, next, abort", rollout],
   ["kws deploy --dry-run", () => deploy("--set", "replicas=3", "--dry-run")],
   ["kws config history", () => inService("config", "history", "payments", "-p", "qa")],
   ["kws config revert", () => inService("config", "revert", "payments", "HEAD", "-p", "qa", "--dry-run")],

@@ -43,6 +43,10 @@ export const commands: Record<string, Load> = {
   "secrets textconv": () => import("./commands/secrets/textconv.ts"),
   "manifest build": () => import("./commands/manifest/build.ts"),
   "manifest install": () => import("./commands/manifest/install.ts"),
+  "secrets rollout start": () => import("./commands/secrets/rollout/start.ts"),
+  "secrets rollout status": () => import("./commands/secrets/rollout/status.ts"),
+  "secrets rollout next": () => import("./commands/secrets/rollout/next.ts"),
+  "secrets rollout abort": () => import("./commands/secrets/rollout/abort.ts"),
   "stack start": () => import("./commands/stack/start.ts"),
   "stack remove": () => import("./commands/stack/remove.ts"),
   "stack list": () => import("./commands/stack/list.ts"),
@@ -62,6 +66,7 @@ export const groups: Record<string, string> = {
   config: "a service's configuration over time",
   secrets: "encrypted files, in the format of sops",
   manifest: "packages pinned together",
+  "secrets rollout": "the rotation of a credential while its clients work",
   stack: "services installed together",
   service: "single services of an installed stack",
 };

@@ -113,7 +113,7 @@ export function leadingOptions(words: string[]): number {
 export function findCommand(all: string[]): Named | undefined {
   const before = leadingOptions(all);
   const words = all.slice(before);
-  for (const length of [2, 1]) {
+  for (const length of [3, 2, 1]) {
     const path = words.slice(0, length).join(" ");
     const load = words.length >= length && Object.hasOwn(commands, path) ? commands[path] : undefined;
     if (load !== undefined) return { path, load, rest: [...all.slice(0, before), ...words.slice(length)] };
@@ -122,34 +122,43 @@ export function findCommand(all: string[]): Named | undefined {
 }
 
 async function showHelp(words: string[], world: World): Promise<number> {
-  const [first, second] = words.filter((word) => !word.startsWith("-"));
+  const typed = words.filter((word) => !word.startsWith("-"));
+  const [first] = typed;
   if (words.includes("--version")) {
     world.stdout.write(`${world.version}\n`);
     return 0;
   }
-  if (first === undefined || first === "help" || (Object.hasOwn(groups, first) && second === undefined)) {
-    world.stdout.write(await helpText(first === "help" ? second : first));
-    const asked = first === "help" || words.includes("--help") || words.includes("-h") || words.length === 0;
+  const asked = first === "help" || words.includes("--help") || words.includes("-h") || words.length === 0;
+  const named = first === "help" ? typed.slice(1) : typed;
+  const group = [2, 1]
+    .map((length) => named.slice(0, length))
+    .find((path) => Object.hasOwn(groups, path.join(" ")));
+  if (first === undefined || first === "help" || group?.length === named.length) {
+    world.stdout.write(await helpText(group?.join(" ")));
     return asked ? 0 : 2;
   }
   const { suggest } = await import("@kws/platform/project/nearest");
-  const typed = Object.hasOwn(groups, first) ? `${first} ${second ?? ""}` : first;
-  const known = Object.hasOwn(groups, first)
-    ? Object.keys(commands).filter((path) => path.startsWith(`${first} `))
-    : [...new Set(Object.keys(commands).map((path) => path.split(" ")[0] ?? ""))];
-  throw new UserError(`there is no command "${typed}"`, {
+  const meant = named.slice(0, (group?.length ?? 0) + 1).join(" ");
+  const known =
+    group === undefined
+      ? [...new Set(Object.keys(commands).map((path) => path.split(" ")[0] ?? ""))]
+      : Object.keys(commands).filter((path) => path.startsWith(`${group.join(" ")} `));
+  throw new UserError(`there is no command "${meant}"`, {
     code: "usage",
-    fix: suggest(typed, known, "See `kws --help`."),
+    fix: suggest(meant, known, "See `kws --help`."),
   });
 }
 
 /** All commands, or those of a group. */
 export async function helpText(group?: string): Promise<string> {
-  const paths = Object.keys(commands).filter((path) => group === undefined || path.split(" ")[0] === group);
+  const paths = Object.keys(commands).filter(
+    (path) => group === undefined || `${path} `.startsWith(`${group} `),
+  );
+  const width = Math.max(...paths.map((path) => path.length));
   const lines = await Promise.all(
     paths.map(async (path) => {
       const summary = (await commands[path]?.())?.command.summary ?? "";
-      return `  ${`kws ${path}`.padEnd(22)}  ${summary}`;
+      return `  kws ${path.padEnd(width)}  ${summary}`;
     }),
   );
   const head =

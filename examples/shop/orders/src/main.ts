@@ -4,6 +4,7 @@ import { createStore } from "./store.ts";
 
 const catalog = process.env.CATALOG_URL ?? "http://catalog";
 const payments = process.env.PAYMENTS_URL ?? "http://payments";
+const token = process.env.PAYMENTS_TOKEN ?? "";
 const pool = new pg.Pool({
   connectionString: process.env.DATABASE_URL,
   options: "-c search_path=orders",
@@ -23,6 +24,7 @@ const server = createApp(createStore(pool), {
   async charge(orderId, amountCents) {
     const response = await fetch(`${payments}/charges`, {
       method: "POST",
+      headers: token === "" ? {} : { authorization: `Bearer ${token}` },
       body: JSON.stringify({ orderId, amountCents }),
       signal: AbortSignal.timeout(5_000),
     });

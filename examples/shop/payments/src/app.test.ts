@@ -71,3 +71,14 @@ test("lets only the admin change the mode where there is a token", async () => {
   const headers = { authorization: "Bearer t0ken" };
   assert.equal((await fetch(`${app.url}/mode`, { ...mode, headers })).status, 200);
 });
+
+test("charges for those who have one of its tokens", async () => {
+  await using app = await serve({ apiTokens: ["old", "new"] });
+  const charge = json("POST", { orderId: "o1", amountCents: 5 });
+  const status = async (headers: Record<string, string>) =>
+    (await fetch(`${app.url}/charges`, { ...charge, headers })).status;
+  assert.equal(await status({}), 401);
+  assert.equal(await status({ authorization: "Bearer other" }), 401);
+  assert.equal(await status({ authorization: "Bearer old" }), 201);
+  assert.equal(await status({ authorization: "Bearer new" }), 201);
+});

@@ -1,5 +1,5 @@
-// POST /charges {orderId, amountCents}; PUT /mode {fail: boolean} tells it to refuse, with the admin's token where there is
-// one; GET /charges, /healthz, /readyz
+// POST /charges {orderId, amountCents}, with one of the API's tokens where there are any; PUT /mode {fail: boolean} tells it to
+// refuse, with the admin's token where there is one; GET /charges, /healthz, /readyz
 import { randomUUID } from "node:crypto";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 
@@ -14,9 +14,11 @@ interface Settings {
   maxCents?: number;
   /** Who changes the mode shows it as a bearer token; empty: anybody may. */
   adminToken?: string;
+  /** Who charges a card shows one of them as a bearer token; none: anybody may. */
+  apiTokens?: string[];
 }
 
-export function createApp({ maxCents = Infinity, adminToken = "" }: Settings = {}): Server {
+export function createApp({ maxCents = Infinity, adminToken = "", apiTokens = [] }: Settings = {}): Server {
   const charges = new Map<string, Charge>();
   let fail = false;
 
@@ -33,6 +35,9 @@ export function createApp({ maxCents = Infinity, adminToken = "" }: Settings = {
       return send(response, 200, { fail });
     }
     if (route === "POST /charges") {
+      const allowed = apiTokens.map((token) => `Bearer ${token}`);
+      if (allowed.length > 0 && !allowed.includes(request.headers.authorization ?? ""))
+        return send(response, 401, { error: "a token of the API is needed" });
       const body = await readJson(request);
       const { orderId, amountCents } = body ?? {};
       if (typeof orderId !== "string" || !Number.isSafeInteger(amountCents) || Number(amountCents) <= 0) {

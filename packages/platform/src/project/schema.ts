@@ -149,6 +149,23 @@ export const Build = Type.Object(
 );
 export type Build = Static<typeof Build>;
 
+export const Credential = Type.Object(
+  {
+    key: Type.String({
+      minLength: 1,
+      description: "The value that the service accepts, such as `secrets.API_TOKEN`.",
+    }),
+    next: Type.String({
+      minLength: 1,
+      description: "A second value that it accepts too, while the credential is rotated.",
+    }),
+    clients: Type.Record(Type.String(), Type.String({ minLength: 1 }), {
+      description: "The services that send it, and the key of each one's values that has it.",
+    }),
+  },
+  strict,
+);
+
 export const Service = Type.Object(
   {
     $schema: Type.Optional(Type.String()),
@@ -162,6 +179,12 @@ export const Service = Type.Object(
     chart: Type.Optional(Type.String({ description: "The Helm chart's folder; `./chart` unless given." })),
     dependsOn: Type.Optional(
       Type.Array(Type.String(), { description: "Services that must be ready first." }),
+    ),
+    credentials: Type.Optional(
+      Type.Record(Type.String(), Credential, {
+        description:
+          "What clients identify themselves with, for `kws secrets rollout`. All keys are those of charts' values.",
+      }),
     ),
     open: Type.Optional(
       Type.Object(

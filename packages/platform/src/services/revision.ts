@@ -3,6 +3,7 @@ import { promisify } from "node:util";
 import { gunzip } from "node:zlib";
 import type { KubeClient } from "@kws/kube/client";
 import { secrets } from "@kws/kube/resources";
+import { mergeValues, type Values } from "../charts/layers.ts";
 import type { Release } from "./releases.ts";
 
 export interface RevisionContent {
@@ -12,6 +13,8 @@ export interface RevisionContent {
   manifest: string;
   /** YAML documents. */
   hooks: string[];
+  /** The values that it was made with, over the chart's own. */
+  values: Values;
 }
 
 /** Undefined where the revision is gone. */
@@ -24,14 +27,17 @@ export async function readRevision(
   if (data === undefined) return undefined;
   const packed = Buffer.from(Buffer.from(data, "base64").toString("latin1"), "base64");
   const text = (await promisify(gunzip)(packed, { maxOutputLength: 64 * 2 ** 20 })).toString();
-  const { info, manifest, hooks } = JSON.parse(text) as {
+  const { info, manifest, hooks, chart, config } = JSON.parse(text) as {
     info?: { description?: string };
     manifest?: string;
     hooks?: { manifest?: string }[];
+    chart?: { values?: Values | null };
+    config?: Values | null;
   };
   return {
     description: info?.description ?? "",
     manifest: manifest ?? "",
     hooks: (hooks ?? []).map((hook) => hook.manifest ?? ""),
+    values: mergeValues(chart?.values ?? {}, config ?? {}),
   };
 }
