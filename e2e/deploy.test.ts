@@ -301,9 +301,9 @@ test("a secret is nowhere but in the cluster: not in files, arguments, logs or r
   expect(hits, "the cluster itself has it").not.toEqual([]);
 });
 
-/** The command lines of all processes that belong to this home, many times a second. */
+/** The command lines of all processes that belong to this home, ten times a second. */
 async function sampleArguments(seen: Set<string>, signal: AbortSignal): Promise<void> {
-  for await (const _ of setInterval(20)) {
+  for await (const _ of setInterval(100)) {
     if (signal.aborted) return;
     for (const pid of kws.processes()) {
       try {

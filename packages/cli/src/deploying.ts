@@ -31,6 +31,14 @@ export const profilesOption = {
   completes: "profiles",
 } as const;
 
+export const profileOption = {
+  type: "string",
+  short: "p",
+  value: "name",
+  description: "the profile",
+  completes: "profiles",
+} as const;
+
 export const deployOptions = {
   registry: registryOption,
   reason: { type: "string", value: "text", description: "why, for the release's history" },

@@ -13,7 +13,7 @@ import { secretOpener } from "@kws/platform/secrets/open";
 import type { StackPlace } from "@kws/platform/stacks/ready";
 import type { Result } from "./command.ts";
 import type { Context } from "./context.ts";
-import { deployOptions, deploySettings, packageSource, stackFor } from "./deploying.ts";
+import { deployOptions, deploySettings, packageSource, profileOption, stackFor } from "./deploying.ts";
 import { packageServices } from "./packaging.ts";
 import { projectServices } from "./profiles.ts";
 import { openTools } from "./secrets.ts";
@@ -24,9 +24,9 @@ export const credentialArgument = {
   required: true,
 } as const;
 
-const { profile, registry, timeout } = deployOptions;
-export const statusOptions = { profile } as const;
-export const rolloutOptions = { profile, registry, timeout } as const;
+const { registry, timeout } = deployOptions;
+export const statusOptions = { profile: profileOption } as const;
+export const rolloutOptions = { ...statusOptions, registry, timeout } as const;
 
 interface Given {
   profile?: string;

@@ -78,5 +78,6 @@ describe("isSealed", () => {
   it("knows encrypted values by their form", () => {
     expect(isSealed(createCipher(key).seal({ kind: "int", value: 1 }, "a:"))).toBe(true);
     expect(isSealed("ENC[AES256_GCM]")).toBe(false);
+    expect(isSealed(`${createCipher(key).seal({ kind: "int", value: 1 }, "a:")} and more`)).toBe(false);
   });
 });

@@ -25,9 +25,9 @@ export interface Cipher {
   seal(value: Sealable, aad: string): string;
 }
 
-/** True where a text has the form of an encrypted value. */
+/** True where a text is an encrypted value and nothing more; what follows one is passed over when it is opened, as sops does. */
 export function isSealed(text: string): boolean {
-  return pattern.test(text);
+  return pattern.exec(text)?.[0] === text;
 }
 
 export function createCipher(dataKey: Uint8Array): Cipher {

@@ -134,3 +134,28 @@ describe("a flat block", () => {
     },
   );
 });
+
+describe("a sops block that a newer sops wrote", () => {
+  it.each([
+    ["another kind of key", "new_kms: [{ id: a, enc: b }]\n", "new_kms"],
+    ["another field of a key", 'kms: [{ arn: a, enc: b, created_at: "", region: c }]\n', "region"],
+    ["another field of its own", "new_rule: x\n", "new_rule"],
+    [
+      "another kind of key in a group",
+      "key_groups: [{ age: [{ recipient: a, enc: b }] }, { new_kms: [{ enc: c }] }]\n",
+      "new_kms",
+    ],
+  ])("with %s is read, and never written without it", (_what, fields, name) => {
+    const metadata = read(rest + fields + (fields.startsWith("key_groups") ? "" : age));
+    expect(metadata.keyGroups.flat().map(({ key }) => key.type)).toContain("age");
+    expect(() => writeMetadata(metadata)).toThrow(`holds what is not known here: ${name}`);
+    expect(() => writeMetadata({ ...metadata, keyGroups: [] })).toThrow(name);
+  });
+
+  it.each(["new_kms: []\n", "new_kms: null\n", 'new_rule: ""\n', "attention: a note of sops 1\n"])(
+    "is written without what says nothing: %j",
+    (nothing) => {
+      expect(writeMetadata(read(rest + nothing + age))).toEqual(writeMetadata(read(rest + age)));
+    },
+  );
+});

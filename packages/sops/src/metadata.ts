@@ -23,6 +23,8 @@ export interface Metadata {
   /** As the file says it: empty where it leaves the default rule unsaid. */
   selection: Selection;
   macOnlyEncrypted: boolean;
+  /** Names of fields that mean nothing here, as those of a newer sops; a block that has any cannot be written again. */
+  unknown?: readonly string[];
 }
 
 /** The fields of a key's entry, apart from `enc` and `created_at`. */
@@ -38,6 +40,13 @@ const keyFields: Record<KeyType, readonly string[]> = {
 
 /** The order in which sops lists the keys of a group. */
 const keyTypes = Object.keys(keyFields) as KeyType[];
+
+/** All fields of a block; `attention` is a note to people, which sops 1 wrote. */
+const blockFields: readonly string[] = [
+  ...keyTypes,
+  ...selectionNames,
+  ...["key_groups", "shamir_threshold", "lastmodified", "mac", "mac_only_encrypted", "version", "attention"],
+];
 
 /** Reads a block; what is wrong with it is told with its place. */
 export function readMetadata(block: MapNode, file: string | undefined): Metadata {
@@ -57,7 +66,27 @@ export function readMetadata(block: MapNode, file: string | undefined): Metadata
     version: text("version"),
     selection: checkSelection(selection, formatPlace(file, block.at)),
     macOnlyEncrypted: /^(true|1)$/i.test(text("mac_only_encrypted")),
+    unknown: unknownFields(block, file),
   };
+}
+
+function unknownFields(block: MapNode, file: string | undefined): string[] {
+  const strangers = (map: MapNode, known: readonly string[]): string[] =>
+    map.entries.flatMap((entry) =>
+      entry.kind === "comment" || known.includes(entry.key) || isEmpty(entry.value) ? [] : [entry.key],
+    );
+  const inKeys = (group: MapNode): string[] =>
+    keyTypes.flatMap((type) =>
+      mapsOf(entryOf(group, type)?.value, type, file).flatMap((key) =>
+        strangers(key, [...keyFields[type], "created_at", "enc"]),
+      ),
+    );
+  const groups = mapsOf(entryOf(block, "key_groups")?.value, "key_groups", file);
+  return [
+    ...strangers(block, blockFields),
+    ...inKeys(block),
+    ...groups.flatMap((group) => [...strangers(group, keyTypes), ...inKeys(group)]),
+  ];
 }
 
 function readGroups(block: MapNode, file: string | undefined): KeyGroup[] {
@@ -94,9 +123,19 @@ function readKey(type: KeyType, entry: MapNode, file: string | undefined): Wrapp
   return createdAt === "" ? wrapped : { ...wrapped, created_at: createdAt };
 }
 
-/** The block as a tree, to be written. */
+/**
+ * The block as a tree, to be written. Refused where a field would be lost: it may be a key, and without it someone could not
+ * open the file any more.
+ */
 export function writeMetadata(metadata: Metadata): MapNode {
-  const { keyGroups: groups } = metadata;
+  const { keyGroups: groups, unknown = [] } = metadata;
+  if (unknown.length > 0) {
+    const names = [...new Set(unknown)].join(", ");
+    throw new SopsError("errorDumpingTree", `the sops block holds what is not known here: ${names}`, {
+      code: "config",
+      fix: "The file can be read; change it with the program that wrote it.",
+    });
+  }
   const block: Record<string, unknown> = {
     ...(groups.length === 1
       ? groupFields(groups[0]!)
@@ -155,10 +194,15 @@ function textsOf(map: MapNode, file: string | undefined): Record<string, string>
   );
 }
 
+function isEmpty(node: TreeNode): boolean {
+  if (node.kind === "map") return node.entries.length === 0;
+  if (node.kind === "list") return node.items.length === 0;
+  return node.kind === "null" || (node.kind === "str" && node.value === "");
+}
+
 /** Lists were written as `null` or left out where they are empty. */
 function mapsOf(node: TreeNode | undefined, name: string, file: string | undefined): MapNode[] {
-  if (node === undefined || node.kind === "null") return [];
-  if (node.kind === "str" && node.value === "") return [];
+  if (node === undefined || isEmpty(node)) return [];
   if (node.kind !== "list") throw damaged(`${name} is no list`, node, file);
   return itemsOf(node).map((item) => {
     if (item.kind !== "map") throw damaged(`an entry of ${name} is no map`, item, file);

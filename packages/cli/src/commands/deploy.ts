@@ -12,6 +12,7 @@ import {
   deployOptions,
   deploySettings,
   packageSource,
+  profileOption,
   stackFor,
 } from "../deploying.ts";
 
@@ -28,13 +29,7 @@ export const command = defineCommand({
       value: "version",
       description: "the package's version; the newest that was made from a commit unless given",
     },
-    profile: {
-      type: "string",
-      short: "p",
-      value: "name",
-      description: "the profile",
-      completes: "profiles",
-    },
+    profile: profileOption,
     ...deployOptions,
     set: {
       type: "list",

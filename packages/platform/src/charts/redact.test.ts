@@ -30,6 +30,19 @@ test("a secret is hidden wherever and however it is written", async () => {
   });
 });
 
+test.each([
+  ["urlquery", "p%40ss+w%28o%29rd%21%3C%26%3E%2A%27"],
+  ["toJson", String.raw`p@ss w(o)rd!\u003c\u0026\u003e*'`],
+  ["trim | b64enc", Buffer.from("two\nlines").toString("base64")],
+])("a secret is hidden as a template writes it with %s", async (_function, written) => {
+  const hide = await hiding({ password: "p@ss w(o)rd!<&>*'", key: "two\nlines\n" });
+  expect(hide.text(`x=${written};`)).toBe("x=<redacted>;");
+});
+
+test("a secret that is no well-formed text is hidden", async () => {
+  expect((await hiding({ password: "lone\ud800" })).text("x=lone\ud800")).toBe("x=<redacted>");
+});
+
 test("a short secret is hidden where it is the whole text, and a number where it is equal", async () => {
   const hide = await hiding({ pin: "42", port: 5432, flag: true, empty: "" });
   expect(hide.value({ pin: "42", port: 5432, flag: true, empty: "", other: "142" })).toEqual({

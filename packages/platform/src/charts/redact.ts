@@ -21,7 +21,7 @@ export function redactor(layers: OpenLayer[]): Redactor {
     layers.filter(({ kind }) => kind === "secrets").flatMap(({ values }) => scalarsOf(values)),
   );
   // Templates trim and indent texts of several lines, so each line counts.
-  const lines = [...secrets].flatMap((secret) => secret.split("\n")).map((line) => line.trim());
+  const lines = [...secrets].flatMap((secret) => [secret, ...secret.split("\n")]).map((line) => line.trim());
   const long = [...new Set([...secrets, ...lines])].filter((part) => part.length >= shortest);
   const forms = long.flatMap(formsOf).sort((a, b) => b.length - a.length);
   const anywhere = new RegExp(forms.map(escaped).join("|") || "(?!)", "g");
@@ -37,10 +37,21 @@ export function redactor(layers: OpenLayer[]): Redactor {
   return { text, value };
 }
 
-/** As it is written itself, in JSON, in a URL, and in a Secret's data. */
+/**
+ * As it is written itself, in JSON, in a URL, and in a Secret's data. Templates write the first as Go's encoding/json does,
+ * which escapes what HTML gives a meaning to, and the second as Go's `url.QueryEscape` does.
+ */
 function formsOf(secret: string): string[] {
   const inJson = JSON.stringify(secret).slice(1, -1);
-  return [secret, inJson, encodeURIComponent(secret), Buffer.from(secret).toString("base64")];
+  const inGo = inJson.replaceAll(/[<>&\u2028\u2029]/g, (char) => String.raw`\u${hex(char, 4)}`);
+  const inUrl = encodeURIComponent(secret.toWellFormed());
+  const inQuery = inUrl.replaceAll(/[!'()*]/g, (char) => `%${hex(char, 2).toUpperCase()}`);
+  const encoded = [inJson, inGo, inUrl, inQuery, inQuery.replaceAll("%20", "+")];
+  return [...new Set([secret, ...encoded, Buffer.from(secret).toString("base64")])];
+}
+
+function hex(char: string, length: number): string {
+  return char.charCodeAt(0).toString(16).padStart(length, "0");
 }
 
 function escaped(text: string): string {

@@ -51,10 +51,25 @@ test.each(["yaml", "yml", "json", "env"])(
   },
 );
 
+test("secrets in the clear are refused in folders of a profile too", async () => {
+  expect(await check({ "profiles/qa/db/secrets.yaml": "password: canary\n" })).toContain(
+    "/chart/profiles/qa/db/secrets.yaml is in the clear",
+  );
+});
+
+test("secrets whose own rule encrypts nothing are refused", async () => {
+  const rule = sealed.replace(/ {4}unencrypted_suffix: .*/, "    encrypted_regex: ^nothing$");
+  const text = rule.replace(/^user: .*\n/m, "user: me\n").replace(/^password: .*\n/m, "password: canary\n");
+  expect(await check({ "profiles/qa/secrets.yaml": text })).toContain(
+    "is in the clear: the rule in it encrypts none of its values",
+  );
+});
+
 test.each([
   ["a value that was added by hand", /^user:/m, "added: canary\nuser:", "added"],
   ["a value that was replaced by hand", /password: ENC.*/, "password: canary", "password"],
   ["a number", /password: ENC.*/, "password: 1234", "password"],
+  ["a text behind what is encrypted", /(password: ENC.*)/, "$1 canary", "password"],
 ])("%s in an encrypted file is refused, with its place", async (_, from, to, key) => {
   expect(await check({ "profiles/qa/secrets.yaml": sealed.replace(from, to) })).toMatch(
     new RegExp(`secrets\\.yaml:[12]:\\d+: ${key} cannot be decrypted: .*in the clear`),
@@ -88,7 +103,8 @@ test("a broken .sops.yaml is told with its place", async () => {
 
 test("what Helm reads itself is not asked for, however wide a rule is", async () => {
   const wide = "creation_rules:\n  - path_regex: .*\n    age: age1x\n";
-  const files = { "Chart.yaml": "name: a\n", "values.yaml": "a: 1\n", "templates/a.yaml": "b: {{ .x }}\n" };
+  const values = "a: 1\nsops: { enabled: true }\n";
+  const files = { "Chart.yaml": "name: a\n", "values.yaml": values, "templates/a.yaml": "b: {{ .x }}\n" };
   expect(await check(files, wide)).toBe("");
   expect(await check({ ...files, "files/token": "canary" }, wide)).toContain(
     "/chart/files/token is in the clear",

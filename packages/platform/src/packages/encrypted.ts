@@ -1,10 +1,12 @@
 /** Secrets that travel inside a package must be encrypted: all of a profile's `secrets`, and what `.sops.yaml` says. */
 import { dirname, join } from "node:path";
 import { UserError } from "@kws/base/errors";
+import { isSealed } from "@kws/sops/cipher";
 import { findConfig, loadConfig } from "@kws/sops/config";
 import { SopsError } from "@kws/sops/errors";
 import { isEncrypted } from "@kws/sops/file";
 import { formatOfPath, readEncrypted } from "@kws/sops/formats";
+import { itemsOf, type MapNode, type TreeNode } from "@kws/sops/tree";
 import { refuseUnsealed } from "../secrets/sealed.ts";
 import type { ChartSource } from "./source.ts";
 
@@ -21,17 +23,14 @@ export async function refusePlaintext({ dir, files }: ChartSource): Promise<void
 }
 
 async function refuseIn(file: string, path: string, content: Uint8Array): Promise<void> {
+  if (isHelms(path)) return;
   const format = formatOfPath(path);
+  let reason: string | undefined;
   if (isEncrypted(content, { format, file })) {
     const { documents, metadata } = readEncrypted(content, format, file);
     refuseUnsealed(documents, metadata, file);
-    return;
-  }
-  const reason = isSecrets(path)
-    ? "a profile's secrets are encrypted"
-    : isHelms(path)
-      ? undefined
-      : await ruleFor(file);
+    if (isSecrets(path) && nothingSealed(documents)) reason = "the rule in it encrypts none of its values";
+  } else reason = isSecrets(path) ? "a profile's secrets are encrypted" : await ruleFor(file);
   if (reason === undefined) return;
   throw new UserError(`${file} is in the clear: ${reason}`, {
     code: "config",
@@ -41,7 +40,21 @@ async function refuseIn(file: string, path: string, content: Uint8Array): Promis
 }
 
 function isSecrets(path: string): boolean {
-  return /^profiles\/[^/]+\/secrets\.[^/]+$/.test(path);
+  return /^profiles\/(.+\/)?secrets\.[^/]+$/.test(path);
+}
+
+/** Whether there are values and not one of them is encrypted. */
+function nothingSealed(documents: readonly MapNode[]): boolean {
+  const values = documents.flatMap(textsOf).filter((text) => text !== "");
+  return values.length > 0 && !values.some(isSealed);
+}
+
+/** The scalars below a node but null, as text. */
+function textsOf(node: TreeNode): string[] {
+  if (node.kind === "list") return itemsOf(node).flatMap(textsOf);
+  if (node.kind === "null") return [];
+  if (node.kind !== "map") return [String(node.value)];
+  return node.entries.flatMap((entry) => (entry.kind === "entry" ? textsOf(entry.value) : []));
 }
 
 /** What Helm reads itself cannot be encrypted, however wide a rule is. */

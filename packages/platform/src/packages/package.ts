@@ -140,15 +140,18 @@ function referenceOf({ repository, digest }: PinnedImage): string {
 }
 
 function uncommitted(service: ProjectService, changes: string[]): UserError {
-  const more = changes.length > 3 ? `, and ${changes.length - 3} more` : "";
-  return new UserError(
-    `${service.name} is not committed as it is: ${changes.slice(0, 3).join(", ")}${more}`,
-    {
-      code: "conflict",
-      at: service.dir,
-      fix: "Commit it; or try it on this machine with `kws package --allow-dirty`.",
-    },
-  );
+  return new UserError(`${service.name} is not committed as it is${told(changes)}`, {
+    code: "conflict",
+    at: service.dir,
+    fix: "Commit it; or try it on this machine with `kws package --allow-dirty`.",
+  });
+}
+
+/** The first of some paths, to follow a sentence. */
+function told(paths: string[]): string {
+  if (paths.length === 0) return "";
+  const more = paths.length > 3 ? `, and ${paths.length - 3} more` : "";
+  return `: ${paths.slice(0, 3).join(", ")}${more}`;
 }
 
 /** A build takes a while, and editors stay open. */
@@ -158,10 +161,12 @@ async function refuseChanged(
   options: PackageOptions,
 ): Promise<void> {
   const now = await readRevision(service, options);
-  if (now.commit === before.commit && now.changes.join("\0") === before.changes.join("\0")) return;
-  throw new UserError(`${service.name} changed while it was packaged`, {
+  const appeared = now.changes.filter((path) => !before.changes.includes(path));
+  const gone = before.changes.filter((path) => !now.changes.includes(path));
+  if (now.commit === before.commit && appeared.length + gone.length === 0) return;
+  throw new UserError(`${service.name} changed while it was packaged${told([...appeared, ...gone])}`, {
     code: "conflict",
     at: service.dir,
-    fix: "Package it again. A build that writes files should write ones that git ignores.",
+    fix: "Package it again. Where the build wrote these files, name them in .gitignore.",
   });
 }
