@@ -2,7 +2,7 @@
 import type { KubeObject } from "@kws/kube/object";
 import { isApiError, type Status } from "@kws/kube/status";
 import { clone, type Stored } from "../storage/stored.ts";
-import { askWebhooks } from "./admission/webhooks.ts";
+import { askOthers } from "./admission/others.ts";
 import { isObject, readObject } from "./bodies.ts";
 import { timestamp, type ServerContext } from "./context.ts";
 import { definitionsTable, holdDefinition } from "./definitions.ts";
@@ -130,7 +130,7 @@ export async function deleteObject(
     const mode = { user, dryRun: options.dryRun };
     const admission = admissionOf(context, "DELETE", definition, undefined, live.object, mode);
     await admit(admission);
-    await askWebhooks(admission);
+    await askOthers(admission);
     if (tableOf(definition) === definitionsTable && !options.dryRun) holdDefinition(context, object);
     const waits = mark(context, definition, object, options);
     if (options.dryRun) return { stored: { ...live, object, json: JSON.stringify(object) }, removed: !waits };

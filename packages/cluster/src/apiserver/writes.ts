@@ -40,7 +40,7 @@ export async function create(context: ServerContext, target: Target): Promise<Ap
   if (object.metadata.resourceVersion) {
     throw badRequest("resourceVersion should not be set on objects to be created");
   }
-  const stored = await createNamed(context, definition, object, mode);
+  const stored = await createNamed(context, definition, object, { ...mode, warnings });
   return textResponse(201, rendering.object(stored), warningHeader(warnings));
 }
 
@@ -87,7 +87,7 @@ export async function update(context: ServerContext, target: Target): Promise<Ap
       }
       throw notFound(definition, name);
     }
-    return replaceObject(context, definition, live, structuredClone(object), mode);
+    return replaceObject(context, definition, live, structuredClone(object), { ...mode, warnings });
   });
   return textResponse(200, rendering.object(stored), warningHeader(warnings));
 }
@@ -173,7 +173,7 @@ export async function patchWith(
       );
     }
     warnings = validateFields(request, schema, object, duplicates);
-    return replaceObject(context, definition, live, object, mode);
+    return replaceObject(context, definition, live, object, { ...mode, warnings });
   });
   return { stored, warnings };
 }
@@ -226,7 +226,7 @@ export async function apply(
   if (schema === undefined) throw unsupportedMediaType(patchTypes.apply, [patchTypes.json, patchTypes.merge]);
   const warnings = validateApplied(request, bytes, duplicates);
   const key = storageKey(definition, path.namespace, name);
-  const mode: WriteMode = { ...modeOf(request, path.subresource), manager: undefined };
+  const mode: WriteMode = { ...modeOf(request, path.subresource), manager: undefined, warnings };
   let created = false;
   const stored = await retrying(patchAttempts, () => {
     const live = context.store.latest(tableOf(definition), key);

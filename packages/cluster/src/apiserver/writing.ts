@@ -4,8 +4,10 @@
  */
 import { randomUUID } from "node:crypto";
 import type { KubeObject, ManagedFieldsEntry } from "@kws/kube/object";
+import type { StatusCause } from "@kws/kube/status";
 import type { AdmissionContext } from "./admission/index.ts";
-import { askWebhooks, type WebhookContext } from "./admission/webhooks.ts";
+import { askOthers } from "./admission/others.ts";
+import type { WebhookContext } from "./admission/webhooks.ts";
 import { clone, StorageError, type Stored } from "../storage/stored.ts";
 import { timestamp, type ServerContext } from "./context.ts";
 import { refuseEscalation } from "./escalation.ts";
@@ -35,6 +37,8 @@ export interface WriteMode {
   /** Field manager of a change that is not an apply; undefined where the object brings its own managedFields. */
   manager?: string;
   subresource?: string;
+  /** Collects what admission says to the client besides. */
+  warnings?: string[];
 }
 
 /** Kinds whose `metadata.generation` counts changes of the desired state; custom resources are all among them. */
@@ -95,10 +99,11 @@ export async function createObject(
   setDefaults(context, definition, object);
   const admission = admissionOf(context, "CREATE", definition, object, undefined, mode);
   await admit(admission);
-  await askWebhooks(admission);
+  await askOthers(admission);
+  const broken = (await definition.checkExpressions?.(object)) ?? [];
   claim(admission);
   definition.prepareForCreate?.(object);
-  checkObject(context, definition, object, undefined, mode.subresource);
+  checkObject(context, definition, object, undefined, mode.subresource, broken);
   refuseEscalation(context, definition, object, mode.user);
   if (mode.manager !== undefined) {
     metadata.managedFields = track(context, definition, undefined, object, mode.manager, mode.subresource);
@@ -136,11 +141,12 @@ export async function replaceObject(
   setDefaults(context, definition, object);
   const admission = admissionOf(context, "UPDATE", definition, object, old, mode);
   await admit(admission);
-  await askWebhooks(admission);
+  await askOthers(admission);
+  const broken = (await definition.checkExpressions?.(object, old)) ?? [];
   claim(admission);
   if (mode.subresource !== "status") definition.prepareForUpdate?.(object, old, mode.subresource);
   if (hasGeneration(context, definition) && mode.subresource !== "status") bumpGeneration(old, object);
-  checkObject(context, definition, object, old, mode.subresource);
+  checkObject(context, definition, object, old, mode.subresource, broken);
   refuseEscalation(context, definition, object, mode.user);
   if (mode.manager !== undefined) {
     object.metadata.managedFields = track(context, definition, old, object, mode.manager, mode.subresource);
@@ -226,7 +232,7 @@ export function admissionOf(
   definition: ResourceDefinition,
   object: KubeObject | undefined,
   old: KubeObject | undefined,
-  { user, subresource, dryRun }: WriteMode,
+  { user, subresource, dryRun, warnings }: WriteMode,
 ): WebhookContext {
   return {
     operation,
@@ -236,6 +242,10 @@ export function admissionOf(
     subresource,
     user,
     dryRun,
+    authorizer: context.authorizer,
+    findKind: (apiVersion, kind) => context.registry.findKind(apiVersion, kind),
+    // A write that is tried again says the same again.
+    warn: (text) => void (warnings?.includes(text) === false && warnings.push(text)),
     ...storageReader(context),
     post: (client, body, timeoutMs) => postToWebhook(context, client, body, timeoutMs),
     setDefaults: (changed) => setDefaults(context, definition, changed),
@@ -276,6 +286,8 @@ function checkObject(
   object: KubeObject,
   old: KubeObject | undefined,
   subresource: string | undefined,
+  /** What its expressions have found. */
+  broken: StatusCause[],
 ): void {
   const causes = [
     ...validateMetadata(object, definition),
@@ -290,6 +302,8 @@ function checkObject(
     const openAPIV3Schema = version?.schema?.openAPIV3Schema;
     if (openAPIV3Schema !== undefined) causes.push(...validateStructural(openAPIV3Schema, object));
   }
+  // Expressions are about objects that are what their schema says.
+  if (causes.length === 0) causes.push(...broken);
   if (causes.length > 0) throw invalid(definition, object.metadata.name, causes);
 }
 

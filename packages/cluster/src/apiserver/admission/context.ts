@@ -1,6 +1,7 @@
 /** What an admission step is told of a request, and how it reads what the cluster holds. */
 import type { Resource } from "@kws/kube/client";
 import type { KubeObject } from "@kws/kube/object";
+import type { User } from "../request.ts";
 import type { ResourceDefinition } from "../resources/resource.ts";
 
 export interface AdmissionContext {
@@ -10,7 +11,9 @@ export interface AdmissionContext {
   object?: KubeObject;
   old?: KubeObject;
   subresource?: string;
-  user: { name: string; groups: string[] };
+  user: User;
+  /** Tells the client something that does not stop the request. */
+  warn(text: string): void;
   /** Reads from memory, synchronously, so that a step and the write that follows it see one state. */
   get(resource: Resource, name: string, namespace?: string): KubeObject | undefined;
   list(resource: Resource, namespace?: string): readonly KubeObject[];

@@ -1,5 +1,6 @@
 /** Custom resources: a definition for every version that a CustomResourceDefinition serves. */
 import type { KubeObject } from "@kws/kube/object";
+import { hasRules } from "./expressions.ts";
 import { compileJsonPath, JsonPathError } from "./jsonpath.ts";
 import { list, textOf } from "./loose.ts";
 import type { Column, Fields, ResourceDefinition } from "./resource.ts";
@@ -20,6 +21,7 @@ function fromVersion(spec: Fields, version: Fields): ResourceDefinition {
   const { status, scale } = version["subresources"] ?? {};
   const hasStatus = status !== undefined && status !== null;
   const printed = printedColumns(version);
+  const schema: object = version["schema"]?.openAPIV3Schema ?? {};
   return {
     group: spec["group"],
     version: version["name"],
@@ -46,6 +48,14 @@ function fromVersion(spec: Fields, version: Fields): ResourceDefinition {
           },
           prepareForUpdate(object: KubeObject, old: KubeObject) {
             keepStatus(object, old["status"]);
+          },
+        }
+      : {}),
+    ...(hasRules(schema)
+      ? {
+          async checkExpressions(object: KubeObject, old?: KubeObject) {
+            const { brokenRules } = await import("../cel/rules.ts");
+            return brokenRules(schema, object, old);
           },
         }
       : {}),

@@ -1,5 +1,6 @@
 /** Kinds by which the API is extended and guarded: CustomResourceDefinitions, APIServices, webhooks, policies, CSRs. */
-import { forbidden, immutable, invalid, oneOf, required } from "./cause.ts";
+import { immutable, invalid, oneOf, required } from "./cause.ts";
+import { checkPolicyExpressions, checkSchemaRules, checkWebhookConditions } from "./expressions.ts";
 import { list } from "./loose.ts";
 import type { Fields, ResourceDefinition } from "./resource.ts";
 import { define } from "./simple.ts";
@@ -35,6 +36,7 @@ export const customResourceDefinition: ResourceDefinition = define(
       const kept: string[] = old["status"]?.storedVersions ?? [];
       object["status"].storedVersions = [...new Set([...kept, ...storedVersions(object["spec"])])];
     },
+    checkExpressions: checkSchemaRules,
     validate(object, old) {
       const spec: Fields = object["spec"] ?? {};
       const names: Fields = spec["names"] ?? {};
@@ -154,9 +156,6 @@ function validateWebhooks(object: Fields) {
     } else if (url && !URL.parse(String(url))?.protocol.startsWith("https:")) {
       causes.push(invalid(`${path}.clientConfig.url`, url, "'https' is the only allowed URL scheme"));
     }
-    if (webhook["matchConditions"]?.length) {
-      causes.push(forbidden(`${path}.matchConditions`, "this cluster does not evaluate CEL expressions"));
-    }
     const seconds = Number(webhook["timeoutSeconds"]);
     if (!(seconds >= 1 && seconds <= 30)) {
       const detail = "the timeout value must be between 1 and 30 seconds";
@@ -180,6 +179,7 @@ export const mutatingWebhookConfiguration: ResourceDefinition = define(
     categories: ["api-extensions"],
     setDefaults: (object) => setWebhookDefaults(object, true),
     validate: validateWebhooks,
+    checkExpressions: checkWebhookConditions,
     columns: [nameColumn, webhooksColumn, ageColumn],
     row: (object, now) => [object.metadata.name, list(object["webhooks"]).length, age(object, now)],
   },
@@ -196,6 +196,7 @@ export const validatingWebhookConfiguration: ResourceDefinition = define(
     categories: ["api-extensions"],
     setDefaults: (object) => setWebhookDefaults(object, false),
     validate: validateWebhooks,
+    checkExpressions: checkWebhookConditions,
     columns: [nameColumn, webhooksColumn, ageColumn],
     row: (object, now) => [object.metadata.name, list(object["webhooks"]).length, age(object, now)],
   },
@@ -225,6 +226,7 @@ export const validatingAdmissionPolicy: ResourceDefinition = define(
       spec.failurePolicy ??= "Fail";
       setMatchDefaults(spec.matchConstraints);
     },
+    checkExpressions: checkPolicyExpressions,
     columns: [
       nameColumn,
       column("Validations", "Number of validations.", { type: "integer" }),

@@ -41,6 +41,11 @@ export interface ResourceDefinition {
    * object. Name and metadata are checked elsewhere.
    */
   validate?(object: KubeObject, old?: KubeObject, subresource?: string): StatusCause[];
+  /**
+   * Causes from expressions of the language that `cel/` evaluates: those that an object of this kind holds, or that its
+   * CustomResourceDefinition has for it. Absent where there are none.
+   */
+  checkExpressions?(object: KubeObject, old?: KubeObject): Promise<StatusCause[]>;
   /** Names: a DNS-1123 subdomain unless given. */
   nameFormat?: "dns1123subdomain" | "dns1123label" | "dns1035label" | "path";
   /** Fields usable in field selectors besides metadata.name and metadata.namespace: path to value. */
