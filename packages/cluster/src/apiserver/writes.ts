@@ -12,6 +12,7 @@ import {
   warningHeader,
 } from "./bodies.ts";
 import { timestamp, type ServerContext } from "./context.ts";
+import { ensureForms } from "./conversion.ts";
 import { applyConflict, badRequest, conflict, invalid, notFound, unsupportedMediaType } from "./failures.ts";
 import type { Target } from "./reads.ts";
 import { apiVersionOf, inVersion, storageKey, tableOf } from "./registry.ts";
@@ -153,9 +154,10 @@ export async function patchWith(
   const key = storageKey(definition, path.namespace, name);
   const schema = schemaOf(context, definition);
   let warnings: string[] = [];
-  const stored = await retrying(patchAttempts, () => {
+  const stored = await retrying(patchAttempts, async () => {
     const live = context.store.latest(tableOf(definition), key);
     if (live === undefined) throw notFound(definition, name);
+    await ensureForms(context, definition, [live]);
     const before = copyOf(definition, live);
     const object = patched(() => edit(before, schema, definition));
     if (!isObject(object) || !isObject(object.metadata))
@@ -228,8 +230,9 @@ export async function apply(
   const key = storageKey(definition, path.namespace, name);
   const mode: WriteMode = { ...modeOf(request, path.subresource), manager: undefined, warnings };
   let created = false;
-  const stored = await retrying(patchAttempts, () => {
+  const stored = await retrying(patchAttempts, async () => {
     const live = context.store.latest(tableOf(definition), key);
+    if (live !== undefined) await ensureForms(context, definition, [live]);
     const { resourceVersion, uid } = applied.metadata;
     if (live === undefined && (path.subresource !== undefined || uid)) throw notFound(definition, name);
     if (live !== undefined && resourceVersion && resourceVersion !== live.object.metadata.resourceVersion) {

@@ -10,6 +10,7 @@ import { askOthers } from "./admission/others.ts";
 import type { WebhookContext } from "./admission/webhooks.ts";
 import { clone, StorageError, type Stored } from "../storage/stored.ts";
 import { timestamp, type ServerContext } from "./context.ts";
+import { ensureForms, inStorageVersion } from "./conversion.ts";
 import { refuseEscalation } from "./escalation.ts";
 import { alreadyExists, conflict, invalid, namespaceTerminating, notFound } from "./failures.ts";
 import { apiVersionOf, inVersion, storageKey, tableOf, toStored } from "./registry.ts";
@@ -78,6 +79,17 @@ export async function createObject(
   object: KubeObject,
   mode: WriteMode,
 ): Promise<Stored> {
+  const stored = await storeNew(context, definition, object, mode);
+  await ensureForms(context, definition, [stored]);
+  return stored;
+}
+
+async function storeNew(
+  context: ServerContext,
+  definition: ResourceDefinition,
+  object: KubeObject,
+  mode: WriteMode,
+): Promise<Stored> {
   const { metadata } = object;
   if (metadata.name === undefined || metadata.name === "") {
     if (!metadata.generateName) {
@@ -112,7 +124,8 @@ export async function createObject(
   const key = storageKey(definition, metadata.namespace, metadata.name);
   const table = tableOf(definition);
   if (context.store.latest(table, key) !== undefined) throw alreadyExists(definition, metadata.name);
-  const stored = toStored(definition, object);
+  const form = inStorage(context, definition, object);
+  const stored = form instanceof Promise ? await form : form;
   if (mode.dryRun) return unstored(key, stored);
   try {
     return await context.store.create(table, key, stored);
@@ -123,6 +136,19 @@ export async function createObject(
 
 /** Replaces `live` by `object`, which is changed on the way. Throws what a client is to be told. */
 export async function replaceObject(
+  context: ServerContext,
+  definition: ResourceDefinition,
+  live: Stored,
+  object: KubeObject,
+  mode: WriteMode,
+): Promise<Stored> {
+  await ensureForms(context, definition, [live]);
+  const stored = await storeChanged(context, definition, live, object, mode);
+  await ensureForms(context, definition, [stored]);
+  return stored;
+}
+
+async function storeChanged(
   context: ServerContext,
   definition: ResourceDefinition,
   live: Stored,
@@ -153,7 +179,8 @@ export async function replaceObject(
   }
   if (object.metadata.managedFields?.length === 0) delete object.metadata.managedFields;
   const table = tableOf(definition);
-  const stored = toStored(definition, object);
+  const form = inStorage(context, definition, object);
+  const stored = form instanceof Promise ? await form : form;
   if (isFinished(definition, object, old)) {
     if (mode.dryRun) return unstored(live.key, stored);
     return context.store.delete(table, live.key, live.revision, stored).catch((error: unknown) => {
@@ -167,6 +194,17 @@ export async function replaceObject(
   } catch (error) {
     throw translated(error, definition, name);
   }
+}
+
+/** At once, as `claim` needs it, unless a webhook has to be asked. */
+function inStorage(
+  context: ServerContext,
+  definition: ResourceDefinition,
+  object: KubeObject,
+): KubeObject | Promise<KubeObject> {
+  const { conversion } = definition;
+  if (conversion === undefined) return toStored(definition, object);
+  return inStorageVersion(context, definition, conversion, object);
 }
 
 /** The storage's refusal as the API's. */
@@ -186,7 +224,8 @@ export function generateName(base: string): string {
 
 /** A mutable copy of a stored object in the definition's version. */
 export function copyOf(definition: ResourceDefinition, stored: Stored): KubeObject {
-  return inVersion(definition, clone(stored));
+  const form = inVersion(definition, stored.object);
+  return form === stored.object ? clone(stored) : structuredClone(form);
 }
 
 function unstored(key: string, object: KubeObject): Stored {

@@ -8,6 +8,7 @@ import type { KubeObject } from "@kws/kube/object";
 import { ApiError, apiError, type Status } from "@kws/kube/status";
 import { forbidden } from "../failures.ts";
 import { jsonPatch } from "../schema/index.ts";
+import type { WebhookClient } from "../webhookclient.ts";
 import {
   conditionsMet,
   requestOf,
@@ -17,14 +18,6 @@ import {
 } from "./conditions.ts";
 import { rulesMatch, selectorsMatch, type Rule, type Selectors } from "./matching.ts";
 import type { PolicyContext } from "./policies.ts";
-
-/** `clientConfig` of a webhook. */
-export interface WebhookClient {
-  url?: string;
-  service?: { namespace: string; name: string; path?: string; port?: number };
-  /** Base64 of PEM; the system's authorities unless given. */
-  caBundle?: string;
-}
 
 export interface WebhookContext extends PolicyContext {
   /** Posts JSON and answers the JSON that comes back; throws where there is none in time. */

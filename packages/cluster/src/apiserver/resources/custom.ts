@@ -1,5 +1,7 @@
 /** Custom resources: a definition for every version that a CustomResourceDefinition serves. */
+import { isDeepStrictEqual } from "node:util";
 import type { KubeObject } from "@kws/kube/object";
+import { applyDefaults, structuralSchema } from "../schema/index.ts";
 import { hasRules } from "./expressions.ts";
 import { compileJsonPath, JsonPathError } from "./jsonpath.ts";
 import { list, textOf } from "./loose.ts";
@@ -51,6 +53,8 @@ function fromVersion(spec: Fields, version: Fields): ResourceDefinition {
           },
         }
       : {}),
+    ...conversionOf(spec),
+    ...completion(schema),
     ...(hasRules(schema)
       ? {
           async checkExpressions(object: KubeObject, old?: KubeObject) {
@@ -68,6 +72,26 @@ function fromVersion(spec: Fields, version: Fields): ResourceDefinition {
     ),
     columns: [nameColumn, ...printed.map(({ column }) => column)],
     row: (object, now) => [object.metadata.name, ...printed.map(({ cell }) => cell(object, now))],
+  };
+}
+
+function conversionOf(spec: Fields): Pick<ResourceDefinition, "conversion"> {
+  const { strategy, webhook } = spec["conversion"] ?? {};
+  if (strategy !== "Webhook" || !webhook?.clientConfig) return {};
+  const storageVersion = String(list(spec["versions"]).find(({ storage }) => storage === true)?.["name"]);
+  return { conversion: { client: webhook.clientConfig, storageVersion } };
+}
+
+/** Defaults count for objects too that were stored before there were any. */
+function completion(schema: object): Pick<ResourceDefinition, "complete"> {
+  if (!JSON.stringify(schema).includes('"default":')) return {};
+  const shape = structuralSchema(schema);
+  return {
+    complete(object) {
+      const completed = structuredClone(object);
+      applyDefaults(shape, completed);
+      return isDeepStrictEqual(completed, object) ? object : completed;
+    },
   };
 }
 

@@ -20,6 +20,8 @@ export const customResourceDefinition: ResourceDefinition = define(
     setDefaults(object) {
       const spec = (object["spec"] ??= {});
       spec.conversion ??= { strategy: "None" };
+      const { service } = spec.conversion.webhook?.clientConfig ?? {};
+      if (service) service.port ??= 443;
       spec.names ??= {};
       spec.names.singular ||= String(spec.names.kind ?? "").toLowerCase();
       if (!spec.names.listKind && spec.names.kind) spec.names.listKind = `${spec.names.kind}List`;
@@ -54,6 +56,17 @@ export const customResourceDefinition: ResourceDefinition = define(
         causes.push(
           invalid("metadata.name", object.metadata.name, `must be spec.names.plural+"."+spec.group`),
         );
+      }
+      const { strategy, webhook } = spec["conversion"] ?? {};
+      causes.push(...oneOf("spec.conversion.strategy", strategy, ["None", "Webhook"]));
+      if (strategy === "Webhook") {
+        const { url, service } = webhook?.clientConfig ?? {};
+        if (!url === !service) {
+          const detail = "exactly one of url or service is required";
+          causes.push(required("spec.conversion.webhook.clientConfig", detail));
+        }
+        if (!webhook?.conversionReviewVersions?.length)
+          causes.push(required("spec.conversion.webhook.conversionReviewVersions"));
       }
       if (versions.length === 0)
         causes.push(required("spec.versions", "must have exactly one version marked as storage version"));
