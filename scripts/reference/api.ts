@@ -18,10 +18,7 @@ const missing: [what: string, instead: string][] = [
   ],
   ["NetworkPolicy", "kept, and not enforced"],
   ["HorizontalPodAutoscaler, metrics.k8s.io", "kept, and nothing scales by itself; `kubectl scale` works"],
-  [
-    "Parts of admission webhooks",
-    "`matchPolicy` is always Exact, and requests that connect (exec, attach, port-forward, proxy) are not asked about",
-  ],
+  ["`matchPolicy` of webhooks and policies", "always Exact: rules match the versions that they name"],
   [
     "Parts of the expression language (CEL)",
     "policies, match conditions and rules of custom resources are evaluated, each for a second at most instead of by cost; `format`, `semver` and comprehensions of two variables are missing",

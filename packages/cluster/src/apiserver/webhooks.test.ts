@@ -329,3 +329,25 @@ test("a webhook's warnings reach the client", async () => {
   });
   expect(response.headers["warning"]).toBe('299 - "mind the gap"');
 });
+
+test("connections are asked about with their options and the name of what they lead to", async () => {
+  await createPod(api, "closed");
+  const rules = [{ apiGroups: [""], apiVersions: ["v1"], resources: ["pods/*"], operations: ["CONNECT"] }];
+  const matchConditions = [{ name: "proxy", expression: "request.subResource == 'proxy'" }];
+  const refusing = () => ({ allowed: false, status: { message: "closed" } });
+  await register(validating, "v", refusing, { rules, matchConditions });
+  const response = await api.server.transport().request({
+    method: "GET",
+    path: `/api/v1/namespaces/${api.namespace}/pods/closed/proxy/metrics`,
+  });
+  expect(response.status).toBe(400);
+  expect(asked).toMatchObject([
+    {
+      operation: "CONNECT",
+      name: "closed",
+      namespace: api.namespace,
+      object: { kind: "PodProxyOptions", apiVersion: "v1", path: "/metrics" },
+      oldObject: null,
+    },
+  ]);
+});

@@ -267,7 +267,7 @@ function setDefaults(context: ServerContext, definition: ResourceDefinition, obj
 
 export function admissionOf(
   context: ServerContext,
-  operation: "CREATE" | "UPDATE" | "DELETE",
+  operation: AdmissionContext["operation"],
   definition: ResourceDefinition,
   object: KubeObject | undefined,
   old: KubeObject | undefined,

@@ -3,7 +3,7 @@ import { randomUUID } from "node:crypto";
 import type { Authorizer } from "../authorization.ts";
 import type { Expression } from "../cel/language.ts";
 import type { AdmissionContext } from "./context.ts";
-import { namespaceOf } from "./matching.ts";
+import { namespaceOf, subjectOf } from "./matching.ts";
 
 export interface MatchCondition {
   name: string;
@@ -17,15 +17,15 @@ export interface RequestContext extends AdmissionContext {
 }
 
 /** `request` of an AdmissionReview, https://kubernetes.io/docs/reference/access-authn-authz/extensible-admission-controllers/#request. */
-export function requestOf({ definition, operation, subresource, object, old, user, dryRun }: RequestContext) {
-  const { group, version, kind, resource } = definition;
-  const { name = "", namespace } = (object ?? old)?.metadata ?? {};
+export function requestOf(context: RequestContext) {
+  const { definition, operation, subresource, user, dryRun, connecting } = context;
+  const { group, version, resource } = definition;
+  const { name = "", namespace } = subjectOf(context);
   const subjects = {
-    kind: { group, version, kind },
+    kind: { group, version, kind: connecting?.options.kind ?? definition.kind },
     resource: { group, version, resource },
     ...(subresource === undefined ? {} : { subResource: subresource }),
   };
-  const options = { CREATE: "CreateOptions", UPDATE: "UpdateOptions", DELETE: "DeleteOptions" }[operation];
   const { name: username, ...identity } = user;
   return {
     uid: randomUUID(),
@@ -38,19 +38,23 @@ export function requestOf({ definition, operation, subresource, object, old, use
     operation,
     userInfo: { username, ...identity },
     dryRun,
-    options: { kind: options, apiVersion: "meta.k8s.io/v1" },
+    ...(operation === "CONNECT"
+      ? {}
+      : { options: { kind: optionsOf[operation], apiVersion: "meta.k8s.io/v1" } }),
   };
 }
+
+const optionsOf = { CREATE: "CreateOptions", UPDATE: "UpdateOptions", DELETE: "DeleteOptions" };
 
 /** Variables of an expression about the request, as it is now. */
 export async function requestVariables(context: RequestContext): Promise<Record<string, unknown>> {
   const { toValue } = await import("../cel/values.ts");
   const { Authorizer } = await import("../cel/authorizer.ts");
-  const { definition, object, old, user, authorizer, subresource } = context;
-  const { name, namespace } = (object ?? old)?.metadata ?? {};
+  const { definition, object, old, connecting, user, authorizer, subresource } = context;
+  const { name, namespace } = subjectOf(context);
   const { group, resource } = definition;
   return {
-    object: toValue(object),
+    object: toValue(object ?? connecting?.options),
     oldObject: toValue(old),
     request: toValue(requestOf(context)),
     namespaceObject: toValue(namespaceOf(context)),

@@ -4,12 +4,21 @@ import type { KubeObject } from "@kws/kube/object";
 import type { User } from "../request.ts";
 import type { ResourceDefinition } from "../resources/resource.ts";
 
+/** Such as a PodExecOptions; it has no metadata. */
+export interface Connection {
+  kind: string;
+  apiVersion: string;
+  [option: string]: unknown;
+}
+
 export interface AdmissionContext {
-  operation: "CREATE" | "UPDATE" | "DELETE";
+  operation: "CREATE" | "UPDATE" | "DELETE" | "CONNECT";
   definition: ResourceDefinition;
-  /** The object as it is to be stored, with defaults; steps change it in place. Absent on DELETE. */
+  /** The object as it is to be stored, with defaults; steps change it in place. Absent on DELETE and CONNECT. */
   object?: KubeObject;
   old?: KubeObject;
+  /** On CONNECT: what is connected to, and how. */
+  connecting?: { name: string; namespace?: string; options: Connection };
   subresource?: string;
   user: User;
   /** Tells the client something that does not stop the request. */

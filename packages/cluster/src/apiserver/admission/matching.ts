@@ -25,32 +25,37 @@ export function selectorsMatch(
   context: AdmissionContext,
   { namespaceSelector, objectSelector }: Selectors,
 ): boolean {
-  return (
-    isInNamespace(context, namespaceSelector) &&
-    [context.object, context.old].some(
-      (object) =>
-        object !== undefined && matches(toRequirements(objectSelector ?? {}), object.metadata.labels),
-    )
+  const wanted = toRequirements(objectSelector ?? {});
+  // What has no labels, such as the options of a connection, is selected by no selector.
+  const isSelected = [context.object, context.old].some(
+    (object) => object !== undefined && matches(wanted, object.metadata.labels),
   );
+  return isInNamespace(context, namespaceSelector) && (wanted.length === 0 || isSelected);
+}
+
+/** The name and namespace of what the request is about. */
+export function subjectOf({ connecting, object, old }: AdmissionContext): {
+  name?: string;
+  namespace?: string;
+} {
+  return connecting ?? (object ?? old)?.metadata ?? {};
 }
 
 /** The namespace that the request's object is in; undefined for one that is in none. */
 export function namespaceOf(context: AdmissionContext): KubeObject | undefined {
-  const { definition, object, old } = context;
-  const { namespace } = (object ?? old)?.metadata ?? {};
+  const { definition } = context;
+  const { namespace } = subjectOf(context);
   if (!definition.namespaced || namespace === undefined) return undefined;
   return context.get({ group: "", version: "v1", resource: "namespaces", namespaced: false }, namespace);
 }
 
-function ruleMatches(
-  { definition, operation, subresource, object, old }: AdmissionContext,
-  rule: Rule,
-): boolean {
+function ruleMatches(context: AdmissionContext, rule: Rule): boolean {
+  const { definition, operation, subresource } = context;
   const { group: own, version, resource, namespaced } = definition;
   const has = (list: string[] | undefined, value: string) =>
     (list ?? []).some((one) => one === "*" || one === value);
   const scope = rule.scope ?? "*";
-  const { name = "" } = (object ?? old)?.metadata ?? {};
+  const { name = "" } = subjectOf(context);
   return (
     has(rule.apiGroups, own) &&
     has(rule.apiVersions, version) &&

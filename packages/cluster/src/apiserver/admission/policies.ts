@@ -17,7 +17,7 @@ import {
   type MatchCondition,
   type RequestContext,
 } from "./conditions.ts";
-import { namespaceOf, rulesMatch, selectorsMatch, type Rule, type Selectors } from "./matching.ts";
+import { namespaceOf, rulesMatch, selectorsMatch, subjectOf, type Rule, type Selectors } from "./matching.ts";
 
 export interface PolicyContext extends RequestContext {
   findKind(apiVersion: string, kind: string): ResourceDefinition | undefined;
@@ -208,13 +208,8 @@ async function messageFor(validation: Validation, known: Record<string, unknown>
   }
 }
 
-function denied(
-  { definition, object, old }: PolicyContext,
-  text: string,
-  cause: string,
-  reason: Reason = "Invalid",
-): ApiError {
-  const { status } = forbidden(definition, (object ?? old)?.metadata.name ?? "", text);
+function denied(context: PolicyContext, text: string, cause: string, reason: Reason = "Invalid"): ApiError {
+  const { status } = forbidden(context.definition, subjectOf(context).name ?? "", text);
   const details = { ...status.details, causes: [{ message: cause }] };
   return new ApiError({ ...status, reason, code: reasons[reason], details });
 }

@@ -16,7 +16,7 @@ import {
   webhookVariables,
   type MatchCondition,
 } from "./conditions.ts";
-import { rulesMatch, selectorsMatch, type Rule, type Selectors } from "./matching.ts";
+import { rulesMatch, selectorsMatch, subjectOf, type Rule, type Selectors } from "./matching.ts";
 import type { PolicyContext } from "./policies.ts";
 
 export interface WebhookContext extends PolicyContext {
@@ -88,7 +88,7 @@ async function isAsked(context: WebhookContext, webhook: Webhook): Promise<boole
     return await conditionsMet(webhook.matchConditions, webhookVariables, () => requestVariables(context));
   } catch (error) {
     if (webhook.failurePolicy === "Ignore") return false;
-    const { name = "" } = (context.object ?? context.old)?.metadata ?? {};
+    const { name = "" } = subjectOf(context);
     throw forbidden(context.definition, name, messageOf(error));
   }
 }
@@ -96,7 +96,11 @@ async function isAsked(context: WebhookContext, webhook: Webhook): Promise<boole
 /** Undefined where the webhook is not to be asked, or could not be and does not have to be. */
 async function ask(context: WebhookContext, webhook: Webhook): Promise<Review | undefined> {
   if (!(await isAsked(context, webhook))) return undefined;
-  const request = { ...requestOf(context), object: context.object ?? null, oldObject: context.old ?? null };
+  const request = {
+    ...requestOf(context),
+    object: context.object ?? context.connecting?.options ?? null,
+    oldObject: context.old ?? null,
+  };
   let review: Review;
   try {
     const body = { kind: "AdmissionReview", apiVersion: "admission.k8s.io/v1", request };
