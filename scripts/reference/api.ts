@@ -25,7 +25,10 @@ const missing: [what: string, instead: string][] = [
   ],
   ["PodSecurity admission", "labels of namespaces are kept, and pods are not refused by them"],
   ["Aggregated API servers", "an APIService is kept, and requests are not passed on to it"],
-  ["Signing of certificates", "a CertificateSigningRequest is kept, and nobody signs it"],
+  [
+    "Approval of certificates",
+    "a person approves; then `kubernetes.io/kube-apiserver-client`, `kube-apiserver-client-kubelet` and `kubelet-serving` are signed",
+  ],
   ["API priority and fairness", "FlowSchemas are kept, and requests are not queued by them"],
   [
     "Volumes of other storage than this machine's",
