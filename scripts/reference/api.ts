@@ -18,15 +18,17 @@ const missing: [what: string, instead: string][] = [
   ],
   ["NetworkPolicy", "kept, and not enforced"],
   ["HorizontalPodAutoscaler, metrics.k8s.io", "kept, and nothing scales by itself; `kubectl scale` works"],
+  ["`matchPolicy` of webhooks and policies", "always Exact: rules match the versions that they name"],
   [
-    "Parts of admission webhooks",
-    "they are asked about writes; `matchConditions` are refused, `matchPolicy` is always Exact, none is asked again or about CONNECT",
+    "Parts of the expression language (CEL)",
+    "policies, match conditions and rules of custom resources are evaluated, each for a second at most instead of by cost; `format`, `semver` and comprehensions of two variables are missing",
   ],
-  ["ValidatingAdmissionPolicy", "kept, and not evaluated"],
   ["PodSecurity admission", "labels of namespaces are kept, and pods are not refused by them"],
   ["Aggregated API servers", "an APIService is kept, and requests are not passed on to it"],
-  ["Signing of certificates", "a CertificateSigningRequest is kept, and nobody signs it"],
-  ["CEL rules of custom resources", "`x-kubernetes-validations` are kept, and not evaluated"],
+  [
+    "Approval of certificates",
+    "a person approves; then `kubernetes.io/kube-apiserver-client`, `kube-apiserver-client-kubelet` and `kubelet-serving` are signed",
+  ],
   ["API priority and fairness", "FlowSchemas are kept, and requests are not queued by them"],
   [
     "Volumes of other storage than this machine's",

@@ -100,6 +100,7 @@ export async function runCluster(options: ClusterOptions): Promise<Cluster> {
     startControllers({
       ...common("controllers"),
       rootCa: api.caCertificate,
+      sign: api.sign,
       volumesDir: join(folder, "volumes"),
     }),
     startScheduler(common("scheduler")),

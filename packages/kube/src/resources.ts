@@ -34,6 +34,12 @@ export const endpointSlices = of("discovery.k8s.io", "v1", "endpointslices");
 export const leases = of("coordination.k8s.io", "v1", "leases");
 export const storageClasses = of("storage.k8s.io", "v1", "storageclasses", false);
 export const podDisruptionBudgets = of("policy", "v1", "poddisruptionbudgets");
+export const certificateSigningRequests = of(
+  "certificates.k8s.io",
+  "v1",
+  "certificatesigningrequests",
+  false,
+);
 export const priorityClasses = of("scheduling.k8s.io", "v1", "priorityclasses", false);
 export const customResourceDefinitions = of("apiextensions.k8s.io", "v1", "customresourcedefinitions", false);
 export const roles = of("rbac.authorization.k8s.io", "v1", "roles");

@@ -49,10 +49,30 @@ function bootstrapObjects(): KubeObject[] {
       "system:service-account-issuer-discovery",
       "system:serviceaccounts",
     ),
+    systemClass(
+      "system-cluster-critical",
+      2_000_000_000,
+      "Used for system critical pods that must run in the cluster, but can be moved to another node if necessary.",
+    ),
+    systemClass(
+      "system-node-critical",
+      2_000_001_000,
+      "Used for system critical pods that must not be moved from their current node.",
+    ),
     ...apiService,
     ...dnsService,
     serviceRange,
   ];
+}
+
+function systemClass(name: string, value: number, description: string): KubeObject {
+  return {
+    apiVersion: "scheduling.k8s.io/v1",
+    kind: "PriorityClass",
+    metadata: { name },
+    value,
+    description,
+  };
 }
 
 function namespace(name: string): KubeObject {

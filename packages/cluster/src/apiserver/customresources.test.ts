@@ -98,3 +98,46 @@ test("a custom resource is served once its definition is established and is gone
   await expect.poll(() => api.client.find(crds, "widgets.example.com")).toBeUndefined();
   expect((await refusal(api.client.get(widgets, "w", api.namespace))).code).toBe(404);
 });
+
+test("a default that is added counts for objects that are stored already", async () => {
+  const crds = {
+    group: "apiextensions.k8s.io",
+    version: "v1",
+    resource: "customresourcedefinitions",
+    namespaced: false,
+  };
+  const gadgets = { group: "example.com", version: "v1", resource: "gadgets", namespaced: true };
+  const versions = (size: object) => {
+    const properties = { spec: { type: "object", properties: { size } } };
+    return [
+      {
+        name: "v1",
+        served: true,
+        storage: true,
+        schema: { openAPIV3Schema: { type: "object", properties } },
+      },
+    ];
+  };
+  await api.client.create(crds, {
+    apiVersion: "apiextensions.k8s.io/v1",
+    kind: "CustomResourceDefinition",
+    metadata: { name: "gadgets.example.com" },
+    spec: {
+      group: "example.com",
+      scope: "Namespaced",
+      names: { plural: "gadgets", kind: "Gadget" },
+      versions: versions({ type: "integer" }),
+    },
+  });
+  await vi.waitFor(() => api.client.list(gadgets, api.namespace));
+  await api.client.create(gadgets, {
+    apiVersion: "example.com/v1",
+    kind: "Gadget",
+    metadata: { name: "g", namespace: api.namespace },
+    spec: {},
+  });
+  const spec = { versions: versions({ type: "integer", default: 3 }) };
+  await api.client.patch(crds, "gadgets.example.com", undefined, "merge", { spec });
+  expect((await api.client.get(gadgets, "g", api.namespace)).spec).toEqual({ size: 3 });
+  expect((await api.client.list(gadgets, api.namespace)).items).toMatchObject([{ spec: { size: 3 } }]);
+});

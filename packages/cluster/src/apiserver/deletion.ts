@@ -2,9 +2,10 @@
 import type { KubeObject } from "@kws/kube/object";
 import { isApiError, type Status } from "@kws/kube/status";
 import { clone, type Stored } from "../storage/stored.ts";
-import { askWebhooks } from "./admission/webhooks.ts";
+import { askOthers } from "./admission/others.ts";
 import { isObject, readObject } from "./bodies.ts";
 import { timestamp, type ServerContext } from "./context.ts";
+import { ensureForms } from "./conversion.ts";
 import { definitionsTable, holdDefinition } from "./definitions.ts";
 import { badRequest, conflict, invalid, notFound } from "./failures.ts";
 import { selected, type Target } from "./reads.ts";
@@ -40,6 +41,7 @@ export async function remove(context: ServerContext, target: Target): Promise<Ap
   const key = storageKey(definition, path.namespace, path.name ?? "");
   const { stored, removed } = await deleteObject(context, definition, key, options, request.user);
   const { name, uid } = stored.object.metadata;
+  await ensureForms(context, definition, [stored]);
   if (!removed || (definition.group === "" && answeredWithObject.has(definition.resource))) {
     return textResponse(200, renderingOf(request, definition, context.now).object(stored));
   }
@@ -69,6 +71,7 @@ export async function removeCollection(context: ServerContext, target: Target): 
     }),
   );
   const items = results.filter((stored) => stored !== undefined);
+  await ensureForms(context, definition, items);
   return textResponse(200, rendering.list(items, { resourceVersion: String(context.store.revision) }));
 }
 
@@ -130,7 +133,7 @@ export async function deleteObject(
     const mode = { user, dryRun: options.dryRun };
     const admission = admissionOf(context, "DELETE", definition, undefined, live.object, mode);
     await admit(admission);
-    await askWebhooks(admission);
+    await askOthers(admission);
     if (tableOf(definition) === definitionsTable && !options.dryRun) holdDefinition(context, object);
     const waits = mark(context, definition, object, options);
     if (options.dryRun) return { stored: { ...live, object, json: JSON.stringify(object) }, removed: !waits };

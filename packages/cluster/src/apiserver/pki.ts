@@ -12,6 +12,7 @@ import { provideReflection } from "./reflection.ts";
 
 export interface Pki {
   caCertificate: string;
+  caKey: string;
   serverCertificate: string;
   serverKey: string;
   adminCertificate: string;
@@ -42,7 +43,7 @@ export async function loadPki(folder: string, now: number): Promise<Pki> {
   const pems =
     stored !== undefined && !endsSoon(stored, now) ? stored : await makePems(now, stored?.serviceAccountKey);
   if (pems !== stored) await writePems(folder, pems);
-  const { caKey: _caKey, serviceAccountKey, ...rest } = pems;
+  const { serviceAccountKey, ...rest } = pems;
   return { ...rest, serviceAccountKey: createPrivateKey(serviceAccountKey) };
 }
 

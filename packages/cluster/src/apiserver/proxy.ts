@@ -4,6 +4,7 @@ import type { Duplex } from "node:stream";
 import type { KubeObject } from "@kws/kube/object";
 import { apiError, isApiError, type ApiError } from "@kws/kube/status";
 import type { ServerContext } from "./context.ts";
+import { admitConnection } from "./connections.ts";
 import { badRequest } from "./failures.ts";
 import { nodeStreams } from "./podsubresources.ts";
 import { storedAt, type Target } from "./reads.ts";
@@ -18,6 +19,15 @@ export async function proxy(context: ServerContext, target: Target): Promise<Api
   const object = storedAt(context, { definition, path: { ...path, name } }).object;
   const { pod, port: podPort } =
     definition.resource === "pods" ? podEndpoint(object, port) : serviceEndpoint(context, object, port);
+  const { namespace } = path;
+  const subject = { name: path.name ?? "", namespace, subresource: "proxy" };
+  await admitConnection(
+    context,
+    definition,
+    subject,
+    request.user,
+    new URLSearchParams({ path: path.rest ?? "/" }),
+  );
   const socket = await nodeStreams(context)
     .portForward(pod, podPort)
     .catch((error: unknown) => {

@@ -2,6 +2,7 @@
 import { apiError } from "@kws/kube/status";
 import { StorageError, type Stored } from "../storage/stored.ts";
 import type { ServerContext } from "./context.ts";
+import { ensureForms } from "./conversion.ts";
 import { badRequest, expired, notFound } from "./failures.ts";
 import { storageKey, tableOf } from "./registry.ts";
 import { renderingOf, type ListMetadata } from "./rendering.ts";
@@ -24,14 +25,16 @@ export function storedAt(context: ServerContext, { definition, path }: Omit<Targ
   return stored;
 }
 
-export function get(context: ServerContext, target: Target): ApiResponse {
+export async function get(context: ServerContext, target: Target): Promise<ApiResponse> {
   const rendering = renderingOf(target.request, target.definition, context.now);
   const asked = versionParameter(target.request.query.get("resourceVersion"));
   refuseFuture(context, asked);
-  return textResponse(200, rendering.object(storedAt(context, target)));
+  const stored = storedAt(context, target);
+  await ensureForms(context, target.definition, [stored]);
+  return textResponse(200, rendering.object(stored));
 }
 
-export function list(context: ServerContext, target: Target): ApiResponse {
+export async function list(context: ServerContext, target: Target): Promise<ApiResponse> {
   const { definition, path, request } = target;
   const { query } = request;
   const rendering = renderingOf(request, definition, context.now);
@@ -53,6 +56,7 @@ export function list(context: ServerContext, target: Target): ApiResponse {
     // As upstream, a count only where no selector makes it a guess.
     if (selection.all) metadata.remainingItemCount = more;
   }
+  await ensureForms(context, definition, items);
   return textResponse(200, rendering.list(items, metadata));
 }
 

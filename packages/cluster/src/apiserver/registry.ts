@@ -76,11 +76,31 @@ export function tableOf(definition: { group: string; resource: string; storedAs?
   return qualified(definition.storedAs ?? definition);
 }
 
+/** Forms of stored objects that cost something to make: of custom resources, by the definition that shows them. */
+const forms = new WeakMap<KubeObject, WeakMap<ResourceDefinition, KubeObject>>();
+
+/** Whether `inVersion` knows the form, where a conversion webhook makes it. */
+export function hasForm(definition: ResourceDefinition, object: KubeObject): boolean {
+  return object.apiVersion === apiVersionOf(definition) || forms.get(object)?.has(definition) === true;
+}
+
+/** Makes `inVersion` answer this form of the object. */
+export function keepForm(definition: ResourceDefinition, object: KubeObject, form: KubeObject): KubeObject {
+  let known = forms.get(object);
+  if (known === undefined) forms.set(object, (known = new WeakMap()));
+  const completed = definition.complete?.(form) ?? form;
+  known.set(definition, completed);
+  return completed;
+}
+
 /** A stored object in the definition's version and form; the object itself where that is how it is stored. */
 export function inVersion(definition: ResourceDefinition, object: KubeObject): KubeObject {
   if (definition.storedAs !== undefined) return definition.storedAs.fromStored(object);
+  const known = forms.get(object)?.get(definition);
+  if (known !== undefined) return known;
   const apiVersion = apiVersionOf(definition);
-  return object.apiVersion === apiVersion ? object : { ...object, apiVersion };
+  const form = object.apiVersion === apiVersion ? object : { ...object, apiVersion };
+  return definition.complete === undefined ? form : keepForm(definition, object, form);
 }
 
 /** An object in the form in which it is stored. */

@@ -21,6 +21,7 @@ import { rbacAuthorizer } from "./rbac.ts";
 import { Registry, tableOf } from "./registry.ts";
 import type { User } from "./request.ts";
 import { createUpgrader } from "./streaming/upgrade.ts";
+import { certificateSigner, type CertificateSigner } from "./signing.ts";
 import { tokenIssuer } from "./tokens.ts";
 
 export interface ApiServerOptions {
@@ -47,6 +48,7 @@ export interface ApiServer {
   socketPath: string;
   /** PEM. */
   caCertificate: string;
+  sign: CertificateSigner;
   kubeconfig(): string;
   /** Requests in this process, as the given user; as an administrator unless given. */
   transport(user?: User): Transport;
@@ -118,6 +120,7 @@ export async function startApiServer(options: ApiServerOptions): Promise<ApiServ
       url,
       socketPath,
       caCertificate: pki.caCertificate,
+      sign: certificateSigner(pki, now),
       kubeconfig: () => adminKubeconfig(pki, url, name),
       transport: (user = administrator) => inProcessTransport(handler, user),
       close: () =>

@@ -2,9 +2,11 @@
  * The verb `watch`: a stream of changes from a version on, bookmarks, and initial lists sent as events.
  * https://kubernetes.io/docs/reference/using-api/api-concepts/#efficient-detection-of-changes
  */
-import { apiError, type Status } from "@kws/kube/status";
+import { messageOf } from "@kws/base/errors";
+import { ApiError, apiError, type Status } from "@kws/kube/status";
 import { StorageError, type Stored, type StoreEvent } from "../storage/stored.ts";
 import type { ServerContext } from "./context.ts";
+import { ensureForms } from "./conversion.ts";
 import { expired } from "./failures.ts";
 import { refuseFuture, versionParameter, type Target } from "./reads.ts";
 import { apiVersionOf, tableOf } from "./registry.ts";
@@ -34,7 +36,17 @@ export function watch(context: ServerContext, target: Target): ApiResponse {
   refuseFuture(context, since);
   const prefix = path.namespace === undefined ? "" : `${path.namespace}/`;
   const stream = new EventStream(request.signal);
-  const send = (type: string, stored: Stored): void => stream.push(frame(rendering, type, stored));
+  const push = (type: string, stored: Stored): void => stream.push(frame(rendering, type, stored));
+  let sent = Promise.resolve();
+  // Where a webhook makes the forms, changes wait for those before them.
+  const inOrder = (show: () => void, ...needed: Stored[]): void => {
+    if (definition.conversion === undefined) return show();
+    sent = sent
+      .then(() => ensureForms(context, definition, needed))
+      .then(show)
+      .catch((error: unknown) => stream.fail(error));
+  };
+  const send = (type: string, stored: Stored): void => inOrder(() => push(type, stored), stored);
   const bookmarks = query.get("allowWatchBookmarks") === "true" || query.get("allowWatchBookmarks") === "1";
   const bookmark = (annotations?: Record<string, string>): void => {
     const metadata = {
@@ -43,7 +55,8 @@ export function watch(context: ServerContext, target: Target): ApiResponse {
       annotations,
     };
     const object = { kind: definition.kind, apiVersion: apiVersionOf(definition), metadata };
-    stream.push(`{"type":"BOOKMARK","object":${rendering.bookmark?.(object) ?? JSON.stringify(object)}}\n`);
+    const text = rendering.bookmark?.(object) ?? JSON.stringify(object);
+    inOrder(() => stream.push(`{"type":"BOOKMARK","object":${text}}\n`));
   };
 
   // Without a version, and from 0, the present state comes first; `sendInitialEvents` says so outright.
@@ -172,6 +185,13 @@ class EventStream implements AsyncIterable<string | Uint8Array> {
       this.end();
     }
     this.#wake?.();
+  }
+
+  /** The last thing that the client sees. */
+  fail(error: unknown): void {
+    const { status } = error instanceof ApiError ? error : apiError("InternalError", messageOf(error));
+    this.push(errorFrame(status));
+    this.end();
   }
 
   /** Runs when the stream has ended, at once where it has already. */

@@ -1,12 +1,19 @@
-/** Calls of admission webhooks over HTTPS: at a URL, or at a Service, whose pods are reached as port-forwards are. */
+/** Calls of webhooks over HTTPS: at a URL, or at a Service, whose pods are reached as port-forwards are. */
 import type { IncomingMessage } from "node:http";
 import { request, type RequestOptions } from "node:https";
 import type { Duplex } from "node:stream";
 import { connect } from "node:tls";
-import type { WebhookClient } from "./admission/webhooks.ts";
 import type { ServerContext } from "./context.ts";
 import { nodeStreams } from "./podsubresources.ts";
 import { serviceEndpoint } from "./proxy.ts";
+
+/** `clientConfig` of a webhook. */
+export interface WebhookClient {
+  url?: string;
+  service?: { namespace: string; name: string; path?: string; port?: number };
+  /** Base64 of PEM; the system's authorities unless given. */
+  caBundle?: string;
+}
 
 /** Answers are objects, at most as large as what the server takes itself. */
 const answerLimit = 3 * 1024 * 1024;

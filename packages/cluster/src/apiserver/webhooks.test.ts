@@ -275,6 +275,79 @@ test("configurations that could not be served are refused", async () => {
   const refused = async (more: object): Promise<string> =>
     (await refusal(register(validating, "bad", undefined, more))).message;
   expect(await refused({ clientConfig: { url: "http://127.0.0.1/" } })).toContain("only allowed URL scheme");
-  expect(await refused({ matchConditions: [{ name: "a", expression: "true" }] })).toContain("CEL");
+  const matchConditions = [{ name: "a", expression: "... [] bad expression" }];
+  expect(await refused({ matchConditions })).toContain("compilation failed");
   expect(await refused({ timeoutSeconds: 31 })).toContain("between 1 and 30 seconds");
+});
+
+test("a webhook is asked only where its conditions are met, of the object as it is by then", async () => {
+  await register(mutating, "a", () => patching({ op: "add", path: "/data/marked", value: "yes" }));
+  await register(mutating, "b", () => patching({ op: "add", path: "/data/b", value: "1" }), {
+    matchConditions: [
+      { name: "not-skipped", expression: "object.metadata.name != 'skip-me'" },
+      { name: "marked", expression: "object.data.marked == 'yes' && request.operation == 'CREATE'" },
+    ],
+  });
+  const skipped = await api.client.create(configMaps, configMap(api.namespace, "skip-me"));
+  expect(skipped.data).toEqual({ a: "b", marked: "yes" });
+  const other = await api.client.create(configMaps, configMap(api.namespace, "other"));
+  expect(other.data).toEqual({ a: "b", marked: "yes", b: "1" });
+});
+
+test("a condition that fails refuses, or skips the webhook, by its failurePolicy", async () => {
+  const matchConditions = [{ name: "fails", expression: "object.data.missing == 'x'" }];
+  await register(validating, "v", () => ({ allowed: false }), { matchConditions });
+  const error = await refusal(api.client.create(configMaps, configMap(api.namespace, "x")));
+  expect([error.code, error.message]).toEqual([403, expect.stringContaining("no such key: missing")]);
+  await api.client.delete(validating, "v");
+  await register(validating, "v", () => ({ allowed: false }), { matchConditions, failurePolicy: "Ignore" });
+  await api.client.create(configMaps, configMap(api.namespace, "x"));
+});
+
+test("a webhook that wants it is asked again about what later ones have changed", async () => {
+  await register(
+    mutating,
+    "a",
+    ({ object }) =>
+      patching({ op: "add", path: "/data/seen", value: Object.keys(object?.data ?? {}).join(",") }),
+    {
+      reinvocationPolicy: "IfNeeded",
+    },
+  );
+  await register(mutating, "b", () => patching({ op: "add", path: "/data/later", value: "" }));
+  const created = await api.client.create(configMaps, configMap(api.namespace, "m"));
+  expect(created.data?.seen).toBe("a,seen,later");
+});
+
+test("a webhook's warnings reach the client", async () => {
+  await register(validating, "v", () => ({ allowed: true, warnings: ["mind the gap"] }));
+  const response = await api.server.transport().request({
+    method: "POST",
+    path: `/api/v1/namespaces/${api.namespace}/configmaps`,
+    headers: { "content-type": "application/json" },
+    body: JSON.stringify(configMap(api.namespace, "w")),
+  });
+  expect(response.headers["warning"]).toBe('299 - "mind the gap"');
+});
+
+test("connections are asked about with their options and the name of what they lead to", async () => {
+  await createPod(api, "closed");
+  const rules = [{ apiGroups: [""], apiVersions: ["v1"], resources: ["pods/*"], operations: ["CONNECT"] }];
+  const matchConditions = [{ name: "proxy", expression: "request.subResource == 'proxy'" }];
+  const refusing = () => ({ allowed: false, status: { message: "closed" } });
+  await register(validating, "v", refusing, { rules, matchConditions });
+  const response = await api.server.transport().request({
+    method: "GET",
+    path: `/api/v1/namespaces/${api.namespace}/pods/closed/proxy/metrics`,
+  });
+  expect(response.status).toBe(400);
+  expect(asked).toMatchObject([
+    {
+      operation: "CONNECT",
+      name: "closed",
+      namespace: api.namespace,
+      object: { kind: "PodProxyOptions", apiVersion: "v1", path: "/metrics" },
+      oldObject: null,
+    },
+  ]);
 });

@@ -12,6 +12,7 @@ import {
   warningHeader,
 } from "./bodies.ts";
 import { timestamp, type ServerContext } from "./context.ts";
+import { ensureForms } from "./conversion.ts";
 import { applyConflict, badRequest, conflict, invalid, notFound, unsupportedMediaType } from "./failures.ts";
 import type { Target } from "./reads.ts";
 import { apiVersionOf, inVersion, storageKey, tableOf } from "./registry.ts";
@@ -40,7 +41,7 @@ export async function create(context: ServerContext, target: Target): Promise<Ap
   if (object.metadata.resourceVersion) {
     throw badRequest("resourceVersion should not be set on objects to be created");
   }
-  const stored = await createNamed(context, definition, object, mode);
+  const stored = await createNamed(context, definition, object, { ...mode, warnings });
   return textResponse(201, rendering.object(stored), warningHeader(warnings));
 }
 
@@ -87,7 +88,7 @@ export async function update(context: ServerContext, target: Target): Promise<Ap
       }
       throw notFound(definition, name);
     }
-    return replaceObject(context, definition, live, structuredClone(object), mode);
+    return replaceObject(context, definition, live, structuredClone(object), { ...mode, warnings });
   });
   return textResponse(200, rendering.object(stored), warningHeader(warnings));
 }
@@ -153,9 +154,10 @@ export async function patchWith(
   const key = storageKey(definition, path.namespace, name);
   const schema = schemaOf(context, definition);
   let warnings: string[] = [];
-  const stored = await retrying(patchAttempts, () => {
+  const stored = await retrying(patchAttempts, async () => {
     const live = context.store.latest(tableOf(definition), key);
     if (live === undefined) throw notFound(definition, name);
+    await ensureForms(context, definition, [live]);
     const before = copyOf(definition, live);
     const object = patched(() => edit(before, schema, definition));
     if (!isObject(object) || !isObject(object.metadata))
@@ -173,7 +175,7 @@ export async function patchWith(
       );
     }
     warnings = validateFields(request, schema, object, duplicates);
-    return replaceObject(context, definition, live, object, mode);
+    return replaceObject(context, definition, live, object, { ...mode, warnings });
   });
   return { stored, warnings };
 }
@@ -226,10 +228,11 @@ export async function apply(
   if (schema === undefined) throw unsupportedMediaType(patchTypes.apply, [patchTypes.json, patchTypes.merge]);
   const warnings = validateApplied(request, bytes, duplicates);
   const key = storageKey(definition, path.namespace, name);
-  const mode: WriteMode = { ...modeOf(request, path.subresource), manager: undefined };
+  const mode: WriteMode = { ...modeOf(request, path.subresource), manager: undefined, warnings };
   let created = false;
-  const stored = await retrying(patchAttempts, () => {
+  const stored = await retrying(patchAttempts, async () => {
     const live = context.store.latest(tableOf(definition), key);
+    if (live !== undefined) await ensureForms(context, definition, [live]);
     const { resourceVersion, uid } = applied.metadata;
     if (live === undefined && (path.subresource !== undefined || uid)) throw notFound(definition, name);
     if (live !== undefined && resourceVersion && resourceVersion !== live.object.metadata.resourceVersion) {

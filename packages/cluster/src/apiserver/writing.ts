@@ -4,10 +4,13 @@
  */
 import { randomUUID } from "node:crypto";
 import type { KubeObject, ManagedFieldsEntry } from "@kws/kube/object";
+import type { StatusCause } from "@kws/kube/status";
 import type { AdmissionContext } from "./admission/index.ts";
-import { askWebhooks, type WebhookContext } from "./admission/webhooks.ts";
+import { askOthers } from "./admission/others.ts";
+import type { WebhookContext } from "./admission/webhooks.ts";
 import { clone, StorageError, type Stored } from "../storage/stored.ts";
 import { timestamp, type ServerContext } from "./context.ts";
+import { ensureForms, inStorageVersion } from "./conversion.ts";
 import { refuseEscalation } from "./escalation.ts";
 import { alreadyExists, conflict, invalid, namespaceTerminating, notFound } from "./failures.ts";
 import { apiVersionOf, inVersion, storageKey, tableOf, toStored } from "./registry.ts";
@@ -35,6 +38,8 @@ export interface WriteMode {
   /** Field manager of a change that is not an apply; undefined where the object brings its own managedFields. */
   manager?: string;
   subresource?: string;
+  /** Collects what admission says to the client besides. */
+  warnings?: string[];
 }
 
 /** Kinds whose `metadata.generation` counts changes of the desired state; custom resources are all among them. */
@@ -74,6 +79,17 @@ export async function createObject(
   object: KubeObject,
   mode: WriteMode,
 ): Promise<Stored> {
+  const stored = await storeNew(context, definition, object, mode);
+  await ensureForms(context, definition, [stored]);
+  return stored;
+}
+
+async function storeNew(
+  context: ServerContext,
+  definition: ResourceDefinition,
+  object: KubeObject,
+  mode: WriteMode,
+): Promise<Stored> {
   const { metadata } = object;
   if (metadata.name === undefined || metadata.name === "") {
     if (!metadata.generateName) {
@@ -95,10 +111,11 @@ export async function createObject(
   setDefaults(context, definition, object);
   const admission = admissionOf(context, "CREATE", definition, object, undefined, mode);
   await admit(admission);
-  await askWebhooks(admission);
+  await askOthers(admission);
+  const broken = (await definition.checkExpressions?.(object)) ?? [];
   claim(admission);
   definition.prepareForCreate?.(object);
-  checkObject(context, definition, object, undefined, mode.subresource);
+  checkObject(context, definition, object, undefined, mode.subresource, broken);
   refuseEscalation(context, definition, object, mode.user);
   if (mode.manager !== undefined) {
     metadata.managedFields = track(context, definition, undefined, object, mode.manager, mode.subresource);
@@ -107,7 +124,8 @@ export async function createObject(
   const key = storageKey(definition, metadata.namespace, metadata.name);
   const table = tableOf(definition);
   if (context.store.latest(table, key) !== undefined) throw alreadyExists(definition, metadata.name);
-  const stored = toStored(definition, object);
+  const form = inStorage(context, definition, object);
+  const stored = form instanceof Promise ? await form : form;
   if (mode.dryRun) return unstored(key, stored);
   try {
     return await context.store.create(table, key, stored);
@@ -118,6 +136,19 @@ export async function createObject(
 
 /** Replaces `live` by `object`, which is changed on the way. Throws what a client is to be told. */
 export async function replaceObject(
+  context: ServerContext,
+  definition: ResourceDefinition,
+  live: Stored,
+  object: KubeObject,
+  mode: WriteMode,
+): Promise<Stored> {
+  await ensureForms(context, definition, [live]);
+  const stored = await storeChanged(context, definition, live, object, mode);
+  await ensureForms(context, definition, [stored]);
+  return stored;
+}
+
+async function storeChanged(
   context: ServerContext,
   definition: ResourceDefinition,
   live: Stored,
@@ -136,18 +167,20 @@ export async function replaceObject(
   setDefaults(context, definition, object);
   const admission = admissionOf(context, "UPDATE", definition, object, old, mode);
   await admit(admission);
-  await askWebhooks(admission);
+  await askOthers(admission);
+  const broken = (await definition.checkExpressions?.(object, old)) ?? [];
   claim(admission);
   if (mode.subresource !== "status") definition.prepareForUpdate?.(object, old, mode.subresource);
   if (hasGeneration(context, definition) && mode.subresource !== "status") bumpGeneration(old, object);
-  checkObject(context, definition, object, old, mode.subresource);
+  checkObject(context, definition, object, old, mode.subresource, broken);
   refuseEscalation(context, definition, object, mode.user);
   if (mode.manager !== undefined) {
     object.metadata.managedFields = track(context, definition, old, object, mode.manager, mode.subresource);
   }
   if (object.metadata.managedFields?.length === 0) delete object.metadata.managedFields;
   const table = tableOf(definition);
-  const stored = toStored(definition, object);
+  const form = inStorage(context, definition, object);
+  const stored = form instanceof Promise ? await form : form;
   if (isFinished(definition, object, old)) {
     if (mode.dryRun) return unstored(live.key, stored);
     return context.store.delete(table, live.key, live.revision, stored).catch((error: unknown) => {
@@ -161,6 +194,17 @@ export async function replaceObject(
   } catch (error) {
     throw translated(error, definition, name);
   }
+}
+
+/** At once, as `claim` needs it, unless a webhook has to be asked. */
+function inStorage(
+  context: ServerContext,
+  definition: ResourceDefinition,
+  object: KubeObject,
+): KubeObject | Promise<KubeObject> {
+  const { conversion } = definition;
+  if (conversion === undefined) return toStored(definition, object);
+  return inStorageVersion(context, definition, conversion, object);
 }
 
 /** The storage's refusal as the API's. */
@@ -180,7 +224,8 @@ export function generateName(base: string): string {
 
 /** A mutable copy of a stored object in the definition's version. */
 export function copyOf(definition: ResourceDefinition, stored: Stored): KubeObject {
-  return inVersion(definition, clone(stored));
+  const form = inVersion(definition, stored.object);
+  return form === stored.object ? clone(stored) : structuredClone(form);
 }
 
 function unstored(key: string, object: KubeObject): Stored {
@@ -222,11 +267,11 @@ function setDefaults(context: ServerContext, definition: ResourceDefinition, obj
 
 export function admissionOf(
   context: ServerContext,
-  operation: "CREATE" | "UPDATE" | "DELETE",
+  operation: AdmissionContext["operation"],
   definition: ResourceDefinition,
   object: KubeObject | undefined,
   old: KubeObject | undefined,
-  { user, subresource, dryRun }: WriteMode,
+  { user, subresource, dryRun, warnings }: WriteMode,
 ): WebhookContext {
   return {
     operation,
@@ -236,6 +281,10 @@ export function admissionOf(
     subresource,
     user,
     dryRun,
+    authorizer: context.authorizer,
+    findKind: (apiVersion, kind) => context.registry.findKind(apiVersion, kind),
+    // A write that is tried again says the same again.
+    warn: (text) => void (warnings?.includes(text) === false && warnings.push(text)),
     ...storageReader(context),
     post: (client, body, timeoutMs) => postToWebhook(context, client, body, timeoutMs),
     setDefaults: (changed) => setDefaults(context, definition, changed),
@@ -276,6 +325,8 @@ function checkObject(
   object: KubeObject,
   old: KubeObject | undefined,
   subresource: string | undefined,
+  /** What its expressions have found. */
+  broken: StatusCause[],
 ): void {
   const causes = [
     ...validateMetadata(object, definition),
@@ -290,6 +341,8 @@ function checkObject(
     const openAPIV3Schema = version?.schema?.openAPIV3Schema;
     if (openAPIV3Schema !== undefined) causes.push(...validateStructural(openAPIV3Schema, object));
   }
+  // Expressions are about objects that are what their schema says.
+  if (causes.length === 0) causes.push(...broken);
   if (causes.length > 0) throw invalid(definition, object.metadata.name, causes);
 }
 

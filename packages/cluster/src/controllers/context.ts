@@ -6,6 +6,7 @@ import { createEventRecorder, type EventRecorder } from "@kws/kube/events";
 import type { SharedInformers } from "@kws/kube/informer";
 import type { KubeObject, ObjectMeta } from "@kws/kube/object";
 import type { Logger } from "@kws/base/logger";
+import type { CertificateSigner } from "../apiserver/signing.ts";
 
 export interface ControllerContext {
   client: KubeClient;
@@ -16,6 +17,8 @@ export interface ControllerContext {
   signal: AbortSignal;
   /** PEM of the authority that signs the API server's certificate. */
   rootCa: string;
+  /** Signs certificates with that authority. */
+  sign: CertificateSigner;
   /** Where provisioned volumes are folders. */
   volumesDir: string;
   /** The resource through the shared copy. */

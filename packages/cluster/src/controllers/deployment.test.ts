@@ -21,6 +21,7 @@ beforeEach(async () => {
     now: Date.now,
     signal: stop.signal,
     rootCa: "PEM",
+    sign: api.server.sign,
     volumesDir: "/nowhere",
   });
 });

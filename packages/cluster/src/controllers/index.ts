@@ -3,6 +3,8 @@ import type { Logger } from "@kws/base/logger";
 import type { KubeClient } from "@kws/kube/client";
 import { runController } from "@kws/kube/controller";
 import { SharedInformers } from "@kws/kube/informer";
+import type { CertificateSigner } from "../apiserver/signing.ts";
+import { certificateController } from "./certificates.ts";
 import { clusterRoleAggregationController } from "./clusterrole-aggregation.ts";
 import { createContext, type Controller, type ControllerContext } from "./context.ts";
 import { cronJobController } from "./cronjob.ts";
@@ -31,6 +33,8 @@ export interface ControllersOptions {
   signal: AbortSignal;
   /** PEM of the authority that signs the API server's certificate, published in every namespace. */
   rootCa: string;
+  /** Signs certificates with that authority. */
+  sign: CertificateSigner;
   /** Where volumes of the default StorageClass are made, one folder each. */
   volumesDir: string;
   /** Shared with other parts of the process; own ones unless given. */
@@ -60,6 +64,7 @@ const controllers: ((ctx: ControllerContext) => Controller)[] = [
   podGcController,
   clusterRoleAggregationController,
   resourceQuotaController,
+  certificateController,
 ];
 
 /** Resolves when all controllers run, which is once their informers have synced. They end with the signal. */

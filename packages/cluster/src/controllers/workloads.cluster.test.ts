@@ -36,6 +36,7 @@ beforeAll(async () => {
     now,
     signal,
     rootCa: server.caCertificate,
+    sign: server.sign,
     volumesDir,
   });
   await startScheduler({ client, informers, logger, now, signal });

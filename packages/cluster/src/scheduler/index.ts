@@ -1,6 +1,7 @@
 /**
  * Places pods on nodes: the most important waiting pod first, one after another, each against what the nodes carry with
- * the pods just placed. A pod that fits nowhere waits until a node, a pod or a volume changes.
+ * the pods just placed. A pod that fits nowhere ends less important ones where that makes room, and waits until a node, a pod
+ * or a volume changes.
  */
 import { messageOf } from "@kws/base/errors";
 import type { Logger } from "@kws/base/logger";
@@ -14,6 +15,7 @@ import {
   nodes as nodeResource,
   persistentVolumeClaims,
   persistentVolumes,
+  podDisruptionBudgets,
   pods as podResource,
   storageClasses,
 } from "@kws/kube/resources";
@@ -22,6 +24,7 @@ import { withCondition } from "../controllers/conditions.ts";
 import { isFinished, type Pod } from "../controllers/pods.ts";
 import { fitMessage, reasonsAgainst, type Cluster } from "./filters.ts";
 import { nodeInfo, type Node, type NodeInfo } from "./node-info.ts";
+import { findPreemption, priorityOf } from "./preemption.ts";
 import { rank } from "./scores.ts";
 import { createVolumeCheck, selectedNode } from "./volumes.ts";
 
@@ -47,6 +50,7 @@ export async function startScheduler(options: SchedulerOptions): Promise<void> {
   const volumes = informers.of(persistentVolumes);
   const classes = informers.of(storageClasses);
   const namespaceInformer = informers.of(namespaces);
+  const budgets = informers.of(podDisruptionBudgets);
   const recorder = createEventRecorder({ client, component: schedulerName, now, logger });
   const checkVolumes = createVolumeCheck({ claims: claims.informer, volumes, classes });
 
@@ -165,14 +169,17 @@ export async function startScheduler(options: SchedulerOptions): Promise<void> {
   }
 
   async function schedule(pod: Pod): Promise<void> {
-    const cluster = snapshot();
+    const cluster = snapshot(pod);
     const blocked = checkVolumes.unready(pod);
     if (blocked !== undefined)
       return reject(pod, `0/${cluster.nodes.length} nodes are available: ${blocked}.`);
     const verdicts = cluster.nodes.map((info) => ({ info, reasons: reasonsAgainst(pod, info, cluster) }));
     const fitting = verdicts.filter(({ reasons }) => reasons.length === 0).map(({ info }) => info);
     const [best] = rank(pod, fitting, cluster);
-    if (best === undefined) return reject(pod, fitMessage(verdicts.map(({ reasons }) => reasons)));
+    if (best === undefined) {
+      await reject(pod, fitMessage(verdicts.map(({ reasons }) => reasons)));
+      return preempt(pod, cluster);
+    }
     const nodeName = best.node.metadata.name;
     const pending = checkVolumes.waitingForNode(pod);
     if (pending.length > 0) {
@@ -210,13 +217,45 @@ export async function startScheduler(options: SchedulerOptions): Promise<void> {
     await pods.patch(pod, "strategic", { status: { conditions } }, { subresource: "status" });
   }
 
-  function snapshot(): Cluster {
+  /** Ends pods whose room this one needs, and keeps that room for it until they are gone. */
+  async function preempt(pod: Pod, cluster: Cluster): Promise<void> {
+    const nominated = nominatedNode(pod);
+    const waitsForRoom = cluster.nodes
+      .find(({ node }) => node.metadata.name === nominated)
+      ?.pods.some((one) => one.metadata.deletionTimestamp !== undefined && priorityOf(one) < priorityOf(pod));
+    if (waitsForRoom === true) return;
+    const found = findPreemption(pod, cluster, budgets.list());
+    const nominatedNodeName = found?.nodeName ?? null;
+    if (nominatedNodeName !== (nominated ?? null))
+      await pods.patch(pod, "strategic", { status: { nominatedNodeName } }, { subresource: "status" });
+    for (const victim of found?.victims ?? []) {
+      if (victim.metadata.deletionTimestamp !== undefined) continue;
+      const condition = {
+        type: "DisruptionTarget",
+        status: "True",
+        reason: "PreemptionByScheduler",
+        message: `${schedulerName}: preempting to accommodate a higher priority pod`,
+      } as const;
+      const conditions = withCondition(victim.status?.conditions, condition, now());
+      await pods.patch(victim, "strategic", { status: { conditions } }, { subresource: "status" });
+      const { name, namespace, uid } = victim.metadata;
+      await client.delete(podResource, name, namespace, { preconditions: { uid } });
+      const note = `Preempted by pod ${pod.metadata.uid} on node ${found?.nodeName}`;
+      recorder.event(victim, "Normal", "Preempted", note);
+    }
+  }
+
+  /** The nodes as `candidate` finds them: room that is kept for pods at least as important is taken. */
+  function snapshot(candidate: Pod): Cluster {
     const byNode = new Map<string, Pod[]>();
     for (const cached of pods.list()) {
       const pod = placed.get(keyOf(cached)) ?? cached;
-      if (!pod.spec.nodeName || isFinished(pod)) continue;
-      const list = byNode.get(pod.spec.nodeName);
-      if (list === undefined) byNode.set(pod.spec.nodeName, [pod]);
+      const isKept =
+        isOurs(pod) && keyOf(pod) !== keyOf(candidate) && priorityOf(pod) >= priorityOf(candidate);
+      const nodeName = pod.spec.nodeName || (isKept ? nominatedNode(pod) : undefined);
+      if (!nodeName || isFinished(pod)) continue;
+      const list = byNode.get(nodeName);
+      if (list === undefined) byNode.set(nodeName, [pod]);
       else list.push(pod);
     }
     const infos: NodeInfo[] = nodes
@@ -230,8 +269,9 @@ export async function startScheduler(options: SchedulerOptions): Promise<void> {
   }
 }
 
-function priorityOf(pod: Pod): number {
-  return Number(pod.spec["priority"] ?? 0);
+/** Where room is being made for the pod. */
+function nominatedNode(pod: Pod): string | undefined {
+  return (pod.status?.["nominatedNodeName"] as string | undefined) || undefined;
 }
 
 /** Status writes of our own must not wake the pod that they are about. */

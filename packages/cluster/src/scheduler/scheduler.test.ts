@@ -1,12 +1,13 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { silent } from "@kws/base/logger";
 import type { KubeClient } from "@kws/kube/client";
-import { events, nodes, pods } from "@kws/kube/resources";
+import { events, nodes, pods, priorityClasses } from "@kws/kube/resources";
 import { createServiceAccount, startTestServer, type TestServer } from "../apiserver/testing/server.ts";
 import type { Pod } from "../controllers/pods.ts";
 import { fitMessage, reasonsAgainst, type Cluster } from "./filters.ts";
 import { startScheduler } from "./index.ts";
 import { nodeInfo, podRequests, type Node } from "./node-info.ts";
+import { findPreemption } from "./preemption.ts";
 import { rank } from "./scores.ts";
 
 function node(
@@ -120,6 +121,41 @@ test("the emptier of two nodes is preferred", () => {
   expect(rank(pod("y"), state.nodes, state)[0]?.node.metadata.name).toBe("b");
 });
 
+describe("preemption", () => {
+  const names = (found: ReturnType<typeof findPreemption>): string[] | undefined =>
+    found?.victims.map(({ metadata }) => metadata.name);
+
+  test("ends as few pods as make room, the least important ones", () => {
+    const onIt = [pod("low", { priority: 1 }), pod("lower", { priority: 0 }), pod("high", { priority: 9 })];
+    const state = cluster([[node("a", { cpu: "1500m" }), onIt]]);
+    expect(names(findPreemption(pod("x", { priority: 5 }), state, []))).toEqual(["lower"]);
+    expect(findPreemption(pod("x", { priority: 0 }), state, [])).toBeUndefined();
+    const polite = pod("x", { priority: 5, preemptionPolicy: "Never" });
+    expect(findPreemption(polite, state, [])).toBeUndefined();
+  });
+
+  test("chooses the node where the victims matter least", () => {
+    const state = cluster([
+      [node("a", { cpu: "500m" }), [pod("middle", { priority: 3 })]],
+      [node("b", { cpu: "500m" }), [pod("low", { priority: 1 })]],
+    ]);
+    expect(findPreemption(pod("x", { priority: 5 }), state, [])?.nodeName).toBe("b");
+  });
+
+  test("spares pods that a budget protects, where others can go", () => {
+    const guarded = pod("guarded", { priority: 0 }, { app: "db" });
+    const state = cluster([[node("a", { cpu: "1" }), [guarded, pod("plain", { priority: 1 })]]]);
+    const budget = {
+      apiVersion: "policy/v1",
+      kind: "PodDisruptionBudget",
+      metadata: { name: "db", namespace: "default" },
+      spec: { selector: { matchLabels: { app: "db" } } },
+      status: { disruptionsAllowed: 0 },
+    };
+    expect(names(findPreemption(pod("x", { priority: 5 }), state, [budget]))).toEqual(["plain"]);
+  });
+});
+
 describe("the scheduler", () => {
   const stop = { controller: new AbortController() };
   let api: TestServer;
@@ -181,5 +217,32 @@ describe("the scheduler", () => {
     expect((await placed()).map(([name]) => name)).toEqual(["p1", "p2"]);
     await client.delete(pods, "p1", "default", { gracePeriodSeconds: 0 });
     await vi.waitFor(async () => expect((await placed()).map(([name]) => name)).toEqual(["p2", "p3"]));
+  });
+
+  test("ends a less important pod for one that fits nowhere, and keeps its room", async () => {
+    const priorityClass = (name: string, value: number) =>
+      client.create(priorityClasses, {
+        apiVersion: "scheduling.k8s.io/v1",
+        kind: "PriorityClass",
+        metadata: { name },
+        value,
+      });
+    await Promise.all([priorityClass("low", 1), priorityClass("high", 10)]);
+    await client.create(nodes, node("a", { cpu: "500m" }));
+    await client.create(pods, pod("victim", { priorityClassName: "low" }));
+    await vi.waitFor(async () => expect(await placed()).toEqual([["victim", "a"]]));
+    await client.create(pods, pod("urgent", { priorityClassName: "high" }));
+    await vi.waitFor(async () => {
+      const { metadata, status } = await client.get(pods, "victim", "default");
+      expect(metadata.deletionTimestamp).toBeDefined();
+      expect(status.conditions).toContainEqual(
+        expect.objectContaining({ type: "DisruptionTarget", reason: "PreemptionByScheduler" }),
+      );
+    });
+    expect((await client.get(pods, "urgent", "default")).status.nominatedNodeName).toBe("a");
+    await client.create(pods, pod("late", { priorityClassName: "low" }));
+    // There is no kubelet: the test ends the victim.
+    await client.delete(pods, "victim", "default", { gracePeriodSeconds: 0 });
+    await vi.waitFor(async () => expect(await placed()).toEqual([["urgent", "a"]]));
   });
 });

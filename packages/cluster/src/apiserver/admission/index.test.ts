@@ -18,6 +18,7 @@ function contextOf(resource: string, world: World, rest: Partial<AdmissionContex
     operation: "CREATE",
     definition,
     user: { name: "admin", groups: [] },
+    warn: () => undefined,
     get: ({ resource }, name, namespace) =>
       world[resource]?.filter(inNamespace(namespace)).find(({ metadata }) => metadata.name === name),
     list: ({ resource }, namespace) => (world[resource] ?? []).filter(inNamespace(namespace)),

@@ -1,71 +1,74 @@
 /**
  * Admission webhooks: what programs outside of the server change in objects and refuse
- * (https://kubernetes.io/docs/reference/access-authn-authz/extensible-admission-controllers/). Left out: CONNECT, rules that
- * match other versions of a kind (`matchPolicy` is always Exact), `reinvocationPolicy` and warnings. `matchConditions` are
- * refused where the configuration is written.
+ * (https://kubernetes.io/docs/reference/access-authn-authz/extensible-admission-controllers/). Left out: rules that match
+ * other versions of a kind (`matchPolicy` is always Exact).
  */
-import { randomUUID } from "node:crypto";
 import { messageOf } from "@kws/base/errors";
 import type { KubeObject } from "@kws/kube/object";
-import { matches, toRequirements, type LabelSelector } from "@kws/kube/selector";
 import { ApiError, apiError, type Status } from "@kws/kube/status";
+import { forbidden } from "../failures.ts";
 import { jsonPatch } from "../schema/index.ts";
-import type { AdmissionContext } from "./context.ts";
+import type { WebhookClient } from "../webhookclient.ts";
+import {
+  conditionsMet,
+  requestOf,
+  requestVariables,
+  webhookVariables,
+  type MatchCondition,
+} from "./conditions.ts";
+import { rulesMatch, selectorsMatch, subjectOf, type Rule, type Selectors } from "./matching.ts";
+import type { PolicyContext } from "./policies.ts";
 
-/** `clientConfig` of a webhook. */
-export interface WebhookClient {
-  url?: string;
-  service?: { namespace: string; name: string; path?: string; port?: number };
-  /** Base64 of PEM; the system's authorities unless given. */
-  caBundle?: string;
-}
-
-export interface WebhookContext extends AdmissionContext {
-  dryRun: boolean;
+export interface WebhookContext extends PolicyContext {
   /** Posts JSON and answers the JSON that comes back; throws where there is none in time. */
   post(client: WebhookClient, body: object, timeoutMs: number): Promise<unknown>;
   setDefaults(object: KubeObject): void;
 }
 
-interface Rule {
-  apiGroups?: string[];
-  apiVersions?: string[];
-  resources?: string[];
-  operations?: string[];
-  scope?: "Cluster" | "Namespaced" | "*";
-}
-
-interface Webhook {
+interface Webhook extends Selectors {
   name: string;
   clientConfig: WebhookClient;
   rules?: Rule[];
+  matchConditions?: MatchCondition[];
   failurePolicy: "Fail" | "Ignore";
-  namespaceSelector?: LabelSelector;
-  objectSelector?: LabelSelector;
   timeoutSeconds: number;
+  /** Of mutating ones. */
+  reinvocationPolicy?: "Never" | "IfNeeded";
 }
 
 interface Review {
   uid?: string;
   allowed?: boolean;
   status?: Partial<Status>;
+  warnings?: string[];
   patch?: string;
   patchType?: string;
 }
 
 const group = "admissionregistration.k8s.io";
 
-/**
- * Asks the mutating webhooks one after the other, by name of their configuration, then the validating ones at once. Changes
- * `object` in place; throws `ApiError` when one refuses, or cannot be asked and must be.
- */
-export async function askWebhooks(context: WebhookContext): Promise<void> {
-  // As upstream: nobody can lock himself out of mending a configuration.
-  if (context.definition.group === group) return;
-  for (const webhook of matching(context, "mutatingwebhookconfigurations")) {
+/** One after the other, by name of their configuration. Changes `object` in place; throws as the validating ones do. */
+export async function askMutatingWebhooks(context: WebhookContext): Promise<void> {
+  const webhooks = matching(context, "mutatingwebhookconfigurations");
+  const seen = new Map<Webhook, number>();
+  let changes = 0;
+  const change = async (webhook: Webhook): Promise<void> => {
     const review = await ask(context, webhook);
-    if (review?.patch && context.object !== undefined) mutate(context, context.object, webhook, review);
+    if (review?.patch && context.object !== undefined) {
+      mutate(context, context.object, webhook, review);
+      changes++;
+    }
+    seen.set(webhook, changes);
+  };
+  for (const webhook of webhooks) await change(webhook);
+  // Once more, where a later one has changed what it saw and it wants to know.
+  for (const webhook of webhooks) {
+    if (webhook.reinvocationPolicy === "IfNeeded" && seen.get(webhook) !== changes) await change(webhook);
   }
+}
+
+/** All at once. Throws `ApiError` when one refuses, or cannot be asked and must be. */
+export async function askValidatingWebhooks(context: WebhookContext): Promise<void> {
   await Promise.all(
     matching(context, "validatingwebhookconfigurations").map((webhook) => ask(context, webhook)),
   );
@@ -76,53 +79,28 @@ function matching(context: WebhookContext, resource: string): Webhook[] {
   return configurations
     .toSorted((a, b) => (a.metadata.name < b.metadata.name ? -1 : 1))
     .flatMap((configuration) => (configuration["webhooks"] ?? []) as Webhook[])
-    .filter((webhook) => isAbout(context, webhook));
+    .filter((webhook) => rulesMatch(context, webhook.rules) && selectorsMatch(context, webhook));
 }
 
-function isAbout(context: WebhookContext, webhook: Webhook): boolean {
-  return (
-    (webhook.rules ?? []).some((rule) => ruleMatches(context, rule)) &&
-    isInNamespace(context, webhook.namespaceSelector) &&
-    [context.object, context.old].some(
-      (object) =>
-        object !== undefined && matches(toRequirements(webhook.objectSelector ?? {}), object.metadata.labels),
-    )
-  );
+/** The conditions come last, and see what webhooks before this one have made of the object. */
+async function isAsked(context: WebhookContext, webhook: Webhook): Promise<boolean> {
+  try {
+    return await conditionsMet(webhook.matchConditions, webhookVariables, () => requestVariables(context));
+  } catch (error) {
+    if (webhook.failurePolicy === "Ignore") return false;
+    const { name = "" } = subjectOf(context);
+    throw forbidden(context.definition, name, messageOf(error));
+  }
 }
 
-function ruleMatches({ definition, operation, subresource }: WebhookContext, rule: Rule): boolean {
-  const { group: own, version, resource, namespaced } = definition;
-  const has = (list: string[] | undefined, value: string) =>
-    (list ?? []).some((one) => one === "*" || one === value);
-  const scope = rule.scope ?? "*";
-  return (
-    has(rule.apiGroups, own) &&
-    has(rule.apiVersions, version) &&
-    has(rule.operations, operation) &&
-    (scope === "*" || (scope === "Namespaced") === namespaced) &&
-    (rule.resources ?? []).some((one) => {
-      const [wanted = "", part = ""] = one.split("/");
-      if (wanted !== "*" && wanted !== resource) return false;
-      return part === (subresource ?? "") || part === "*";
-    })
-  );
-}
-
-function isInNamespace(context: WebhookContext, selector: LabelSelector | undefined): boolean {
-  const { definition, object, old } = context;
-  const isNamespace = definition.group === "" && definition.resource === "namespaces";
-  if (!definition.namespaced && !isNamespace) return true;
-  const { metadata } = object ?? old ?? {};
-  const namespaces = { group: "", version: "v1", resource: "namespaces", namespaced: false };
-  const labels = isNamespace
-    ? metadata?.labels
-    : context.get(namespaces, metadata?.namespace ?? "")?.metadata.labels;
-  return matches(toRequirements(selector ?? {}), labels);
-}
-
-/** Undefined where the webhook could not be asked and does not have to be. */
+/** Undefined where the webhook is not to be asked, or could not be and does not have to be. */
 async function ask(context: WebhookContext, webhook: Webhook): Promise<Review | undefined> {
-  const request = requestOf(context);
+  if (!(await isAsked(context, webhook))) return undefined;
+  const request = {
+    ...requestOf(context),
+    object: context.object ?? context.connecting?.options ?? null,
+    oldObject: context.old ?? null,
+  };
   let review: Review;
   try {
     const body = { kind: "AdmissionReview", apiVersion: "admission.k8s.io/v1", request };
@@ -133,34 +111,9 @@ async function ask(context: WebhookContext, webhook: Webhook): Promise<Review | 
     if (webhook.failurePolicy === "Ignore") return undefined;
     throw failed(webhook, error);
   }
+  for (const warning of review.warnings ?? []) context.warn(warning);
   if (review.allowed !== true) throw denied(webhook, review.status ?? {});
   return review;
-}
-
-function requestOf({ definition, operation, subresource, object, old, user, dryRun }: WebhookContext) {
-  const { group: own, version, kind, resource } = definition;
-  const { name = "", namespace } = (object ?? old)?.metadata ?? {};
-  const subjects = {
-    kind: { group: own, version, kind },
-    resource: { group: own, version, resource },
-    ...(subresource === undefined ? {} : { subResource: subresource }),
-  };
-  const options = { CREATE: "CreateOptions", UPDATE: "UpdateOptions", DELETE: "DeleteOptions" }[operation];
-  return {
-    uid: randomUUID(),
-    ...subjects,
-    requestKind: subjects.kind,
-    requestResource: subjects.resource,
-    ...(subresource === undefined ? {} : { requestSubResource: subresource }),
-    name,
-    ...(namespace === undefined ? {} : { namespace }),
-    operation,
-    userInfo: { username: user.name, groups: user.groups },
-    object: object ?? null,
-    oldObject: old ?? null,
-    dryRun,
-    options: { kind: options, apiVersion: "meta.k8s.io/v1" },
-  };
 }
 
 function mutate(context: WebhookContext, object: KubeObject, webhook: Webhook, review: Review): void {

@@ -1,5 +1,8 @@
 /** Custom resources: a definition for every version that a CustomResourceDefinition serves. */
+import { isDeepStrictEqual } from "node:util";
 import type { KubeObject } from "@kws/kube/object";
+import { applyDefaults, structuralSchema } from "../schema/index.ts";
+import { hasRules } from "./expressions.ts";
 import { compileJsonPath, JsonPathError } from "./jsonpath.ts";
 import { list, textOf } from "./loose.ts";
 import type { Column, Fields, ResourceDefinition } from "./resource.ts";
@@ -20,6 +23,7 @@ function fromVersion(spec: Fields, version: Fields): ResourceDefinition {
   const { status, scale } = version["subresources"] ?? {};
   const hasStatus = status !== undefined && status !== null;
   const printed = printedColumns(version);
+  const schema: object = version["schema"]?.openAPIV3Schema ?? {};
   return {
     group: spec["group"],
     version: version["name"],
@@ -49,6 +53,16 @@ function fromVersion(spec: Fields, version: Fields): ResourceDefinition {
           },
         }
       : {}),
+    ...conversionOf(spec),
+    ...completion(schema),
+    ...(hasRules(schema)
+      ? {
+          async checkExpressions(object: KubeObject, old?: KubeObject) {
+            const { brokenRules } = await import("../cel/rules.ts");
+            return brokenRules(schema, object, old);
+          },
+        }
+      : {}),
     selectableFields: Object.fromEntries(
       list(version["selectableFields"]).map(({ jsonPath }) => {
         const read = readerOf(jsonPath);
@@ -58,6 +72,26 @@ function fromVersion(spec: Fields, version: Fields): ResourceDefinition {
     ),
     columns: [nameColumn, ...printed.map(({ column }) => column)],
     row: (object, now) => [object.metadata.name, ...printed.map(({ cell }) => cell(object, now))],
+  };
+}
+
+function conversionOf(spec: Fields): Pick<ResourceDefinition, "conversion"> {
+  const { strategy, webhook } = spec["conversion"] ?? {};
+  if (strategy !== "Webhook" || !webhook?.clientConfig) return {};
+  const storageVersion = String(list(spec["versions"]).find(({ storage }) => storage === true)?.["name"]);
+  return { conversion: { client: webhook.clientConfig, storageVersion } };
+}
+
+/** Defaults count for objects too that were stored before there were any. */
+function completion(schema: object): Pick<ResourceDefinition, "complete"> {
+  if (!JSON.stringify(schema).includes('"default":')) return {};
+  const shape = structuralSchema(schema);
+  return {
+    complete(object) {
+      const completed = structuredClone(object);
+      applyDefaults(shape, completed);
+      return isDeepStrictEqual(completed, object) ? object : completed;
+    },
   };
 }
 

@@ -1,5 +1,6 @@
 /** Kinds by which the API is extended and guarded: CustomResourceDefinitions, APIServices, webhooks, policies, CSRs. */
-import { forbidden, immutable, invalid, oneOf, required } from "./cause.ts";
+import { immutable, invalid, oneOf, required } from "./cause.ts";
+import { checkPolicyExpressions, checkSchemaRules, checkWebhookConditions } from "./expressions.ts";
 import { list } from "./loose.ts";
 import type { Fields, ResourceDefinition } from "./resource.ts";
 import { define } from "./simple.ts";
@@ -19,6 +20,8 @@ export const customResourceDefinition: ResourceDefinition = define(
     setDefaults(object) {
       const spec = (object["spec"] ??= {});
       spec.conversion ??= { strategy: "None" };
+      const { service } = spec.conversion.webhook?.clientConfig ?? {};
+      if (service) service.port ??= 443;
       spec.names ??= {};
       spec.names.singular ||= String(spec.names.kind ?? "").toLowerCase();
       if (!spec.names.listKind && spec.names.kind) spec.names.listKind = `${spec.names.kind}List`;
@@ -35,6 +38,7 @@ export const customResourceDefinition: ResourceDefinition = define(
       const kept: string[] = old["status"]?.storedVersions ?? [];
       object["status"].storedVersions = [...new Set([...kept, ...storedVersions(object["spec"])])];
     },
+    checkExpressions: checkSchemaRules,
     validate(object, old) {
       const spec: Fields = object["spec"] ?? {};
       const names: Fields = spec["names"] ?? {};
@@ -52,6 +56,17 @@ export const customResourceDefinition: ResourceDefinition = define(
         causes.push(
           invalid("metadata.name", object.metadata.name, `must be spec.names.plural+"."+spec.group`),
         );
+      }
+      const { strategy, webhook } = spec["conversion"] ?? {};
+      causes.push(...oneOf("spec.conversion.strategy", strategy, ["None", "Webhook"]));
+      if (strategy === "Webhook") {
+        const { url, service } = webhook?.clientConfig ?? {};
+        if (!url === !service) {
+          const detail = "exactly one of url or service is required";
+          causes.push(required("spec.conversion.webhook.clientConfig", detail));
+        }
+        if (!webhook?.conversionReviewVersions?.length)
+          causes.push(required("spec.conversion.webhook.conversionReviewVersions"));
       }
       if (versions.length === 0)
         causes.push(required("spec.versions", "must have exactly one version marked as storage version"));
@@ -154,9 +169,6 @@ function validateWebhooks(object: Fields) {
     } else if (url && !URL.parse(String(url))?.protocol.startsWith("https:")) {
       causes.push(invalid(`${path}.clientConfig.url`, url, "'https' is the only allowed URL scheme"));
     }
-    if (webhook["matchConditions"]?.length) {
-      causes.push(forbidden(`${path}.matchConditions`, "this cluster does not evaluate CEL expressions"));
-    }
     const seconds = Number(webhook["timeoutSeconds"]);
     if (!(seconds >= 1 && seconds <= 30)) {
       const detail = "the timeout value must be between 1 and 30 seconds";
@@ -180,6 +192,7 @@ export const mutatingWebhookConfiguration: ResourceDefinition = define(
     categories: ["api-extensions"],
     setDefaults: (object) => setWebhookDefaults(object, true),
     validate: validateWebhooks,
+    checkExpressions: checkWebhookConditions,
     columns: [nameColumn, webhooksColumn, ageColumn],
     row: (object, now) => [object.metadata.name, list(object["webhooks"]).length, age(object, now)],
   },
@@ -196,6 +209,7 @@ export const validatingWebhookConfiguration: ResourceDefinition = define(
     categories: ["api-extensions"],
     setDefaults: (object) => setWebhookDefaults(object, false),
     validate: validateWebhooks,
+    checkExpressions: checkWebhookConditions,
     columns: [nameColumn, webhooksColumn, ageColumn],
     row: (object, now) => [object.metadata.name, list(object["webhooks"]).length, age(object, now)],
   },
@@ -225,6 +239,7 @@ export const validatingAdmissionPolicy: ResourceDefinition = define(
       spec.failurePolicy ??= "Fail";
       setMatchDefaults(spec.matchConstraints);
     },
+    checkExpressions: checkPolicyExpressions,
     columns: [
       nameColumn,
       column("Validations", "Number of validations.", { type: "integer" }),

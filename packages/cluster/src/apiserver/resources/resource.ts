@@ -4,6 +4,7 @@
  */
 import type { KubeObject } from "@kws/kube/object";
 import type { StatusCause } from "@kws/kube/status";
+import type { WebhookClient } from "../webhookclient.ts";
 
 /** A loosely typed part of an object, such as its spec. */
 export type Fields = Record<string, KubeObject["spec"]>;
@@ -24,6 +25,10 @@ export interface ResourceDefinition {
   verbs?: Verb[];
   /** Set where another definition keeps the objects: this one is only a second form of the same. */
   storedAs?: StoredAs;
+  /** Set where a program outside of the server makes one version of a custom resource from another. */
+  conversion?: ConversionWebhook;
+  /** What a custom resource that was stored earlier has got since, such as defaults; the object itself where that is nothing. */
+  complete?(object: KubeObject): KubeObject;
   /** `status` is written only through its own subresource and is kept on every other write. */
   hasStatus: boolean;
   scale?: ScalePaths;
@@ -41,6 +46,11 @@ export interface ResourceDefinition {
    * object. Name and metadata are checked elsewhere.
    */
   validate?(object: KubeObject, old?: KubeObject, subresource?: string): StatusCause[];
+  /**
+   * Causes from expressions of the language that `cel/` evaluates: those that an object of this kind holds, or that its
+   * CustomResourceDefinition has for it. Absent where there are none.
+   */
+  checkExpressions?(object: KubeObject, old?: KubeObject): Promise<StatusCause[]>;
   /** Names: a DNS-1123 subdomain unless given. */
   nameFormat?: "dns1123subdomain" | "dns1123label" | "dns1035label" | "path";
   /** Fields usable in field selectors besides metadata.name and metadata.namespace: path to value. */
@@ -57,6 +67,11 @@ export interface StoredAs {
   resource: string;
   toStored(object: KubeObject): KubeObject;
   fromStored(object: KubeObject): KubeObject;
+}
+
+export interface ConversionWebhook {
+  client: WebhookClient;
+  storageVersion: string;
 }
 
 /** Dotted paths as in CustomResourceDefinitions: `.spec.replicas`. */

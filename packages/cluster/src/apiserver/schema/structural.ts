@@ -28,7 +28,8 @@ function fieldDescription(field: FieldSchema | undefined): { description?: strin
   return field?.description === undefined ? {} : { description: field.description };
 }
 
-function shapeOf(source: Json): TypeSchema {
+/** The shape of a part of such a schema. */
+export function shapeOf(source: Json): TypeSchema {
   const description = typeof source["description"] === "string" ? { description: source["description"] } : {};
   if (source["x-kubernetes-int-or-string"] === true)
     return { type: "string", format: "int-or-string", ...description };

@@ -1,6 +1,6 @@
 /**
  * Validates custom resources against the `openAPIV3Schema` of their definition, with the wording of the Kubernetes API server.
- * CEL rules (`x-kubernetes-validations`) are not evaluated.
+ * Rules (`x-kubernetes-validations`) are evaluated elsewhere.
  */
 import { createContext, Script, type Context } from "node:vm";
 import type { StatusCause } from "@kws/kube/status";

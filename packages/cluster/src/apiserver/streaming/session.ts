@@ -4,6 +4,7 @@ import type { Duplex } from "node:stream";
 import type { KubeObject } from "@kws/kube/object";
 import { createWebSocketStream, WebSocketServer, type WebSocket } from "ws";
 import type { ServerContext } from "../context.ts";
+import { admitConnection } from "../connections.ts";
 import { badRequest, noSuchPath } from "../failures.ts";
 import { attributesOf, authorize } from "../handler.ts";
 import { effectiveUser } from "../impersonation.ts";
@@ -41,12 +42,17 @@ export async function openSession(
   const definition = context.registry.find(path);
   if (definition === undefined) throw noSuchPath();
   const pod = storedAt(context, { definition, path }).object;
+  const query = new URLSearchParams(rest.join("?"));
+  if (interactive.has(subresource)) {
+    const { name, namespace } = path;
+    await admitConnection(context, definition, { name, namespace, subresource }, user, query);
+  }
   const request: Upgrade = {
     context,
     incoming,
     socket,
     head,
-    query: new URLSearchParams(rest.join("?")),
+    query,
     pod,
     subresource,
   };
