@@ -11,8 +11,6 @@ import type { FormatName } from "@kws/sops/formats/format";
 import type { Key } from "@kws/sops/keys/key";
 import { parseKeys } from "@kws/sops/keyspec";
 
-export { formatOfPath };
-
 export interface SecretFile {
   /** Absolute. */
   path: string;

@@ -5,13 +5,13 @@
 import { decryptDocuments } from "@kws/sops/crypt";
 import { SopsError } from "@kws/sops/errors";
 import { decrypt, isEncrypted, keysOf, type OpenFile, replace } from "@kws/sops/file";
-import { readEncrypted, readPlain } from "@kws/sops/formats";
+import { formatOfPath, readEncrypted, readPlain } from "@kws/sops/formats";
 import type { FormatName } from "@kws/sops/formats/format";
 import { keyId } from "@kws/sops/keyspec";
 import type { Metadata } from "@kws/sops/metadata";
 import { type MapNode, same } from "@kws/sops/tree";
 import { keyPath } from "../project/key-path.ts";
-import { configOf } from "./files.ts";
+import { configOf, readSecretFile, writeSecretFile } from "./files.ts";
 import { mergeDocuments, type Sides } from "./merge-trees.ts";
 import type { Tools } from "./operations.ts";
 
@@ -64,6 +64,20 @@ export async function mergeEncrypted(
     content: replace(kept, documents, { now, ...(indent === undefined ? {} : { indent }) }),
     conflicts: told,
   };
+}
+
+/** Merges three files as git hands them to a merge driver: into ours, for the place `file`. Answers the conflicts. */
+export async function mergeFiles(paths: Sides<string>, file: string, tools: Tools): Promise<string[]> {
+  const format = formatOfPath(file);
+  const read = async (path: string) => (await readSecretFile(path, format)).content;
+  const contents = {
+    base: await read(paths.base),
+    ours: await read(paths.ours),
+    theirs: await read(paths.theirs),
+  };
+  const { content, conflicts } = await mergeEncrypted(contents, { format, file }, tools);
+  await writeSecretFile(paths.ours, content);
+  return conflicts;
 }
 
 function equal(some: readonly MapNode[], others: readonly MapNode[]): boolean {

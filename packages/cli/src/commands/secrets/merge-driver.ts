@@ -1,7 +1,6 @@
-import { resolve } from "node:path";
+import { extname, resolve } from "node:path";
 import { exitCodes } from "@kws/base/errors";
-import { formatOfPath, readSecretFile, writeSecretFile } from "@kws/platform/secrets/files";
-import { mergeEncrypted } from "@kws/platform/secrets/merge";
+import { mergeFiles } from "@kws/platform/secrets/merge";
 import { defineCommand } from "../../command.ts";
 import { openTools } from "../../secrets.ts";
 
@@ -18,21 +17,17 @@ export const command = defineCommand({
   ],
   examples: ["kws secrets merge-driver %O %A %B %P"],
   async run({ args: [base = "", ours = "", theirs = "", path = ""] }, ctx) {
-    const tools = await openTools(ctx, {});
-    const format = formatOfPath(path);
-    const read = async (name: string) => (await readSecretFile(resolve(ctx.cwd, name), format)).content;
-    const contents = { base: await read(base), ours: await read(ours), theirs: await read(theirs) };
-    const { content, conflicts } = await mergeEncrypted(
-      contents,
-      { format, file: resolve(ctx.cwd, path) },
-      tools,
+    const [first = "", current = "", other = "", file = ""] = [base, ours, theirs, path].map((name) =>
+      resolve(ctx.cwd, name),
     );
-    await writeSecretFile(resolve(ctx.cwd, ours), content);
+    const tools = await openTools(ctx, {});
+    const conflicts = await mergeFiles({ base: first, ours: current, theirs: other }, file, tools);
     for (const key of conflicts)
       ctx.stderr.write(`conflict in ${path}: both sides changed ${key}; the current side's is kept\n`);
     if (conflicts.length > 0) {
+      const copy = `theirs${extname(path)}`;
       ctx.stderr.write(
-        `  The other side: git show :3:${path} | kws secrets decrypt --input-type ${format} /dev/stdin\n` +
+        `  The other side: git show :3:${path} > ${copy}; kws secrets decrypt ${copy}\n` +
           `  Set what it should be with \`kws secrets set\` or \`edit\`, then: git add ${path}\n`,
       );
     }
