@@ -45,7 +45,13 @@ const keyTypes = Object.keys(keyFields) as KeyType[];
 const blockFields: readonly string[] = [
   ...keyTypes,
   ...selectionNames,
-  ...["key_groups", "shamir_threshold", "lastmodified", "mac", "mac_only_encrypted", "version", "attention"],
+  "key_groups",
+  "shamir_threshold",
+  "lastmodified",
+  "mac",
+  "mac_only_encrypted",
+  "version",
+  "attention",
 ];
 
 /** Reads a block; what is wrong with it is told with its place. */
@@ -85,7 +91,7 @@ function unknownFields(block: MapNode, file: string | undefined): string[] {
   return [
     ...strangers(block, blockFields),
     ...inKeys(block),
-    ...groups.flatMap((group) => [...strangers(group, keyTypes), ...inKeys(group)]),
+    ...groups.flatMap((group) => strangers(group, keyTypes).concat(inKeys(group))),
   ];
 }
 

@@ -21,7 +21,9 @@ export function redactor(layers: OpenLayer[]): Redactor {
     layers.filter(({ kind }) => kind === "secrets").flatMap(({ values }) => scalarsOf(values)),
   );
   // Templates trim and indent texts of several lines, so each line counts.
-  const lines = [...secrets].flatMap((secret) => [secret, ...secret.split("\n")]).map((line) => line.trim());
+  const lines = [...secrets, ...[...secrets].flatMap((secret) => secret.split("\n"))].map((line) =>
+    line.trim(),
+  );
   const long = [...new Set([...secrets, ...lines])].filter((part) => part.length >= shortest);
   const forms = long.flatMap(formsOf).sort((a, b) => b.length - a.length);
   const anywhere = new RegExp(forms.map(escaped).join("|") || "(?!)", "g");
