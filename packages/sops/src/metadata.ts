@@ -45,7 +45,13 @@ const keyTypes = Object.keys(keyFields) as KeyType[];
 const blockFields: readonly string[] = [
   ...keyTypes,
   ...selectionNames,
-  ...["key_groups", "shamir_threshold", "lastmodified", "mac", "mac_only_encrypted", "version", "attention"],
+  "key_groups",
+  "shamir_threshold",
+  "lastmodified",
+  "mac",
+  "mac_only_encrypted",
+  "version",
+  "attention",
 ];
 
 /** Reads a block; what is wrong with it is told with its place. */
@@ -84,8 +90,8 @@ function unknownFields(block: MapNode, file: string | undefined): string[] {
   const groups = mapsOf(entryOf(block, "key_groups")?.value, "key_groups", file);
   return [
     ...strangers(block, blockFields),
-    ...inKeys(block),
-    ...groups.flatMap((group) => [...strangers(group, keyTypes), ...inKeys(group)]),
+    ...groups.flatMap((group) => strangers(group, keyTypes)),
+    ...[block, ...groups].flatMap(inKeys),
   ];
 }
 
