@@ -3,6 +3,8 @@ import { UserError, type UserErrorOptions } from "@kws/base/errors";
 
 export const sopsExitCodes = {
   errorGeneric: 1,
+  couldNotReadInputFile: 2,
+  couldNotWriteOutputFile: 3,
   errorDumpingTree: 4,
   errorReadingConfig: 5,
   errorInvalidSetFormat: 7,

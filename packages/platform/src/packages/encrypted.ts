@@ -1,13 +1,13 @@
 /** Secrets that travel inside a package must be encrypted: all of a profile's `secrets`, and what `.sops.yaml` says. */
 import { dirname, join } from "node:path";
 import { UserError } from "@kws/base/errors";
-import { type Cipher, isSealed } from "@kws/sops/cipher";
+import { isSealed } from "@kws/sops/cipher";
 import { findConfig, loadConfig } from "@kws/sops/config";
-import { decryptDocuments } from "@kws/sops/crypt";
 import { SopsError } from "@kws/sops/errors";
 import { isEncrypted } from "@kws/sops/file";
 import { formatOfPath, readEncrypted } from "@kws/sops/formats";
-import { itemsOf, type MapNode, str, type TreeNode } from "@kws/sops/tree";
+import { itemsOf, type MapNode, type TreeNode } from "@kws/sops/tree";
+import { refuseUnsealed } from "../secrets/sealed.ts";
 import type { ChartSource } from "./source.ts";
 
 /** Throws `config` for a file, or a value in a file, that is in the clear and should not be. No key is needed. */
@@ -27,7 +27,7 @@ async function refuseIn(file: string, path: string, content: Uint8Array): Promis
   const format = formatOfPath(path);
   if (isEncrypted(content, { format, file })) {
     const { documents, metadata } = readEncrypted(content, format, file);
-    decryptDocuments(documents, metadata, sealedOnly, file);
+    refuseUnsealed(documents, metadata, file);
     if (!isSecrets(path) || !nothingSealed(documents)) return;
     const reason = "the rule in its sops block encrypts none of its values";
     throw inTheClear(file, reason, "Decrypt it, and encrypt it by another rule.");
@@ -63,17 +63,6 @@ function textsOf(node: TreeNode): string[] {
   if (node.kind !== "map") return [String(node.value)];
   return node.entries.flatMap((entry) => (entry.kind === "entry" ? textsOf(entry.value) : []));
 }
-
-/** Stands in for the data key: opens nothing, and refuses what was never sealed. */
-const sealedOnly: Cipher = {
-  open(text) {
-    if (text !== "" && !isSealed(text)) throw new Error("it is in the clear");
-    return str("");
-  },
-  seal() {
-    throw new Error("nothing is sealed here");
-  },
-};
 
 /** What Helm reads itself cannot be encrypted, however wide a rule is. */
 function isHelms(path: string): boolean {
