@@ -35,7 +35,7 @@ export function describeFailure(error: unknown, places: string[] = []): Failure 
     const fix = "Run the same command again to go on.";
     return { code: "interrupted", message: "interrupted", fix, exitCode: exitCodes.interrupted };
   }
-  const errno = error instanceof Error && "code" in error ? String(error.code) : "";
+  const errno = errnoOf(error);
   if (errno === "ENOSPC" || errno === "EDQUOT") return describeFullDisk(error, places);
   const known = systemFaults[errno];
   if (known !== undefined) {
@@ -53,6 +53,13 @@ export function describeFailure(error: unknown, places: string[] = []): Failure 
     exitCode: exitCodes.bug,
     ...(error instanceof Error && error.stack !== undefined ? { stack: error.stack } : {}),
   };
+}
+
+/** On a read-only file system, a recursive mkdir of Node says that what it should make does not exist. */
+function errnoOf(error: unknown): string {
+  if (!(error instanceof Error && "code" in error)) return "";
+  const made = "syscall" in error && error.syscall === "mkdir";
+  return made && error.code === "ENOENT" ? "EROFS" : String(error.code);
 }
 
 const freeSpace =

@@ -419,6 +419,8 @@ describe("output", () => {
       message: "the disk of / is full: ENOSPC: no space left",
       fix: expect.stringContaining("kws image remove"),
     });
+    const unmade = Object.assign(new Error("ENOENT: mkdir '/x'"), { code: "ENOENT", syscall: "mkdir" });
+    expect(describeFailure(unmade)).toMatchObject({ code: "permission", exitCode: 7 });
     expect(describeFailure(new TypeError("x"))).toMatchObject({ code: "bug", exitCode: 70 });
     const text = renderFailure(describeFailure(new UserError("no", { at: "f:1:2", fix: "Do." })), plain);
     expect(text).toBe("error: no\n   at: f:1:2\n  fix: Do.\n");

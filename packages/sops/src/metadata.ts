@@ -23,8 +23,14 @@ export interface Metadata {
   /** As the file says it: empty where it leaves the default rule unsaid. */
   selection: Selection;
   macOnlyEncrypted: boolean;
-  /** Names of fields that mean nothing here, as those of a newer sops; a block that has any cannot be written again. */
-  unknown?: readonly string[];
+  /** Fields that mean nothing here, as those of a newer sops; a block that has any cannot be written again. */
+  unknown?: readonly UnknownField[];
+}
+
+export interface UnknownField {
+  name: string;
+  /** `file:line:column`, as much of it as is known. */
+  at: string | undefined;
 }
 
 /** The fields of a key's entry, apart from `enc` and `created_at`. */
@@ -76,12 +82,14 @@ export function readMetadata(block: MapNode, file: string | undefined): Metadata
   };
 }
 
-function unknownFields(block: MapNode, file: string | undefined): string[] {
-  const strangers = (map: MapNode, known: readonly string[]): string[] =>
+function unknownFields(block: MapNode, file: string | undefined): UnknownField[] {
+  const strangers = (map: MapNode, known: readonly string[]): UnknownField[] =>
     map.entries.flatMap((entry) =>
-      entry.kind === "comment" || known.includes(entry.key) || isEmpty(entry.value) ? [] : [entry.key],
+      entry.kind === "comment" || known.includes(entry.key) || isEmpty(entry.value)
+        ? []
+        : [{ name: entry.key, at: formatPlace(file, entry.at) }],
     );
-  const inKeys = (group: MapNode): string[] =>
+  const inKeys = (group: MapNode): UnknownField[] =>
     keyTypes.flatMap((type) =>
       mapsOf(entryOf(group, type)?.value, type, file).flatMap((key) =>
         strangers(key, [...keyFields[type], "created_at", "enc"]),
@@ -90,8 +98,8 @@ function unknownFields(block: MapNode, file: string | undefined): string[] {
   const groups = mapsOf(entryOf(block, "key_groups")?.value, "key_groups", file);
   return [
     ...strangers(block, blockFields),
-    ...inKeys(block),
-    ...groups.flatMap((group) => strangers(group, keyTypes).concat(inKeys(group))),
+    ...groups.flatMap((group) => strangers(group, keyTypes)),
+    ...[block, ...groups].flatMap(inKeys),
   ];
 }
 
@@ -136,9 +144,10 @@ function readKey(type: KeyType, entry: MapNode, file: string | undefined): Wrapp
 export function writeMetadata(metadata: Metadata): MapNode {
   const { keyGroups: groups, unknown = [] } = metadata;
   if (unknown.length > 0) {
-    const names = [...new Set(unknown)].join(", ");
+    const names = [...new Set(unknown.map(({ name }) => name))].join(", ");
     throw new SopsError("errorDumpingTree", `the sops block holds what is not known here: ${names}`, {
       code: "config",
+      at: unknown[0]?.at,
       fix: "The file can be read; change it with the program that wrote it.",
     });
   }

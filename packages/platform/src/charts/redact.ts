@@ -20,11 +20,11 @@ export function redactor(layers: OpenLayer[]): Redactor {
   const secrets = new Set(
     layers.filter(({ kind }) => kind === "secrets").flatMap(({ values }) => scalarsOf(values)),
   );
-  // Templates trim and indent texts of several lines, so each line counts.
-  const lines = [...secrets, ...[...secrets].flatMap((secret) => secret.split("\n"))].map((line) =>
-    line.trim(),
+  // Templates trim texts and indent those of several lines, so each line counts.
+  const parts = [...secrets].flatMap((secret) => secret.split("\n")).concat(...secrets);
+  const long = [...new Set([...secrets, ...parts.map((part) => part.trim())])].filter(
+    (part) => part.length >= shortest,
   );
-  const long = [...new Set([...secrets, ...lines])].filter((part) => part.length >= shortest);
   const forms = long.flatMap(formsOf).sort((a, b) => b.length - a.length);
   const anywhere = new RegExp(forms.map(escaped).join("|") || "(?!)", "g");
   const text = (shown: string): string =>

@@ -61,7 +61,7 @@ test("secrets whose own rule encrypts nothing are refused", async () => {
   const rule = sealed.replace(/ {4}unencrypted_suffix: .*/, "    encrypted_regex: ^nothing$");
   const text = rule.replace(/^user: .*\n/m, "user: me\n").replace(/^password: .*\n/m, "password: canary\n");
   expect(await check({ "profiles/qa/secrets.yaml": text })).toContain(
-    "is in the clear: the rule in it encrypts none of its values",
+    "is in the clear: the rule in its sops block encrypts none of its values",
   );
 });
 

@@ -25,17 +25,24 @@ export async function refusePlaintext({ dir, files }: ChartSource): Promise<void
 async function refuseIn(file: string, path: string, content: Uint8Array): Promise<void> {
   if (isHelms(path)) return;
   const format = formatOfPath(path);
-  let reason: string | undefined;
   if (isEncrypted(content, { format, file })) {
     const { documents, metadata } = readEncrypted(content, format, file);
     refuseUnsealed(documents, metadata, file);
-    if (isSecrets(path) && nothingSealed(documents)) reason = "the rule in it encrypts none of its values";
-  } else reason = isSecrets(path) ? "a profile's secrets are encrypted" : await ruleFor(file);
-  if (reason === undefined) return;
-  throw new UserError(`${file} is in the clear: ${reason}`, {
+    if (!isSecrets(path) || !nothingSealed(documents)) return;
+    const reason = "the rule in its sops block encrypts none of its values";
+    throw inTheClear(file, reason, "Decrypt it, and encrypt it by another rule.");
+  }
+  const reason = isSecrets(path) ? "a profile's secrets are encrypted" : await ruleFor(file);
+  if (reason !== undefined) {
+    throw inTheClear(file, reason, `Encrypt it: \`kws secrets encrypt --in-place ${file}\`.`);
+  }
+}
+
+function inTheClear(file: string, reason: string, fix: string): UserError {
+  return new UserError(`${file} is in the clear: ${reason}`, {
     code: "config",
     at: `${file}:1:1`,
-    fix: `Encrypt it: \`sops encrypt --in-place ${file}\`. If it was committed like this, replace what it holds.`,
+    fix: `${fix} If it was committed like this, replace what it holds.`,
   });
 }
 
