@@ -15,6 +15,8 @@ export type OptionSpec = OptionBase &
   (
     | { type: "boolean" }
     | { type: "string"; value: string; choices?: readonly string[] }
+    /** Strings: the option may be given several times. */
+    | { type: "list"; value: string }
     /** A whole number; both bounds belong to the range. */
     | { type: "number"; value: string; min?: number; max?: number }
     /** Milliseconds, written like `90s` or `1h30m`. */
@@ -34,7 +36,9 @@ type ValueOf<O extends OptionSpec> = O["type"] extends "boolean"
   ? boolean
   : O["type"] extends "string"
     ? string
-    : number;
+    : O["type"] extends "list"
+      ? string[]
+      : number;
 
 export type OptionValues<O extends Record<string, OptionSpec>> = { [K in keyof O]?: ValueOf<O[K]> };
 

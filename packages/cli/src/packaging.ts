@@ -103,8 +103,8 @@ function choose(all: ProjectService[], { names, version }: PackagingRequest): Pr
   return services;
 }
 
-/** Flag and variable, then the workspace, then the user's settings. */
-async function registryOf(ctx: Context, given: string | undefined): Promise<string | undefined> {
+/** Flag and variable, then the workspace, then the user's settings; undefined where packages stay on this machine. */
+export async function registryOf(ctx: Context, given: string | undefined): Promise<string | undefined> {
   if (given !== undefined) {
     if (new RegExp(registryPattern).test(given)) return given;
     throw new UserError(`"${given}" is not a registry`, {

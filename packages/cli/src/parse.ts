@@ -51,8 +51,8 @@ export function parseCommand(
       fix: confusedWith(command, lacking) ?? `See \`kws ${path} --help\`.`,
     });
   }
-  const given = parser.opts<Record<string, string | boolean | undefined>>();
-  const values: Record<string, string | number | boolean> = {};
+  const given = parser.opts<Record<string, Raw>>();
+  const values: Record<string, Value> = {};
   for (const [name, spec] of Object.entries(all)) {
     const key = camel(name);
     const raw = name === "no-color" ? given["color"] === false || undefined : given[key];
@@ -71,6 +71,9 @@ export function parseCommand(
   return { kind: "run", input, globals: values };
 }
 
+type Raw = string | string[] | boolean | undefined;
+type Value = string | string[] | number | boolean;
+
 function isFlagOf(options: Record<string, OptionSpec>, word: string): boolean {
   return Object.entries(options).some(([name, { short }]) => word === `--${name}` || word === `-${short}`);
 }
@@ -81,6 +84,9 @@ function toOption(name: string, spec: OptionSpec): Option {
     spec.short === undefined ? flag : `-${spec.short}, ${flag}`,
     `${spec.description} [${variableOf(name)}]`,
   );
+  if (spec.type === "list") {
+    return option.argParser((value, before: string[] | undefined) => [...(before ?? []), value]);
+  }
   return spec.type === "string" && spec.choices !== undefined ? option.choices([...spec.choices]) : option;
 }
 
@@ -91,13 +97,10 @@ function fromEnv(spec: OptionSpec, value: string | undefined): string | boolean 
 }
 
 /** `name` is what the value was given by: the flag, or the variable. */
-export function convert(
-  name: string,
-  spec: OptionSpec,
-  raw: string | boolean | undefined,
-): string | number | boolean | undefined {
+export function convert(name: string, spec: OptionSpec, raw: Raw): Value | undefined {
   if (raw === undefined) return undefined;
   if (spec.type === "boolean") return raw === true;
+  if (spec.type === "list") return Array.isArray(raw) ? raw : [String(raw)];
   const text = String(raw);
   if (spec.type === "duration") return parseDuration(text);
   if (spec.type === "number") {

@@ -8,6 +8,7 @@ import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { UserError } from "@kws/base/errors";
 import { exec, lastLines } from "@kws/base/exec";
+import type { KubeconfigRef } from "../providers/provider.ts";
 import type { Chart } from "./chart.ts";
 import { mergeValues, type Values } from "./layers.ts";
 import { redactor } from "./redact.ts";
@@ -19,6 +20,10 @@ export interface RenderOptions {
   namespace: string;
   env: NodeJS.ProcessEnv;
   signal: AbortSignal;
+  /** Of the cluster that it is rendered for: templates may look there, and ask what it can do. */
+  kubeconfig?: KubeconfigRef;
+  /** Whether the release is there already, which templates may ask too. */
+  upgrade?: boolean;
 }
 
 export interface CheckOptions extends RenderOptions {
@@ -54,9 +59,13 @@ export async function renderManifests(chart: Chart, options: RenderOptions): Pro
 async function template(
   chart: Chart,
   values: Values,
-  { helm, release, namespace, env, signal }: RenderOptions,
+  { helm, release, namespace, env, signal, kubeconfig, upgrade }: RenderOptions,
 ): Promise<{ exitCode: number; stdout: string; said: string }> {
-  const args = ["template", "--values=-", `--namespace=${namespace}`, "--", release, chart.dir];
+  const options = ["--values=-", `--namespace=${namespace}`];
+  if (upgrade === true) options.push("--is-upgrade");
+  if (kubeconfig !== undefined) options.push("--dry-run=server", `--kubeconfig=${kubeconfig.path}`);
+  if (kubeconfig?.context !== undefined) options.push(`--kube-context=${kubeconfig.context}`);
+  const args = ["template", ...options, "--", release, chart.dir];
   const result = await exec(helm, args, { env, signal, input: JSON.stringify(values) });
   const said = redactor(chart.layers).text(lastLines(result.stderr, 6));
   return { exitCode: result.exitCode, stdout: result.stdout, said };

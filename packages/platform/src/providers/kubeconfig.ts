@@ -70,7 +70,12 @@ export function kubeconfigProvider(options: KubeconfigOptions): Provider {
     },
     checkBuild: async (build) => refuseBuild(build),
     buildImage: async (build) => refuseBuild(build),
-    imageRepository: async (name) => refuseBuild({ name }),
+    async imageRepository(name) {
+      throw new UserError(`the image ${name} is on this machine, and the cluster cannot pull it from here`, {
+        code: "config",
+        fix: "Set `registry` in kws.yaml, run `kws publish`, and deploy what is published.",
+      });
+    },
   };
 }
 

@@ -5,6 +5,9 @@ export const workspaceLabel = "kws.dev/workspace";
 export const fingerprintLabel = "kws.dev/fingerprint";
 /** How many workloads the release has, so that one that was deleted by hand is missed. */
 export const workloadsLabel = "kws.dev/workloads";
+/** The package's version, `_` for `+`; none where the service was built where it was started. */
+export const versionLabel = "kws.dev/version";
+export const profileLabel = "kws.dev/profile";
 export const managedByLabel = "app.kubernetes.io/managed-by";
 /** Helm's own, on every object of a release. */
 export const releaseAnnotation = "meta.helm.sh/release-name";

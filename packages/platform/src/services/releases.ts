@@ -4,24 +4,36 @@
  */
 import { UserError } from "@kws/base/errors";
 import type { KubeClient } from "@kws/kube/client";
+import type { KubeObject } from "@kws/kube/object";
 import { secrets } from "@kws/kube/resources";
 import { suggest } from "../project/nearest.ts";
-import { fingerprintLabel, serviceLabel, stackLabel, workloadsLabel, workspaceLabel } from "./labels.ts";
+import {
+  fingerprintLabel,
+  profileLabel,
+  serviceLabel,
+  stackLabel,
+  versionLabel,
+  workloadsLabel,
+  workspaceLabel,
+} from "./labels.ts";
 
 export interface Release {
   service: string;
   stack: string;
   namespace: string;
   workspace: string;
-  /** Of the newest revision. */
   revision: number;
   /** Helm's word: `deployed`, `failed`, `pending-install`, … */
   status: string;
   /** Of chart, values and images; empty where it is not known. */
   fingerprint: string;
-  /** That it had when it was last ready; 0 where that is not known. */
-  workloads: number;
-  /** The Secret of the newest revision. */
+  /** Of the package; empty where the service was built where it was started. */
+  version: string;
+  /** Empty where it is not known. */
+  profile: string;
+  /** That it had when it was ready; undefined where it is not known to have been. */
+  workloads: number | undefined;
+  /** The revision's Secret. */
   secret: string;
   /** RFC 3339. */
   updatedAt: string;
@@ -37,29 +49,44 @@ export async function listReleases(
     ...(filter.signal === undefined ? {} : { signal: filter.signal }),
   });
   const newest = new Map<string, Release>();
-  for (const { metadata } of list.items) {
-    const labels = metadata.labels ?? {};
-    const service = labels[serviceLabel] ?? labels["name"] ?? "";
-    const namespace = metadata.namespace ?? "";
-    const modified = Number(labels["modifiedAt"] ?? labels["createdAt"] ?? "");
-    const release: Release = {
-      service,
-      namespace,
-      stack: labels[stackLabel] ?? "",
-      workspace: labels[workspaceLabel] ?? "",
-      revision: Number(labels["version"] ?? 0),
-      status: labels["status"] ?? "unknown",
-      fingerprint: labels[fingerprintLabel] ?? "",
-      workloads: Number(labels[workloadsLabel] ?? 0),
-      secret: metadata.name,
-      updatedAt: later(metadata.creationTimestamp ?? "", modified),
-    };
-    const key = `${namespace}/${service}`;
+  for (const release of list.items.map(releaseOf)) {
+    const key = `${release.namespace}/${release.service}`;
     if (release.revision > (newest.get(key)?.revision ?? -1)) newest.set(key, release);
   }
   return [...newest.values()].sort(
     (a, b) => a.stack.localeCompare(b.stack) || a.service.localeCompare(b.service),
   );
+}
+
+/** All revisions that Helm has kept of a service's release, the newest first. */
+export async function listRevisions(
+  client: KubeClient,
+  place: { namespace: string; service: string; signal?: AbortSignal },
+): Promise<Release[]> {
+  const list = await client.list(secrets, place.namespace, {
+    labelSelector: `owner=helm,name=${place.service},${stackLabel}`,
+    ...(place.signal === undefined ? {} : { signal: place.signal }),
+  });
+  return list.items.map(releaseOf).sort((a, b) => b.revision - a.revision);
+}
+
+function releaseOf({ metadata }: KubeObject): Release {
+  const labels = metadata.labels ?? {};
+  const modified = Number(labels["modifiedAt"] ?? labels["createdAt"] ?? "");
+  return {
+    service: labels[serviceLabel] ?? labels["name"] ?? "",
+    namespace: metadata.namespace ?? "",
+    stack: labels[stackLabel] ?? "",
+    workspace: labels[workspaceLabel] ?? "",
+    revision: Number(labels["version"] ?? 0),
+    status: labels["status"] ?? "unknown",
+    fingerprint: labels[fingerprintLabel] ?? "",
+    version: labels[versionLabel]?.replace("_", "+") ?? "",
+    profile: labels[profileLabel] ?? "",
+    workloads: labels[workloadsLabel] === undefined ? undefined : Number(labels[workloadsLabel]),
+    secret: metadata.name,
+    updatedAt: later(metadata.creationTimestamp ?? "", modified),
+  };
 }
 
 /** A new revision's Secret begins with the label of the one before: it may say less than the Secret's own age. */

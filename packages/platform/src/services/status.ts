@@ -27,6 +27,10 @@ export interface ServiceStatus {
   restarts: number;
   revision: number;
   release: string;
+  /** Of the package; empty where the service was built where it was started. */
+  version: string;
+  /** Empty where it is not known. */
+  profile: string;
   updatedAt: string;
   /** From outside where there is an Ingress, else inside the cluster. */
   address: string;
@@ -74,6 +78,8 @@ function statusOf(release: Release, objects: NamespaceObjects): Omit<ServiceStat
     restarts: sum(pods.map((pod) => pod.restarts)),
     revision: release.revision,
     release: release.status,
+    version: release.version,
+    profile: release.profile,
     updatedAt: release.updatedAt,
     pods,
   };

@@ -25,6 +25,8 @@ export interface UpgradeOptions extends HelmOptions {
   hide: (text: string) => string;
   /** Kept on Helm's own Secret of the release. */
   labels: Record<string, string>;
+  /** For `helm history`; Helm's own words unless given. */
+  description?: string;
   timeoutMs: number;
 }
 
@@ -41,12 +43,22 @@ export async function upgrade(options: UpgradeOptions): Promise<void> {
     "--history-max=10",
     `--timeout=${Math.ceil(options.timeoutMs / 1000)}s`,
     `--labels=${labels.join(",")}`,
+    ...(options.description === undefined ? [] : [`--description=${options.description}`]),
     "--values=-",
     "--",
     options.release,
     options.chart,
   ];
   await helm(options, args, { release: options.release, upgrade: options });
+}
+
+/** `helm rollback`; like `upgrade` it waits for hooks alone. */
+export async function rollback(
+  options: HelmOptions & { release: string; revision: number; timeoutMs: number },
+): Promise<void> {
+  const timeout = `--timeout=${Math.ceil(options.timeoutMs / 1000)}s`;
+  const args = ["rollback", "--wait=hookOnly", timeout, "--", options.release, String(options.revision)];
+  await helm(options, args, { release: options.release });
 }
 
 export async function uninstall(

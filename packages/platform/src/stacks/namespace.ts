@@ -1,13 +1,27 @@
 /** The namespace of a stack before its services come: made, or found fit to be used. */
 import { UserError } from "@kws/base/errors";
 import { sleep } from "@kws/base/retry";
+import type { Steps } from "@kws/base/steps";
 import type { KubeObject } from "@kws/kube/object";
 import { namespaces, secrets } from "@kws/kube/resources";
+import type { Connection } from "../providers/provider.ts";
 import { fieldManager, managedByLabel, stackLabel, workspaceLabel } from "../services/labels.ts";
-import type { StartStackOptions } from "./start.ts";
+import type { StackPlace } from "./ready.ts";
+
+export interface NamespaceOptions {
+  /** The workspace. */
+  project: { name: string };
+  stack: StackPlace;
+  connection: Connection;
+  steps: Steps;
+  signal: AbortSignal;
+  timeoutMs: number;
+  /** Milliseconds since the epoch. */
+  clock: () => number;
+}
 
 /** One that is just being removed is waited for: it is gone, then. */
-async function settledNamespace(options: StartStackOptions): Promise<KubeObject | undefined> {
+async function settledNamespace(options: NamespaceOptions): Promise<KubeObject | undefined> {
   const { stack, connection, signal, clock } = options;
   const { namespace } = stack;
   const find = () => connection.client.find(namespaces, namespace);
@@ -33,7 +47,7 @@ async function settledNamespace(options: StartStackOptions): Promise<KubeObject 
 }
 
 /** Made and labelled where it is missing; one that is there is used as it is, unless another workspace's stack has it. */
-export async function ensureNamespace(options: StartStackOptions): Promise<void> {
+export async function ensureNamespace(options: NamespaceOptions): Promise<void> {
   const { stack, connection, project, signal } = options;
   const found = await settledNamespace(options);
   const labels = { [managedByLabel]: fieldManager, [stackLabel]: stack.name, [workspaceLabel]: project.name };
@@ -52,7 +66,10 @@ export async function ensureNamespace(options: StartStackOptions): Promise<void>
 }
 
 /** A release of the same name that kws did not make is somebody's. */
-export async function refuseForeign({ connection, stack, plans, signal }: StartStackOptions): Promise<void> {
+export async function refuseForeign(
+  { connection, stack, signal }: Pick<NamespaceOptions, "connection" | "stack" | "signal">,
+  services: string[],
+): Promise<void> {
   const list = await connection.client.list(secrets, stack.namespace, {
     labelSelector: "owner=helm,status=deployed",
     signal,
@@ -60,7 +77,7 @@ export async function refuseForeign({ connection, stack, plans, signal }: StartS
   for (const { metadata } of list.items) {
     const name = metadata.labels?.["name"];
     const owner = metadata.labels?.[stackLabel];
-    if (owner === stack.name || !plans.some((one) => one.service.name === name)) continue;
+    if (owner === stack.name || name === undefined || !services.includes(name)) continue;
     const whose = owner === undefined ? "was not made by kws" : `belongs to the stack ${owner}`;
     throw new UserError(`the release ${name} in the namespace ${stack.namespace} ${whose}`, {
       code: "conflict",

@@ -2,15 +2,11 @@
  * Starting a stack: images are built in parallel, each service's chart is installed as soon as what it depends on is
  * ready, and what has not changed is left alone. Everything is checked before anything is changed.
  */
-import { createHash } from "node:crypto";
 import { UserError } from "@kws/base/errors";
 import type { Logger } from "@kws/base/logger";
 import type { Steps } from "@kws/base/steps";
-import { secrets } from "@kws/kube/resources";
-import { isApiError } from "@kws/kube/status";
 import { type Chart, loadChart } from "../charts/chart.ts";
 import { type Decrypt, mergeValues } from "../charts/layers.ts";
-import { redactor } from "../charts/redact.ts";
 import { buildImages, checkBuilds } from "../images/build.ts";
 import { closure } from "../project/graph.ts";
 import { suggest } from "../project/nearest.ts";
@@ -23,21 +19,19 @@ import {
 } from "../project/workspace.ts";
 import type { Connection, Provider } from "../providers/provider.ts";
 import {
-  fieldManager,
   fingerprintLabel,
+  profileLabel,
   serviceLabel,
   stackLabel,
-  workloadsLabel,
+  versionLabel,
   workspaceLabel,
 } from "../services/labels.ts";
 import { listReleases, type Release } from "../services/releases.ts";
 import { workloadsOf } from "../services/workloads.ts";
-import { upgrade } from "./helm.ts";
-import { diagnoseHooks } from "./diagnose.ts";
+import { dropUnfinished, fingerprintOf, install, ready } from "./install.ts";
 import { type Holder, lockStack } from "./lock.ts";
 import { ensureNamespace, refuseForeign } from "./namespace.ts";
 import { recordStack } from "./record.ts";
-import { failureOf, labelWorkloads, untilReady } from "./ready.ts";
 import { NamespaceView } from "./view.ts";
 
 export interface StartStackOptions {
@@ -58,6 +52,8 @@ export interface StartStackOptions {
   signal: AbortSignal;
   /** For one service to become ready. */
   timeoutMs: number;
+  /** Look for newer base images in their registries. */
+  pull?: boolean;
   /** Milliseconds since the epoch. */
   clock: () => number;
   /** Who runs this, for the lock. */
@@ -99,7 +95,10 @@ async function startAll(options: StartStackOptions): Promise<StartedService[]> {
   const { stack, connection, project, plans } = options;
   const all = await listReleases(connection.client, { stack: stack.name, signal: options.signal });
   const before = all.filter((release) => release.namespace === stack.namespace);
-  await refuseForeign(options);
+  await refuseForeign(
+    options,
+    plans.map(({ service }) => service.name),
+  );
   await recordStack(connection.client, {
     stack: stack.name,
     namespace: stack.namespace,
@@ -108,7 +107,7 @@ async function startAll(options: StartStackOptions): Promise<StartedService[]> {
     whole: options.whole,
     signal: options.signal,
   });
-  await dropUnfinished(options, before);
+  await dropUnfinished(connection.client, before);
   await using view = new NamespaceView(connection.client, stack.namespace);
   await view.open();
 
@@ -154,7 +153,7 @@ function interrupted(stack: string): UserError {
  * what they depend on comes with them.
  */
 export async function planStack(
-  { project, stack, provider }: Pick<StartStackOptions, "project" | "stack" | "provider">,
+  { project, stack, provider, signal }: Pick<StartStackOptions, "project" | "stack" | "provider" | "signal">,
   services: ProjectService[],
   decrypt: Decrypt,
   only: string[] = [],
@@ -168,15 +167,21 @@ export async function planStack(
     });
   }
   const chosen = new Set(closure(services.map(graphNode), only.length > 0 ? only : names));
+  const failed = new AbortController();
+  const checks = AbortSignal.any([signal, failed.signal]);
   const plans = await Promise.all(
     services
       .filter((service) => chosen.has(service.name))
       .map(async (service) => {
         const chart = await loadChart(service, stack.profile, decrypt);
-        await checkBuilds(service, provider, project.name);
+        await checkBuilds(service, provider, project.name, checks);
         return { service, chart };
       }),
-  );
+  ).catch((error: unknown) => {
+    // Nobody waits for what registries would say of the others.
+    failed.abort(error);
+    throw error;
+  });
   if (stack.profile !== defaultProfile && plans.length > 0 && !plans.some(({ chart }) => chart.hasProfile)) {
     throw new UserError(`no chart of the stack ${stack.name} has the profile "${stack.profile}"`, {
       code: "config",
@@ -198,20 +203,6 @@ function inOrder(plans: ServicePlan[]): ServicePlan[] {
     rest = rest.filter((one) => !placed.has(one.service.name));
   }
   return ordered;
-}
-
-/**
- * A Helm that was killed leaves its revision pending (or uninstalling) for ever, and every later one is refused: such
- * revisions are forgotten. Nobody else works on them, because the stack is locked.
- */
-async function dropUnfinished(options: StartStackOptions, releases: Release[]): Promise<void> {
-  for (const release of releases.filter(({ status }) => /^(pending|uninstalling)/.test(status))) {
-    try {
-      await options.connection.client.delete(secrets, release.secret, release.namespace);
-    } catch (error) {
-      if (!isApiError(error, "NotFound")) throw error;
-    }
-  }
 }
 
 interface StartContext {
@@ -258,6 +249,8 @@ async function startService(
             env: options.env,
             signal,
             onProgress: (text) => step.detail(text),
+            onWarning: (text) => step.note(text),
+            ...(options.pull === undefined ? {} : { pull: options.pull }),
           });
           if (result.cached) step.skip("unchanged");
           return result;
@@ -271,109 +264,38 @@ async function startService(
   const { release } = context;
   const installed = () => workloadsOf(context.view.objects(), name).length;
   const unchanged =
-    release?.status === "deployed" && release.fingerprint === fingerprint && installed() >= release.workloads;
+    release?.status === "deployed" &&
+    release.fingerprint === fingerprint &&
+    installed() >= (release.workloads ?? 0);
   if (!unchanged) {
     const after = hasImages ? [buildId, ...readyOf] : readyOf;
     await run({ id: installId, title: `install ${name}`, after }, async () => {
-      await install({ ...options, signal: context.interrupt }, one, {
-        values,
-        fingerprint,
-        view: context.view,
-      });
+      // A failure elsewhere lets Helm finish, so that no release is left half written; Ctrl-C does not.
+      await install(
+        { ...options, view: context.view, signal: context.interrupt },
+        {
+          service: name,
+          chart,
+          values,
+          labels: {
+            [stackLabel]: stack.name,
+            [serviceLabel]: name,
+            [workspaceLabel]: options.project.name,
+            [fingerprintLabel]: fingerprint,
+            [profileLabel]: stack.profile,
+            // What a deployed package left: this is none.
+            ...(release === undefined ? {} : { [versionLabel]: "null" }),
+          },
+        },
+      );
     });
   }
   const after = unchanged ? [...(hasImages ? [buildId] : []), ...readyOf] : [installId];
   await run({ id: `ready ${name}`, title: `ready ${name}`, after }, async (step) => {
     if (unchanged) step.skip("unchanged");
-    await context.view.refresh();
-    await labelWorkloads(options.connection.client, context.view, name, stack);
-    await untilReady({ ...options, service: name, view: context.view, step });
-    if (!unchanged) await rememberWorkloads(options, name, installed());
+    await ready({ ...options, view: context.view }, name, { step, remember: !unchanged });
   });
   return { service: name, stack: stack.name, namespace: stack.namespace, changed: !unchanged };
-}
-
-/** On Helm's Secret of the newest revision, beside the labels that Helm puts there. */
-async function rememberWorkloads(options: StartStackOptions, service: string, count: number): Promise<void> {
-  const { client } = options.connection;
-  const { namespace } = options.stack;
-  const list = await client.list(secrets, namespace, {
-    labelSelector: `owner=helm,status=deployed,name=${service}`,
-    signal: options.signal,
-  });
-  const labels = { [workloadsLabel]: String(count) };
-  await Promise.all(
-    list.items.map(({ metadata }) =>
-      client.patch(secrets, metadata.name, namespace, "merge", { metadata: { labels } }, { fieldManager }),
-    ),
-  );
-}
-
-interface Installation {
-  values: Record<string, unknown>;
-  fingerprint: string;
-  view: NamespaceView;
-}
-
-/** Runs Helm, and meanwhile looks at its hooks: one that cannot succeed ends the wait. */
-async function install(
-  options: StartStackOptions,
-  one: ServicePlan,
-  installation: Installation,
-): Promise<void> {
-  const { stack, project, connection } = options;
-  const { name } = one.service;
-  // A failure elsewhere lets Helm finish, so that no release is left half written; Ctrl-C and a hopeless hook do not.
-  const hopeless = new AbortController();
-  const finished = new AbortController();
-  const diagnosed = installation.view
-    .until(() => diagnoseHooks(installation.view.objects(), name, options.clock()), finished.signal)
-    .then((fault) => {
-      hopeless.abort(new Error("a hook fails"));
-      return fault;
-    })
-    .catch(() => undefined);
-  try {
-    await upgrade({
-      helm: options.helm,
-      kubeconfig: connection.kubeconfig,
-      namespace: stack.namespace,
-      env: options.env,
-      log: options.log,
-      signal: AbortSignal.any([options.signal, hopeless.signal]),
-      release: name,
-      chart: one.chart.dir,
-      values: installation.values,
-      hide: redactor(one.chart.layers).text,
-      labels: {
-        [stackLabel]: stack.name,
-        [serviceLabel]: name,
-        [workspaceLabel]: project.name,
-        [fingerprintLabel]: installation.fingerprint,
-      },
-      timeoutMs: options.timeoutMs,
-    });
-  } catch (error) {
-    options.signal.throwIfAborted();
-    if (!hopeless.signal.aborted) {
-      await installation.view.refresh();
-      const fault = diagnoseHooks(installation.view.objects(), name, options.clock());
-      if (fault === undefined) throw error;
-      throw await failureOf(connection, stack, name, fault);
-    }
-    const fault = await diagnosed;
-    if (fault === undefined) throw error;
-    throw await failureOf(connection, stack, name, fault);
-  } finally {
-    finished.abort(new Error("finished"));
-    await diagnosed;
-  }
-}
-
-/** What decides whether a release has to be installed again. */
-function fingerprintOf(chart: Chart, values: Record<string, unknown>): string {
-  const text = JSON.stringify([chart.digest, values]);
-  return createHash("sha256").update(text).digest("hex").slice(0, 40);
 }
 
 function limiter(count: number): <T>(work: () => Promise<T>) => Promise<T> {

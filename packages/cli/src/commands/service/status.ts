@@ -1,5 +1,6 @@
 import { exitCodes } from "@kws/base/errors";
-import { choose, stackOption, statuses } from "../../choosing.ts";
+import { readRevision } from "@kws/platform/services/revision";
+import { choose, type Chosen, stackOption, statuses } from "../../choosing.ts";
 import { defineCommand } from "../../command.ts";
 import { renderTable } from "../../output.ts";
 import { age, serviceTable } from "../../tables.ts";
@@ -11,7 +12,8 @@ export const command = defineCommand({
   options: { stack: stackOption },
   examples: ["kws service status orders", "kws service status orders --stack shop -o yaml"],
   async run({ args, options }, ctx) {
-    const services = await statuses(ctx, await choose(ctx, args.slice(0, 1), options.stack));
+    const chosen = await choose(ctx, args.slice(0, 1), options.stack);
+    const [services, description] = await Promise.all([statuses(ctx, chosen), describe(chosen)]);
     const pods = services.flatMap((service) => service.pods);
     const rows = pods.map((pod) => [
       pod.name,
@@ -23,10 +25,17 @@ export const command = defineCommand({
     ]);
     const ready = services.every((service) => service.state === "ready");
     return {
-      data: services[0],
+      data: { ...services[0], description },
       table: serviceTable(services, ctx.style, ctx.clock()),
-      text: `\n${renderTable(["POD", "READY", "STATUS", "RESTARTS", "AGE", "IMAGES"], rows, ctx.style)}`,
+      text: `${description === "" ? "" : `\n${description}\n`}\n${renderTable(["POD", "READY", "STATUS", "RESTARTS", "AGE", "IMAGES"], rows, ctx.style)}`,
       exitCode: ready ? exitCodes.ok : exitCodes.degraded,
     };
   },
 });
+
+/** What a deployment wrote into Helm's history. Helm's own words for a failure may repeat what is secret, and are left out. */
+async function describe({ connection, releases }: Chosen): Promise<string> {
+  const [release] = releases;
+  if (release === undefined || release.status !== "deployed" || release.version === "") return "";
+  return (await readRevision(connection.client, release))?.description ?? "";
+}

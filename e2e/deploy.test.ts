@@ -1,0 +1,327 @@
+/**
+ * Deployments of packages: from a version to the next and back where it fails, and no secret anywhere but in the cluster,
+ * whatever goes wrong.
+ */
+import { execFileSync, type ChildProcess } from "node:child_process";
+import { once } from "node:events";
+import { readdirSync, readFileSync } from "node:fs";
+import { cp, mkdir, readdir, readFile, writeFile } from "node:fs/promises";
+import { createServer, type Server } from "node:http";
+import type { AddressInfo } from "node:net";
+import { tmpdir } from "node:os";
+import { basename, join } from "node:path";
+import { setInterval } from "node:timers/promises";
+import { encrypt } from "@kws/sops/file";
+import { ageKeys, type TestKeys } from "@kws/sops/testing/keyring";
+import { namespaces, secrets } from "@kws/kube/resources";
+import type { KubeClient } from "@kws/kube/client";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { newKws, repository, type Kws, type Result } from "./kws.ts";
+
+interface Deployed {
+  service: string;
+  version: string;
+  from: string;
+  changed: boolean;
+  digest: string;
+}
+
+interface Status {
+  state: string;
+  revision: number;
+  release: string;
+  version: string;
+  description: string;
+  pods: { images: string[] }[];
+}
+
+/** Of no dictionary: wherever it is found, it was left there. */
+const canary = "Zq7canary-tomato-4711";
+
+let kws: Kws;
+let keys: TestKeys;
+let client: KubeClient;
+let shop: string;
+let chart: string;
+
+const git = (...args: string[]) =>
+  execFileSync("git", ["-c", "user.name=A", "-c", "user.email=a@example.com", ...args], {
+    cwd: shop,
+    encoding: "utf8",
+  });
+
+/** A package of what the folder holds now. */
+async function pack(version: string): Promise<void> {
+  git("add", "--all");
+  git("commit", "--quiet", "--allow-empty", "--message", version);
+  const result = await kws.run(["package", "payments", "--version", version], { cwd: shop });
+  expect(result.code, result.stderr).toBe(0);
+}
+
+const run = (...args: string[]): Promise<Result> => kws.run(["deploy", "payments", ...args], { cwd: shop });
+
+async function deploy(...args: string[]): Promise<Deployed> {
+  const result = await run(...args, "-o", "json");
+  expect(result.code, result.stderr).toBe(0);
+  return JSON.parse(result.stdout) as Deployed;
+}
+
+const status = (namespace: string) =>
+  kws.json<Status>("service", "status", "payments", "--namespace", namespace);
+
+async function edit(file: string, from: string | RegExp, to: string): Promise<void> {
+  const text = await readFile(file, "utf8");
+  expect(text).toMatch(from);
+  await writeFile(file, text.replace(from, to));
+}
+
+beforeAll(async () => {
+  [kws, keys] = await Promise.all([newKws(), ageKeys()]);
+  shop = join(kws.home, "shop");
+  chart = join(shop, "payments/chart");
+  await cp(join(repository, "examples/shop/payments"), join(shop, "payments"), {
+    recursive: true,
+    filter: (path) => basename(path) !== "node_modules",
+  });
+  await writeFile(join(shop, "kws.yaml"), "name: shop\nservices: [./payments]\n");
+  await mkdir(join(kws.home, ".config/sops/age"), { recursive: true });
+  await writeFile(join(kws.home, ".config/sops/age/keys.txt"), `${keys.identity}\n`);
+  const options = { format: "yaml", keyring: keys.keyring, groups: [[keys.key]], now: new Date() } as const;
+  await writeFile(
+    join(chart, "profiles/qa/secrets.yaml"),
+    await encrypt(`secrets:\n  ADMIN_TOKEN: ${canary}\n`, options),
+  );
+  git("init", "--quiet", "--initial-branch=main");
+  await pack("1.0.0");
+  await edit(join(chart, "values.yaml"), "MAX_CENTS: 1000000", "MAX_CENTS: 2000000");
+  await pack("1.1.0");
+  expect((await kws.run(["cluster", "start"])).code).toBe(0);
+  client = await kws.client();
+});
+afterAll(() => kws[Symbol.asyncDispose]());
+
+test("a package is installed, upgraded and left alone, and Helm's history says who did what and why", async () => {
+  expect(await deploy("-p", "qa1", "--version", "1.0.0")).toMatchObject({ from: "", changed: true });
+  expect(await deploy("-p", "qa1", "--reason", "more cents")).toMatchObject({
+    version: "1.1.0",
+    from: "1.0.0",
+    changed: true,
+  });
+  const now = await status("qa1");
+  expect(now).toMatchObject({ state: "ready", revision: 2, version: "1.1.0" });
+  expect(now.description).toMatch(
+    /^1\.0\.0 → 1\.1\.0 \(sha256:[0-9a-f]{64}\), profile qa1, by .+@.+: more cents$/,
+  );
+  expect(now.pods[0]?.images[0]).toMatch(/^kws\.local\/shop\/payments@sha256:/);
+  expect(await deploy("-p", "qa1")).toMatchObject({ changed: false });
+  expect((await status("qa1")).revision).toBe(2);
+});
+
+test("an image that the cluster lost comes from the package again", async () => {
+  const [image] = (await status("qa1")).pods[0]?.images ?? [];
+  const images = await kws.json<{ references: string[] }[]>("image", "list");
+  for (const name of images
+    .flatMap(({ references }) => references)
+    .filter((one) => one.includes("payments"))) {
+    await kws.run(["image", "remove", name, "--yes"]);
+  }
+  await deploy("-p", "qa1", "-n", "elsewhere");
+  expect((await status("elsewhere")).pods[0]?.images).toEqual([image]);
+});
+
+test("a dry run tells the fields that would change, and changes nothing", async () => {
+  const result = await run(
+    "-p",
+    "qa1",
+    "--set",
+    "replicas=2",
+    "--set",
+    "config.MODE=fast",
+    "--dry-run",
+    "-o",
+    "json",
+  );
+  expect(result.code, result.stderr).toBe(0);
+  expect(JSON.parse(result.stdout)).toMatchObject({
+    from: "1.1.0",
+    version: "1.1.0",
+    objects: [
+      { kind: "ConfigMap", change: "changed", fields: ["data.MODE"] },
+      { kind: "Deployment", change: "changed", fields: expect.arrayContaining(["spec.replicas"]) },
+    ],
+  });
+  expect((await status("qa1")).revision).toBe(2);
+});
+
+test("what does not become ready is rolled back; a first install is removed", async () => {
+  const broken = ["-p", "qa1", "--set", "health.ready=/nowhere", "--timeout", "5s"];
+  const failed = await run(...broken);
+  expect(failed.code).toBe(6);
+  expect(failed.stderr).toContain("payments runs 1.1.0 (revision 2) again");
+  expect(await status("qa1")).toMatchObject({ state: "ready", release: "deployed", version: "1.1.0" });
+  expect(await deploy("-p", "qa1")).toMatchObject({ changed: false });
+
+  const first = await run(...broken, "-n", "fresh");
+  expect(first.code).toBe(6);
+  expect(first.stderr).toContain("nothing of payments is left");
+  const left = await client.list(secrets, "fresh", { labelSelector: "owner=helm" });
+  expect(left.items).toEqual([]);
+});
+
+test("a killed deployment is finished by the next one, and is nothing to go back to", async () => {
+  const child = kws.spawn(["deploy", "payments", "-p", "qa1", "--set", "health.ready=/nowhere"], shop);
+  await untilRevision("qa1", (now) => now.status === "deployed" && now.ready === undefined);
+  await kill(child);
+  const failed = await run("-p", "qa1", "--set", "health.ready=/neither", "--timeout", "5s");
+  expect(failed.stderr).toContain("payments runs 1.1.0");
+  expect(await status("qa1")).toMatchObject({ state: "ready", version: "1.1.0" });
+});
+
+/** Until the newest revision is so. */
+async function untilRevision(
+  namespace: string,
+  done: (newest: { status: string | undefined; ready: string | undefined }) => boolean,
+): Promise<void> {
+  for (;;) {
+    const { items } = await client.list(secrets, namespace, { labelSelector: "owner=helm,name=payments" });
+    const labels = items.map(({ metadata }) => metadata.labels ?? {});
+    const [newest] = labels.sort((a, b) => Number(b["version"]) - Number(a["version"]));
+    if (newest !== undefined && done({ status: newest["status"], ready: newest["kws.dev/workloads"] }))
+      return;
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+}
+
+async function kill(child: ChildProcess): Promise<void> {
+  child.kill("SIGKILL");
+  await once(child, "exit");
+}
+
+test("what is not as it should be is refused before the cluster is touched", async () => {
+  const attempts: [args: string[], code: number, message: string][] = [
+    [["-p", "qa1", "--version", "9.0.0"], 5, "9.0.0"],
+    [["-p", "qa9"], 5, 'no profile "qa9"'],
+    [[], 2, "--profile"],
+    [["-p", "qa1", "--set", "image.digest=sha256:0"], 4, "pins the image"],
+    [["-p", "qa1", "--set", "config.A=ENC[AES256_GCM,data:x]"], 4, "config.A is still encrypted"],
+  ];
+  for (const [args, code, message] of attempts) {
+    const result = await run("-n", "untouched", ...args);
+    expect(result.code, result.stderr).toBe(code);
+    expect(result.stderr).toContain(message);
+  }
+  await using stranger = await newKws();
+  await cp(join(kws.home, ".local/share/kws/packages"), join(stranger.home, ".local/share/kws/packages"), {
+    recursive: true,
+  });
+  const locked = await stranger.run(["deploy", "payments", "-p", "qa1"], { cwd: shop });
+  expect(locked.code, locked.stderr).not.toBe(0);
+  expect(locked.stderr).toContain("secrets.yaml");
+  expect(await client.find(namespaces, "untouched")).toBeUndefined();
+});
+
+test("a chart that puts an encrypted file into a manifest is refused, also inside base64 and in a hook", async () => {
+  const template = join(chart, "templates/leak.yaml");
+  const file = '.Files.Get "profiles/qa/secrets.yaml"';
+  const metadata = "metadata: { name: leak, annotations: { helm.sh/hook: pre-install } }";
+  const leaks = [
+    `apiVersion: v1\nkind: ConfigMap\nmetadata: { name: leak }\ndata:\n  file: {{ ${file} | quote }}\n`,
+    `apiVersion: v1\nkind: Secret\n${metadata}\ndata:\n  file: {{ ${file} | b64enc }}\n`,
+  ];
+  for (const [index, leak] of leaks.entries()) {
+    await writeFile(template, leak);
+    await pack(`2.0.${index}`);
+    const result = await run("-p", "qa1", "-n", "untouched", "--version", `2.0.${index}`);
+    expect(result.code, result.stderr).toBe(4);
+    expect(result.stderr).toContain("payments/templates/leak.yaml renders values that are still encrypted");
+  }
+  git("rm", "--quiet", "--force", template);
+  expect(await client.find(namespaces, "untouched")).toBeUndefined();
+});
+
+test.each([
+  [401, 7],
+  [404, 5],
+  [429, 1],
+  [500, 1],
+])("a registry that answers %s ends it with %i, and nothing is installed", async (answer, code) => {
+  const server = createServer((_request, response) => {
+    response.writeHead(answer, { "retry-after": "0" }).end();
+  }).listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const registry = `127.0.0.1:${(server.address() as AddressInfo).port}/team`;
+  const result = await run("-p", "qa1", "-n", "untouched", "--registry", registry, "--version", "1.0.0");
+  close(server);
+  expect(result.code, result.stderr).toBe(code);
+  expect(result.stderr).toContain("fix");
+  expect(await client.find(namespaces, "untouched")).toBeUndefined();
+});
+
+function close(server: Server): void {
+  server.close();
+  server.closeAllConnections();
+}
+
+test("a secret is nowhere but in the cluster: not in files, arguments, logs or results", async () => {
+  const before = new Set(await readdir(tmpdir()));
+  const seen = new Set<string>();
+  const watching = new AbortController();
+  const sampling = sampleArguments(seen, watching.signal);
+  const said: Result[] = [];
+  const debug = ["--log-level", "debug", "-o", "json"];
+  said.push(await kws.run(["package", "payments", "--version", "1.2.0", ...debug], { cwd: shop }));
+  said.push(await run("-p", "qa1", "--version", "1.2.0", ...debug));
+  said.push(await run("-p", "qa1", "--dry-run", ...debug));
+  // Fails in the chart, in Helm, and in the pod, each time with the secret in the place that is at fault.
+  said.push(await run("-p", "qa1", "--set", "replicas=many", ...debug));
+  said.push(await run("-p", "qa1", "--set", "health.ready=/nowhere", "--timeout", "5s", ...debug));
+  said.push(await kws.run(["service", "status", "payments", "--namespace", "qa1", ...debug]));
+  const child = kws.spawn(["deploy", "payments", "-p", "qa1", "--set", "health.ready=/neither"], shop);
+  await untilRevision("qa1", (now) => now.ready === undefined);
+  await kill(child);
+  watching.abort();
+  await sampling;
+
+  for (const { stdout, stderr } of said) {
+    expect(stdout).not.toContain(canary);
+    expect(stderr).not.toContain(canary);
+  }
+  // The samples were taken of the right processes.
+  const lines = [...seen];
+  expect(lines.some((line) => line.includes("helm") && line.includes("upgrade"))).toBe(true);
+  expect(lines.filter((line) => line.includes(canary))).toEqual([]);
+
+  const own = (await readdir(tmpdir())).filter((name) => !before.has(name) && name.startsWith("kws-deploy"));
+  const folders = [kws.home, ...own.map((name) => join(tmpdir(), name))];
+  const hits = folders.flatMap((folder) =>
+    filesWith(folder, [canary, Buffer.from(canary).toString("base64")]),
+  );
+  const elsewhere = hits.filter((path) => !path.startsWith(kws.clusterFolder()));
+  expect(elsewhere).toEqual([]);
+  expect(hits, "the cluster itself has it").not.toEqual([]);
+});
+
+/** The command lines of all processes that belong to this home, many times a second. */
+async function sampleArguments(seen: Set<string>, signal: AbortSignal): Promise<void> {
+  for await (const _ of setInterval(20)) {
+    if (signal.aborted) return;
+    for (const pid of kws.processes()) {
+      try {
+        seen.add(readFileSync(`/proc/${pid}/cmdline`, "utf8").replaceAll("\0", " "));
+      } catch (error) {
+        // It has ended meanwhile.
+        if (!(error instanceof Error)) throw error;
+      }
+    }
+  }
+}
+
+function filesWith(folder: string, needles: string[]): string[] {
+  return readdirSync(folder, { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile())
+    .map((entry) => join(entry.parentPath, entry.name))
+    .filter((path) => {
+      const content = readFileSync(path, "latin1");
+      return needles.some((needle) => content.includes(needle));
+    });
+}

@@ -1,0 +1,96 @@
+import { UserError } from "@kws/base/errors";
+import { tempDir } from "@kws/base/tempdir";
+import { profileNames, unknownProfile } from "@kws/platform/charts/profiles";
+import { whatChanges } from "@kws/platform/releases/changes";
+import { deploy } from "@kws/platform/releases/deploy";
+import { prepare } from "@kws/platform/releases/prepare";
+import { secretOpener } from "@kws/platform/secrets/open";
+import { defineCommand } from "../command.ts";
+import {
+  changesResult,
+  deployedTable,
+  deployOptions,
+  deploySettings,
+  packageSource,
+  stackFor,
+} from "../deploying.ts";
+
+export const command = defineCommand({
+  summary: "install or upgrade one service from its package",
+  description:
+    "Takes the service's package from the registry, or from this machine where none is set, opens the profile's secrets in memory, " +
+    "and installs it with Helm. Waits until the service is ready; one that does not become ready is rolled back, or removed where " +
+    "there was none before. Who deployed what, from which version and why stands in `helm history`.",
+  args: [{ name: "service", description: "the service", required: true, completes: "services" }],
+  options: {
+    version: {
+      type: "string",
+      value: "version",
+      description: "the package's version; the newest that was made from a commit unless given",
+    },
+    ...deployOptions,
+    set: {
+      type: "list",
+      value: "key=value",
+      description:
+        "a value over those of the profile, not for secrets: arguments can be seen; may be repeated",
+    },
+    "dry-run": { type: "boolean", description: "check everything and tell what would change" },
+  },
+  examples: [
+    "kws deploy orders -p qa1",
+    "kws deploy orders -p production -n shop --version 1.4.0 --reason 'fixes the totals'",
+    "kws deploy orders -p qa1 --set replicas=3 --dry-run",
+  ],
+  async run({ args: [service = ""], options }, ctx) {
+    const { profile, reason, timeout } = options;
+    if (profile === undefined) {
+      throw new UserError("a package is deployed with a profile", {
+        code: "usage",
+        fix: `Name it: kws deploy ${service} --profile qa1. \`kws profile list ${service}\` shows those that there are.`,
+      });
+    }
+    const project = await ctx.project();
+    const stack = stackFor(project, profile, ctx.globals.namespace);
+    const source = await packageSource(ctx, project, options.registry);
+    const steps = ctx.steps();
+    await using work = await tempDir("kws-deploy");
+    const prepared = await steps.run({ id: `fetch ${service}`, title: `fetch ${service}` }, async (step) => {
+      const one = await prepare(
+        { service, version: options.version },
+        {
+          source,
+          folder: work.path,
+          decrypt: secretOpener(ctx, ctx.signal),
+          profile,
+          settings: options.set ?? [],
+          signal: ctx.signal,
+        },
+      );
+      step.note(one.found.version);
+      return one;
+    });
+    const { chart } = prepared;
+    if (!chart.hasProfile) {
+      const { message, code, fix } = unknownProfile(chart.dir, profile, await profileNames(chart.dir));
+      throw new UserError(message.replace(chart.dir, `of ${service} ${prepared.found.version}`), {
+        code,
+        fix,
+      });
+    }
+    const start = options["dry-run"] !== true;
+    const settings = await deploySettings(ctx, {
+      project,
+      stack,
+      source,
+      provider: await ctx.provider(),
+      steps,
+      start,
+      reason,
+      timeout,
+    });
+    if (!start) return changesResult(await whatChanges(prepared, settings));
+    const deployed = await deploy([[prepared]], settings);
+    return { data: deployed[0], table: deployedTable(deployed) };
+  },
+});

@@ -1,0 +1,100 @@
+/** What a deployment would change, object by object and field by field. No value is told: some are secret, also old ones. */
+import { UserError } from "@kws/base/errors";
+import { parseAllDocuments } from "yaml";
+import { isMapping } from "../charts/layers.ts";
+import { keyPath, type KeyPath } from "../project/key-path.ts";
+import { listRevisions } from "../services/releases.ts";
+import { readRevision } from "../services/revision.ts";
+import { refuseForeign } from "../stacks/namespace.ts";
+import type { DeployOptions } from "./deploy.ts";
+import { type Prepared, renderPrepared } from "./prepare.ts";
+
+export interface ObjectChange {
+  kind: string;
+  name: string;
+  change: "created" | "changed" | "removed";
+  /** The keys of what differs in one that is changed. */
+  fields: string[];
+}
+
+export interface Changes {
+  service: string;
+  stack: string;
+  namespace: string;
+  profile: string;
+  version: string;
+  /** The version that runs; empty where there is none, or one that is no package. */
+  from: string;
+  objects: ObjectChange[];
+}
+
+/** Compares with the revision that Helm has deployed; what was changed by hand since is not seen. */
+export async function whatChanges(one: Prepared, options: DeployOptions): Promise<Changes> {
+  const { stack, connection, signal } = options;
+  const { service, version } = one.found;
+  await refuseForeign(options, [service]);
+  const revisions = await listRevisions(connection.client, { namespace: stack.namespace, service, signal });
+  const running = revisions.find(({ status }) => status === "deployed");
+  const manifests = await renderPrepared(one, {
+    ...options,
+    namespace: stack.namespace,
+    kubeconfig: connection.kubeconfig,
+    upgrade: running !== undefined,
+  });
+  const content = running === undefined ? undefined : await readRevision(connection.client, running);
+  const before = content === undefined ? "" : [content.manifest, ...content.hooks].join("\n---\n");
+  return {
+    service,
+    stack: stack.name,
+    namespace: stack.namespace,
+    profile: one.profile,
+    version,
+    from: running?.version ?? "",
+    objects: compareManifests(before, manifests),
+  };
+}
+
+/** By kind and name. */
+export function compareManifests(before: string, after: string): ObjectChange[] {
+  const [old, now] = [objectsIn(before), objectsIn(after)];
+  const changes: ObjectChange[] = [];
+  for (const key of new Set([...now.keys(), ...old.keys()])) {
+    const [was, is] = [old.get(key), now.get(key)];
+    const [kind = "", name = ""] = key.split("/").slice(-2);
+    if (was === undefined) changes.push({ kind, name, change: "created", fields: [] });
+    else if (is === undefined) changes.push({ kind, name, change: "removed", fields: [] });
+    else {
+      const fields = differences(was, is).map(keyPath);
+      if (fields.length > 0) changes.push({ kind, name, change: "changed", fields });
+    }
+  }
+  return changes.sort((a, b) => a.kind.localeCompare(b.kind) || a.name.localeCompare(b.name));
+}
+
+function objectsIn(manifests: string): Map<string, unknown> {
+  const documents = parseAllDocuments(manifests);
+  const objects = (Array.isArray(documents) ? documents : []).flatMap((document) => {
+    const [fault] = document.errors;
+    if (fault !== undefined) throw new UserError(`not valid YAML: ${fault.code}`, { code: "config" });
+    const value: unknown = document.toJS();
+    if (!isMapping(value)) return [];
+    const { kind, metadata } = value as { kind?: string; metadata?: { name?: string; namespace?: string } };
+    return [[`${metadata?.namespace ?? ""}/${kind ?? ""}/${metadata?.name ?? ""}`, value] as const];
+  });
+  return new Map(objects);
+}
+
+function differences(before: unknown, after: unknown, path: KeyPath = []): KeyPath[] {
+  if (JSON.stringify(before) === JSON.stringify(after)) return [];
+  if (Array.isArray(before) && Array.isArray(after)) {
+    const length = Math.max(before.length, after.length);
+    return Array.from({ length }, (_, index) =>
+      differences(before[index], after[index], [...path, index]),
+    ).flat();
+  }
+  if (isMapping(before) && isMapping(after)) {
+    const keys = new Set([...Object.keys(before), ...Object.keys(after)]);
+    return [...keys].flatMap((key) => differences(before[key], after[key], [...path, key]));
+  }
+  return [path];
+}

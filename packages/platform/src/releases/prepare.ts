@@ -1,0 +1,68 @@
+/**
+ * All that can be known of a deployment before a cluster is touched: the package, its chart with the profile opened, and the
+ * manifests that Helm will make of them.
+ */
+import type { Chart } from "../charts/chart.ts";
+import { readChart } from "../charts/chart.ts";
+import { type Decrypt, effectiveValues } from "../charts/layers.ts";
+import { renderManifests, type RenderOptions } from "../charts/render.ts";
+import {
+  fetchPackage,
+  type FoundPackage,
+  type PackageRef,
+  type PackageSource,
+  unpackPackage,
+} from "./fetch.ts";
+import { refuseOtherImages, refuseSealedManifests, refuseSealedValues, withSet } from "./values.ts";
+
+export interface PrepareOptions {
+  source: PackageSource;
+  /** Private, and removed by the caller; the chart is unpacked there, its secrets encrypted. */
+  folder: string;
+  decrypt: Decrypt;
+  profile: string;
+  /** `key=value` each, over the profile's values. */
+  settings: string[];
+  signal: AbortSignal;
+}
+
+/** A package, ready to be deployed with a profile. The values of its secrets are in memory alone. */
+export interface Prepared {
+  found: FoundPackage;
+  chart: Chart;
+  profile: string;
+  settings: string[];
+}
+
+export async function prepare(wanted: PackageRef, options: PrepareOptions): Promise<Prepared> {
+  const { source, folder, profile, settings, signal } = options;
+  const found = await fetchPackage(source, wanted, { signal });
+  const dir = await unpackPackage(found, folder);
+  const chart = withSet(await readChart(dir, profile, options.decrypt), settings);
+  refuseSealedValues(effectiveValues(chart.layers));
+  refuseOtherImages(
+    chart,
+    found.images.map(({ digest }) => digest),
+  );
+  return { found, chart, profile, settings };
+}
+
+/**
+ * What Helm makes of it; refused where something in it is still encrypted. Rendered without the cluster, which is quicker, unless
+ * that fails: a chart may ask what the cluster can do.
+ */
+export async function renderPrepared(
+  one: Prepared,
+  options: Omit<RenderOptions, "release">,
+): Promise<string> {
+  const { kubeconfig, ...offline } = { ...options, release: one.found.service };
+  let manifests: string;
+  try {
+    manifests = await renderManifests(one.chart, offline);
+  } catch (error) {
+    if (kubeconfig === undefined) throw error;
+    manifests = await renderManifests(one.chart, { ...offline, kubeconfig });
+  }
+  refuseSealedManifests(manifests);
+  return manifests;
+}
