@@ -58,6 +58,10 @@ export function certificateSigner({ caCertificate, caKey }: Pki, now: () => numb
       "digital signature": x509.KeyUsageFlags.digitalSignature,
       "key encipherment": x509.KeyUsageFlags.keyEncipherment,
     };
+    const keyUsage = Object.entries(flags).reduce(
+      (sum, [name, flag]) => (usages.includes(name) ? sum | flag : sum),
+      0,
+    );
     const start = now();
     const certificate = await x509.X509CertificateGenerator.create({
       serialNumber: randomBytes(16).toString("hex"),
@@ -70,10 +74,8 @@ export function certificateSigner({ caCertificate, caKey }: Pki, now: () => numb
       notAfter: new Date(Math.min(start + lifetimeMs, authority.notAfter.getTime() - day)),
       extensions: [
         new x509.BasicConstraintsExtension(false, undefined, true),
-        new x509.KeyUsagesExtension(
-          Object.entries(flags).reduce((sum, [name, flag]) => (usages.includes(name) ? sum | flag : sum), 0),
-          true,
-        ),
+        // One without any use would forbid them all.
+        ...(keyUsage === 0 ? [] : [new x509.KeyUsagesExtension(keyUsage, true)]),
         new x509.ExtendedKeyUsageExtension(
           Object.entries(extended).flatMap(([name, oid]) => (usages.includes(name) ? [oid] : [])),
         ),

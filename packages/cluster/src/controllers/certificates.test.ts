@@ -1,4 +1,7 @@
-import { X509Certificate, webcrypto } from "node:crypto";
+import { KeyObject, webcrypto, X509Certificate } from "node:crypto";
+import { once } from "node:events";
+import type { IncomingMessage } from "node:http";
+import { get } from "node:https";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { silent } from "@kws/base/logger";
 import type { KubeObject } from "@kws/kube/object";
@@ -28,8 +31,8 @@ afterEach(() => {
   return api.close();
 });
 
-/** PEM of a request with a new key. */
-async function requestFor(subject: string, dnsName?: string): Promise<string> {
+/** PEM of a new key, and of a request with it. */
+async function requestFor(subject: string, dnsName?: string): Promise<{ request: string; key: string }> {
   provideReflection();
   const x509 = await import("@peculiar/x509");
   const signingAlgorithm = { name: "ECDSA", namedCurve: "P-256", hash: "SHA-256" };
@@ -44,7 +47,8 @@ async function requestFor(subject: string, dnsName?: string): Promise<string> {
     signingAlgorithm,
     extensions,
   });
-  return request.toString("pem");
+  const key = KeyObject.from(keys.privateKey).export({ type: "pkcs8", format: "pem" });
+  return { request: request.toString("pem"), key: String(key) };
 }
 
 /** Asks for a certificate, and approves. */
@@ -79,18 +83,23 @@ async function outcome(): Promise<KubeObject["status"]> {
 }
 
 test("an approved request becomes a client certificate of the cluster's authority", async () => {
-  const request = await requestFor("CN=jane, O=dev");
+  const { request, key } = await requestFor("CN=jane, O=dev");
   await ask("kube-apiserver-client", request, ["client auth"], { expirationSeconds: 3600 });
   const { certificate } = await outcome();
-  const made = new X509Certificate(Buffer.from(certificate as string, "base64"));
+  const cert = Buffer.from(certificate as string, "base64");
+  const made = new X509Certificate(cert);
   expect(made.verify(new X509Certificate(api.server.caCertificate).publicKey)).toBe(true);
   expect(made.subject).toBe("CN=jane\nO=dev");
   expect(made.keyUsage).toEqual(["1.3.6.1.5.5.7.3.2"]);
   expect(made.validToDate.getTime()).toBeLessThanOrEqual(Date.now() + 3_600_000);
+  const asking = get(`${api.server.url}/api`, { ca: api.server.caCertificate, cert, key, agent: false });
+  const [answer] = (await once(asking, "response")) as [IncomingMessage];
+  answer.resume();
+  expect(answer.statusCode).toBe(200);
 });
 
 test("a serving certificate of a node has the names that were asked for", async () => {
-  const request = await requestFor("CN=system:node:a, O=system:nodes", "a.example.com");
+  const { request } = await requestFor("CN=system:node:a, O=system:nodes", "a.example.com");
   await ask("kubelet-serving", request, ["digital signature", "server auth"]);
   const { certificate } = await outcome();
   const made = new X509Certificate(Buffer.from(certificate as string, "base64"));
@@ -103,7 +112,8 @@ test.each([
   ["kubelet-serving", "CN=system:node:a, O=system:nodes", ["server auth"], "subjectAltNames are required"],
   ["kube-apiserver-client-kubelet", "CN=jane, O=dev", ["client auth"], "organization is not system:nodes"],
 ])("%s does not sign for %s with %j", async (signer, subject, usages, why) => {
-  await ask(signer, await requestFor(subject), usages);
+  const { request } = await requestFor(subject);
+  await ask(signer, request, usages);
   const { conditions, certificate } = await outcome();
   expect(certificate).toBeUndefined();
   expect(conditions).toContainEqual(
