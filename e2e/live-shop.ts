@@ -6,8 +6,8 @@ import { encrypt } from "@kws/sops/file";
 import { ageKeys } from "@kws/sops/testing/keyring";
 import { repository, type Kws } from "./kws.ts";
 
-/** What both have at first; it is to be found nowhere. */
-export const firstToken = "sotto-voce-token";
+/** What both have at first. */
+const token = "sotto-voce-token";
 
 export interface LiveShop {
   folder: string;
@@ -42,7 +42,7 @@ export async function liveShop(kws: Kws): Promise<LiveShop> {
   ] as const) {
     const options = { format: "yaml", keyring: keys.keyring, groups: [[keys.key]], now: new Date() } as const;
     await mkdir(join(secrets(service), ".."), { recursive: true });
-    await writeFile(secrets(service), await encrypt(`secrets:\n  ${key}: ${firstToken}\n`, options));
+    await writeFile(secrets(service), await encrypt(`secrets:\n  ${key}: ${token}\n`, options));
   }
   const git = (...args: string[]) =>
     execFileSync("git", args, {

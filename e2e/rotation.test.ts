@@ -1,11 +1,12 @@
 /** A credential is rotated while its clients work, whatever interrupts it: at every step an order is placed and paid. */
+import { spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { secrets } from "@kws/kube/resources";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { newKws, type Kws, type Result } from "./kws.ts";
-import { firstToken, liveShop, type LiveShop } from "./live-shop.ts";
+import { liveShop, type LiveShop } from "./live-shop.ts";
 
 interface Standing {
   underWay: boolean;
@@ -26,14 +27,17 @@ afterAll(() => kws[Symbol.asyncDispose]());
 
 const words = (step: string) => ["secrets", "rollout", step, "payments/token", "-p", "live"];
 
-async function rollout(step: string): Promise<Result> {
-  const result = await kws.run(words(step), { cwd: shop.folder });
-  expect(result.stdout + result.stderr).not.toContain(firstToken);
+/** With a value, that one is given on standard input. */
+async function rollout(step: string, value?: string): Promise<Result> {
+  const stdin = value === undefined ? {} : { input: `${value}\n` };
+  const args = [...words(step), ...(value === undefined ? [] : ["--stdin"]), "--log-level", "debug"];
+  const result = await kws.run(args, { cwd: shop.folder, ...stdin });
+  expect(result.stdout + result.stderr).not.toContain("sotto-voce");
   return result;
 }
 
-async function succeeds(step: string): Promise<void> {
-  const { code, stderr } = await rollout(step);
+async function succeeds(step: string, value?: string): Promise<void> {
+  const { code, stderr } = await rollout(step, value);
   expect(code, stderr).toBe(0);
   await placeOrder();
 }
@@ -153,7 +157,7 @@ test("an abort half way brings clients back first, and goes on where it is kille
 });
 
 test("a client that does not start with the new value leaves the rotation at its step, and the shop as it was", async () => {
-  await succeeds("start");
+  await succeeds("start", "sotto-voce-next");
   const values = join(shop.folder, "orders/chart/profiles/live/values.yaml");
   await writeFile(values, "config: { PORT: nonsense }\n");
   const dirty = await rollout("next");
@@ -176,4 +180,10 @@ test("a client that does not start with the new value leaves the rotation at its
   shop.git("commit", "--quiet", "--message", "Mend orders");
   await succeeds("next");
   expect(await deployed()).toEqual(["old+new", "new"]);
+});
+
+test("no value is left in a file outside the cluster's own storage", () => {
+  const words = ["-rl", "--exclude-dir=clusters", "sotto-voce", kws.home];
+  const { status, stdout } = spawnSync("grep", words, { encoding: "utf8" });
+  expect([status, stdout]).toEqual([1, ""]);
 });

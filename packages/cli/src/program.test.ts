@@ -210,6 +210,22 @@ describe("a run", () => {
     expect(here.out()).not.toContain("kws cluster");
   });
 
+  test("of a group within a group lists its commands, and a slip names the nearest", async () => {
+    const here = world("/");
+    expect(await runProgram(["secrets", "rollout"], here)).toBe(2);
+    expect(here.out()).toContain("kws secrets rollout start");
+    expect(here.out()).not.toContain("kws secrets set");
+    const slips = [
+      [["secrets", "rolout"], "secrets rollout"],
+      [["secrets", "rollout", "nxt"], "secrets rollout next"],
+    ] as const;
+    for (const [words, meant] of slips) {
+      const there = world("/");
+      expect(await runProgram([...words], there)).toBe(2);
+      expect(there.err()).toContain(`Did you mean "${meant}"?`);
+    }
+  });
+
   test("on a kws.yaml with a fault names the place and exits with 4, as JSON where that is asked", async () => {
     await using dir = await tempDir("kws-cli");
     await writeFile(join(dir.path, "kws.yaml"), "name: shop\nservises: {}\nstacks: {}\n");

@@ -142,7 +142,7 @@ async function showHelp(words: string[], world: World): Promise<number> {
   const known =
     group === undefined
       ? [...new Set(Object.keys(commands).map((path) => path.split(" ")[0] ?? ""))]
-      : Object.keys(commands).filter((path) => path.startsWith(`${group.join(" ")} `));
+      : Object.keys({ ...groups, ...commands }).filter((path) => path.startsWith(`${group.join(" ")} `));
   throw new UserError(`there is no command "${meant}"`, {
     code: "usage",
     fix: suggest(meant, known, "See `kws --help`."),
