@@ -1,15 +1,14 @@
 /** Decryption of SOPS files with the key at hand, in the process itself: no other program is started. */
-import { generateX25519Identity, identityToRecipient } from "age-encryption";
 import { decrypt, encrypt } from "@kws/sops/file";
 import { openKeyring } from "@kws/sops/keyring";
 import { openKeyServices } from "@kws/sops/keys/services";
+import { ageKeys } from "@kws/sops/testing/keyring";
 import { type Measurement, repeat, summarize, time } from "./measure.ts";
 
 export async function measure(): Promise<Measurement[]> {
-  const identity = await generateX25519Identity();
-  const groups = [[{ type: "age" as const, recipient: await identityToRecipient(identity) }]];
+  const { keyring, key, identity } = await ageKeys();
   const services = openKeyServices({ env: { SOPS_AGE_KEY: identity }, home: "/", cwd: "/", clock: Date.now });
-  const keyring = openKeyring({ services });
+  const groups = [[key]];
   const now = new Date();
   const lines = Array.from({ length: 1000 }, (_, index) => `    key${index}: value of the key ${index}\n`);
   const large = await encrypt(`values:\n${lines.join("")}`, { format: "yaml", keyring, groups, now });

@@ -157,9 +157,7 @@ test("stopping gives containers their signal and their time, and starting brings
     expect(owned("long")?.["status"].phase).toBe("Running");
   }, 20_000);
 
-  const began = performance.now();
   expect((await kws.run(["cluster", "stop"])).code).toBe(0);
-  expect(performance.now() - began).toBeLessThan(8000);
   await start();
 
   const after = await until("polite", runs);

@@ -1,13 +1,15 @@
 /** docs/reference/json.md names every key that commands print with `-o json`, and no other. `kws open` needs a whole shop and is left out. */
-import { readFile } from "node:fs/promises";
+import { cp, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { run } from "@kws/base/exec";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { newKws, repository, type Kws } from "./kws.ts";
+import { inherited, newKws, repository, type Kws } from "./kws.ts";
 
 /** Keys by heading; a row that links to another section stands for the keys of that one. */
 const documented = new Map<string, { key: string; meaning: string }[]>();
 let kws: Kws;
 let started: unknown;
+let inService: (...args: string[]) => Promise<unknown>;
 
 beforeAll(async () => {
   const page = await readFile(join(repository, "docs/reference/json.md"), "utf8");
@@ -24,6 +26,7 @@ beforeAll(async () => {
     );
   }
   kws = await newKws();
+  inService = await serviceWithSecrets();
   started = await kws.json("stack", "start", "shop", "payments", "--file", "examples/shop");
 });
 afterAll(() => kws[Symbol.asyncDispose]());
@@ -51,6 +54,33 @@ function pathsOf(value: unknown, prefix = ""): string[] {
     pathsOf(inner, prefix === "" ? key : `${prefix}.${key}`),
   );
 }
+
+/** A service whose secrets are encrypted, in a repository of its own with two commits. */
+async function serviceWithSecrets(): Promise<(...args: string[]) => Promise<unknown>> {
+  const work = join(kws.home, "work");
+  const secrets = join(work, "chart/profiles/qa/secrets.yaml");
+  await cp(join(repository, "examples/shop/payments"), work, { recursive: true });
+  const { recipient } = await kws.json<{ recipient: string }>("secrets", "keygen");
+  const git = (...args: string[]) => {
+    const who = ["-c", "user.name=Someone", "-c", "user.email=someone@example.com"];
+    return run("git", ["-C", work, ...who, ...args], { env: { ...inherited, HOME: kws.home } });
+  };
+  await git("init", "--quiet");
+  await git("add", "--all");
+  await git("commit", "--quiet", "--message", "First");
+  await writeFile(secrets, "secrets: { ADMIN_TOKEN: x }\n");
+  await writeFile(join(work, ".sops.yaml"), `creation_rules:\n  - age: ${recipient}\n`);
+  await kws.run(["secrets", "encrypt", "-i", secrets]);
+  await git("add", "--all");
+  await git("commit", "--quiet", "--message", "Second");
+  return async (...args) => {
+    const { stdout, stderr } = await kws.run([...args, "-o", "json"], { cwd: work });
+    if (stdout === "") throw new Error(`kws ${args.join(" ")} printed nothing:\n${stderr}`);
+    return JSON.parse(stdout) as unknown;
+  };
+}
+
+const secretsFile = "chart/profiles/qa/secrets.yaml";
 
 const anyClone = ["--version", "1.0.0", "--allow-dirty"];
 
@@ -115,6 +145,20 @@ const cases: [heading: string, value: () => Promise<unknown>][] = [
   [
     "kws manifest install",
     () => kws.json("manifest", "install", "shop:1", "-n", "deployed", "--file", "examples/shop"),
+  ],
+  ["kws config history", () => inService("config", "history", "payments", "-p", "qa")],
+  ["kws config revert", () => inService("config", "revert", "payments", "HEAD", "-p", "qa", "--dry-run")],
+  ["kws secrets updatekeys", () => inService("secrets", "updatekeys", secretsFile)],
+  [
+    "kws secrets encrypt --in-place, rotate --in-place, edit, set, unset",
+    () => inService("secrets", "rotate", "--in-place", secretsFile),
+  ],
+  ["kws secrets keygen", () => inService("secrets", "keygen")],
+  ["kws secrets report", () => inService("secrets", "report", "--max-age", "0")],
+  ["kws secrets install-git", () => inService("secrets", "install-git")],
+  [
+    "kws secrets merge-driver",
+    () => inService("secrets", "merge-driver", secretsFile, secretsFile, secretsFile, secretsFile),
   ],
   ["kws init", () => kws.json("init", "--dry-run")],
   ["kws version", () => kws.json("version")],

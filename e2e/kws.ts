@@ -35,10 +35,19 @@ export interface ClusterStatus {
   pid: number;
 }
 
+export interface RunOptions {
+  cwd?: string;
+  signal?: AbortSignal;
+  /** Variables that are set as well. */
+  env?: NodeJS.ProcessEnv;
+  /** Standard input; nothing unless given. */
+  input?: string;
+}
+
 export interface Kws extends AsyncDisposable {
   home: string;
   /** Runs a command to its end, whatever its exit code. */
-  run(args: string[], options?: { cwd?: string; signal?: AbortSignal }): Promise<Result>;
+  run(args: string[], options?: RunOptions): Promise<Result>;
   /** Starts a command, for those that are to be interrupted. */
   spawn(args: string[], cwd?: string): ChildProcess;
   /** The folder of a cluster's own files. */
@@ -63,14 +72,21 @@ export async function newKws({ user }: KwsOptions = {}): Promise<Kws> {
   const { npm_config_cache, ...others } = inherited;
   // Another user cannot write to the cache of this one.
   const env = { ...others, ...(user === undefined ? { npm_config_cache } : {}), HOME: home, TERM: "dumb" };
-  const run: Kws["run"] = (args, options = {}) =>
+  const run: Kws["run"] = (args, { input, ...options } = {}) =>
     new Promise((resolve, reject) => {
-      const settings = { env, cwd: repository, maxBuffer: 1e8, ...user, ...options };
-      execFile(process.execPath, [bin, ...args], settings, (error, stdout, stderr) => {
+      const settings = {
+        cwd: repository,
+        maxBuffer: 1e8,
+        ...user,
+        ...options,
+        env: { ...env, ...options.env },
+      };
+      const child = execFile(process.execPath, [bin, ...args], settings, (error, stdout, stderr) => {
         const code = error === null ? 0 : error.code;
         if (typeof code === "number") resolve({ code, stdout, stderr });
         else reject(new Error(`kws ${args.join(" ")} did not run`, { cause: error }));
       });
+      if (input !== undefined) child.stdin?.end(input);
     });
   const json = async <T>(...args: string[]): Promise<T> => {
     const result = await run([...args, "-o", "json"]);

@@ -71,7 +71,7 @@ export class Steps {
         },
         skip: (text) => {
           outcome = "skipped";
-          note = text;
+          if (text !== undefined) note = note === undefined ? text : `${text}; ${note}`;
         },
       });
     } catch (error) {

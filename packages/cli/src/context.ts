@@ -9,7 +9,7 @@ import type { Globals } from "./command.ts";
 import type { Style } from "./style.ts";
 
 export interface Output {
-  write(text: string): unknown;
+  write(content: string | Uint8Array): unknown;
   isTTY?: boolean;
   columns?: number;
   rows?: number;
@@ -26,6 +26,8 @@ export interface World {
   /** The Node that runs kws; commands that it starts find it first. */
   nodePath: string;
   signal: AbortSignal;
+  /** Leaves Ctrl-C to a program that has the terminal while this runs, such as an editor. */
+  foreground: <T>(run: () => Promise<T>) => Promise<T>;
   /** A monotonic clock in milliseconds. */
   now: () => number;
   /** Milliseconds since the epoch. */

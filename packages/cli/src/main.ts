@@ -14,7 +14,9 @@ async function main(): Promise<void> {
   ]);
   const controller = new AbortController();
   let interrupts = 0;
+  let inForeground = 0;
   const onSignal = (signal: NodeJS.Signals) => {
+    if (signal === "SIGINT" && inForeground > 0) return;
     // The second Ctrl-C means it.
     if (++interrupts > 1) process.exit(130);
     controller.abort(Object.assign(new Error(`interrupted by ${signal}`), { name: "InterruptError" }));
@@ -44,6 +46,14 @@ async function main(): Promise<void> {
     version: packageJson.version,
     nodePath: process.execPath,
     signal: controller.signal,
+    async foreground(run) {
+      inForeground++;
+      try {
+        return await run();
+      } finally {
+        inForeground--;
+      }
+    },
     now: () => performance.now(),
     clock: () => Date.now(),
     holder: { user: userName(), host: hostname(), pid: process.pid },

@@ -32,6 +32,7 @@ function world(cwd: string, env: NodeJS.ProcessEnv = {}): World & { out: () => s
     version: "9.9.9",
     nodePath: process.execPath,
     signal: new AbortController().signal,
+    foreground: (run) => run(),
     now: () => 0,
     clock: () => 0,
     holder: { user: "someone", host: "here", pid: process.pid },

@@ -32,7 +32,7 @@ const frameMs = 100;
 export function liveReporter(stderr: Output, style: Style, now: () => number): Reporter {
   const region = liveRegion(stderr);
   const running = new Map<string, { title: string; detail: string; began: number }>();
-  const plain = plainReporter({ write: (text) => region.above(text) }, style);
+  const plain = plainReporter({ write: (text) => region.above(String(text)) }, style);
   let frame = 0;
   let timer: NodeJS.Timeout | undefined;
   const draw = () => {

@@ -29,6 +29,7 @@ export interface StartRequest {
   only?: string[];
   provider: Provider;
   timeoutMs?: number;
+  /** Fetch again what comes from elsewhere: services from git, base images from registries. */
   refresh?: boolean;
 }
 
@@ -44,7 +45,12 @@ export async function start(ctx: Context, request: StartRequest): Promise<Starte
   const { signal, locations, childEnv } = ctx;
   const clone = { cache: locations.cache, env: childEnv, signal, refresh: request.refresh === true };
   const services = await loadServices(project, clone);
-  const plans = await planStack(request, services, secretOpener(ctx, ctx.signal), request.only);
+  const plans = await planStack(
+    { ...request, signal },
+    services,
+    secretOpener(ctx, ctx.signal),
+    request.only,
+  );
   const steps = ctx.steps();
   const helm = await prepareTool(ctx, steps);
   await checkCharts(ctx, helm, stack, plans);
@@ -71,6 +77,7 @@ export async function start(ctx: Context, request: StartRequest): Promise<Starte
     steps,
     signal,
     timeoutMs: request.timeoutMs ?? defaultTimeoutMs,
+    ...(request.refresh === undefined ? {} : { pull: request.refresh }),
     clock: ctx.clock,
     holder: ctx.holder,
   });
@@ -150,7 +157,12 @@ export async function dryRun(
   const { project, stack } = request;
   const { signal, locations, childEnv } = ctx;
   const services = await loadServices(project, { cache: locations.cache, env: childEnv, signal });
-  const plans = await planStack(request, services, secretOpener(ctx, ctx.signal), request.only);
+  const plans = await planStack(
+    { ...request, signal },
+    services,
+    secretOpener(ctx, ctx.signal),
+    request.only,
+  );
   await checkCharts(ctx, await prepareTool(ctx, ctx.steps()), stack, plans);
   const data = plans.map(({ service, chart }) => ({
     service: service.name,

@@ -14,11 +14,12 @@ import { resolveUser } from "./images/users.ts";
 import { startKubelet } from "./kubelet/index.ts";
 import { startSandboxRuntime } from "./kubelet/runtimes/sandbox/start.ts";
 import type { NodeStreams } from "./kubelet/streams.ts";
+import { ownCertificate } from "./network/certificates.ts";
 import { startNetwork } from "./network/controller.ts";
 import { addresses } from "./network/state.ts";
 import { startScheduler } from "./scheduler/index.ts";
 import { prepareSocket } from "./sockets.ts";
-import { apiServerFolder, apiServerSocket, runtimeFolder } from "./state.ts";
+import { apiServerFolder, apiServerSocket, networkFolder, runtimeFolder } from "./state.ts";
 
 export interface ClusterOptions {
   name: string;
@@ -64,10 +65,11 @@ export async function runCluster(options: ClusterOptions): Promise<Cluster> {
   let streams: NodeStreams | undefined;
 
   // The agent takes as long to start as the API server does.
-  const [api, sandbox, images] = await Promise.all([
+  const [api, sandbox, images, certificate] = await Promise.all([
     startApi(options, () => streams),
     startSandboxRuntime({ dataDir: runtimeFolder(folder), logger: logger.child({ part: "runtime" }) }),
     openImageStore(options.imagesFolder),
+    ownCertificate(networkFolder(folder), now()),
   ]);
   await sandbox.setApiServer(api.socketPath);
 
@@ -79,7 +81,7 @@ export async function runCluster(options: ClusterOptions): Promise<Cluster> {
       ...common("kubelet"),
       runtime: sandbox.runtime,
       images: withBaseImage(images, options.node),
-      pullImage: createPuller(images, options.env),
+      pullImage: createPuller(images, options.env).pull,
       resolveUser,
       node: { name: nodeName, address: addresses.node },
       dataDir: folder,
@@ -90,6 +92,7 @@ export async function runCluster(options: ClusterOptions): Promise<Cluster> {
       dataplane: sandbox.network,
       runtime: sandbox.runtime,
       ingress: {
+        certificate,
         port: options.ingressPort,
         ...(options.previousIngressPort === undefined ? {} : { secondPort: options.previousIngressPort }),
       },

@@ -28,4 +28,5 @@ export const kubeconfigFile = (folder: string): string => join(folder, "kubeconf
 export const apiServerFolder = (folder: string): string => join(folder, "apiserver");
 export const apiServerSocket = (folder: string): string => join(apiServerFolder(folder), "apiserver.sock");
 /** The container runtime's own folder. */
+export const networkFolder = (folder: string): string => join(folder, "network");
 export const runtimeFolder = (folder: string): string => join(folder, "runtime");

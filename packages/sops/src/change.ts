@@ -7,8 +7,8 @@ import type { Entry, ListNode, MapNode, TreeNode, TreePath } from "./tree.ts";
  * Sets what stands at a path, as `sops set` does: missing keys are added at the end, an index behind the last item appends,
  * and a scalar in the way gives way.
  */
-export function setAt(node: TreeNode | undefined, path: TreePath, value: TreeNode): TreeNode {
-  return change(node, path, 0, value);
+export function setAt(root: MapNode, path: TreePath, value: TreeNode): MapNode {
+  return change(root, named(path), 0, value) as MapNode;
 }
 
 function change(node: TreeNode | undefined, path: TreePath, depth: number, value: TreeNode): TreeNode {
@@ -39,8 +39,8 @@ function change(node: TreeNode | undefined, path: TreePath, depth: number, value
 }
 
 /** Removes what stands at a path; nothing there is an error. */
-export function removeAt(node: TreeNode, path: TreePath): TreeNode {
-  return remove(node, path, 0);
+export function removeAt(root: MapNode, path: TreePath): MapNode {
+  return remove(root, named(path), 0) as MapNode;
 }
 
 function remove(node: TreeNode, path: TreePath, depth: number): TreeNode {
@@ -70,6 +70,11 @@ function remove(node: TreeNode, path: TreePath, depth: number): TreeNode {
 function placeOfItem(list: ListNode, index: number): number {
   let left = index;
   return list.items.findIndex((item) => item.kind !== "comment" && left-- === 0);
+}
+
+function named(path: TreePath): TreePath {
+  if (path.length > 0) return path;
+  throw new SopsError("errorInvalidSetFormat", "the path names nothing", { code: "usage" });
 }
 
 function missing(path: TreePath, depth: number): SopsError {

@@ -3,6 +3,7 @@
  * SHA-512 of all scalars but null in order, over all documents, without keys, separators or comments.
  */
 import { createHash, hash, type Hash } from "node:crypto";
+import { messageOf } from "@kws/base/errors";
 import { bytesOf, type Cipher, type Sealable } from "./cipher.ts";
 import { SopsError } from "./errors.ts";
 import { formatPath, formatPlace } from "./place.ts";
@@ -33,34 +34,40 @@ export function decryptDocuments(
   const isSelected = selector(protection.selection);
   const decrypted = walkDocuments(documents, (value, where) => {
     const selected = isSelected(where);
-    let result = value;
-    if (selected) {
-      const text = value.kind === "comment" ? value.text : value.kind === "str" ? value.value : undefined;
-      const at = "at" in value ? value.at : undefined;
-      try {
-        if (text === undefined)
-          throw new Error(`it is a ${value.kind} in the clear where the rule wants an encrypted value`);
-        if (value.kind === "comment" && text === "") return value;
-        result = { ...cipher.open(text, additionalData(where)), at } as Sealable;
-      } catch (error) {
-        // Versions before comments were encrypted left them as they were.
-        if (value.kind === "comment") return value;
-        throw new SopsError(
-          "errorDecryptingTree",
-          `${formatPath(where.keys)} cannot be decrypted: ${(error as Error).message}`,
-          {
-            at: formatPlace(file, at),
-            fix: "Restore the line from version control; edit encrypted files with `kws secrets edit` or sops only.",
-          },
-        );
-      }
-      if (value.kind === "comment" && result.kind === "comment" && value.inline)
-        result = { ...result, inline: true };
-    }
-    if (result.kind !== "comment" && (selected || !protection.macOnlyEncrypted)) mac.update(bytesOf(result));
-    return result;
+    const plain = selected ? openValue(value, where, cipher, file) : value;
+    if (plain.kind !== "comment" && (selected || !protection.macOnlyEncrypted)) mac.update(bytesOf(plain));
+    return plain;
   });
   return { documents: decrypted, mac: mac.digest("hex").toUpperCase() };
+}
+
+function openValue(value: Sealable, where: Surroundings, cipher: Cipher, file: string | undefined): Sealable {
+  if (value.kind === "comment") return openComment(value, where, cipher);
+  try {
+    if (value.kind !== "str") {
+      throw new Error(`it is a ${value.kind} in the clear where the rule wants an encrypted value`);
+    }
+    return { ...cipher.open(value.value, additionalData(where)), at: value.at } as Sealable;
+  } catch (error) {
+    throw new SopsError(
+      "errorDecryptingTree",
+      `${formatPath(where.keys)} cannot be decrypted: ${messageOf(error)}`,
+      {
+        at: formatPlace(file, value.at),
+        fix: "Restore the line from version control; change encrypted files only with what decrypts them first.",
+      },
+    );
+  }
+}
+
+/** Stays as it is where it cannot be opened: old versions of sops did not encrypt comments. */
+function openComment(comment: Comment, where: Surroundings, cipher: Cipher): Comment {
+  try {
+    const opened = cipher.open(comment.text, additionalData(where));
+    return opened.kind === "comment" ? { ...comment, text: opened.text } : comment;
+  } catch {
+    return comment;
+  }
 }
 
 /** Encrypts what is selected. */
@@ -76,13 +83,18 @@ export function encryptDocuments(
     if (value.kind !== "comment" && (selected || !protection.macOnlyEncrypted)) mac.update(bytesOf(value));
     if (!selected) return value;
     const text = cipher.seal(value, additionalData(where));
-    if (value.kind !== "comment" || text === "") return value.kind === "comment" ? value : str(text);
-    const comments = [...where.comments.slice(0, -1), [text]];
-    if (protection.selection.unencrypted_comment_regex !== undefined && !isSelected({ ...where, comments })) {
-      throw new SopsError("errorEncryptingTree", "unencrypted_comment_regex matches an encrypted comment", {
-        code: "config",
-        fix: "Choose an expression that no `ENC[AES256_GCM,…]` can match.",
-      });
+    if (value.kind === "comment") {
+      if (text === "") return value;
+      const comments = [...where.comments.slice(0, -1), [text]];
+      if (
+        protection.selection.unencrypted_comment_regex !== undefined &&
+        !isSelected({ ...where, comments })
+      ) {
+        throw new SopsError("errorEncryptingTree", "unencrypted_comment_regex matches an encrypted comment", {
+          code: "config",
+          fix: "Choose an expression that no `ENC[AES256_GCM,…]` can match.",
+        });
+      }
     }
     return str(text);
   });
@@ -131,9 +143,7 @@ function walkDocuments(documents: readonly MapNode[], visit: Visit): MapNode[] {
       throw new SopsError(
         "errorDecryptingTree",
         `${formatPath([...keys, entry.key])} holds an encrypted comment`,
-        {
-          fix: "Restore the line from version control.",
-        },
+        { fix: "Restore the line from version control." },
       );
     });
     comments.pop();

@@ -3,18 +3,18 @@
  * is decrypted exists in memory only, and no error repeats it.
  */
 import { timingSafeEqual } from "node:crypto";
-import { createCipher, isSealed, type Cipher } from "./cipher.ts";
-import { decryptDocuments, encryptDocuments } from "./crypt.ts";
 import { messageOf } from "@kws/base/errors";
+import { removeAt, setAt } from "./change.ts";
+import { createCipher, type Cipher } from "./cipher.ts";
+import { decryptDocuments, encryptDocuments } from "./crypt.ts";
 import { SopsError } from "./errors.ts";
-import { isEncryptedTree, readEncrypted, readPlain, writeEncrypted, writePlain } from "./formats.ts";
+import { hasBlock, readEncrypted, readPlain, writeEncrypted, writePlain } from "./formats.ts";
 import type { FormatName } from "./formats/format.ts";
 import type { Keyring } from "./keyring.ts";
 import type { Key } from "./keys/key.ts";
 import { keyId } from "./keyspec.ts";
 import { formatVersion, type Metadata } from "./metadata.ts";
 import { checkSelection, defaultSelection, type Selection } from "./rules.ts";
-import { removeAt, setAt } from "./change.ts";
 import { fromPlain, toPlain, type MapNode, type TreePath } from "./tree.ts";
 
 /** What every function needs to know about a file. */
@@ -61,12 +61,15 @@ export async function decrypt(content: string | Uint8Array, options: DecryptOpti
     documents,
     cipher,
     content: () => writePlain(documents, format, { indent }),
-    values: () => Object.assign({}, ...documents.map(toPlain)) as Record<string, unknown>,
+    values() {
+      const entries = documents.flatMap((document) => document.entries);
+      return toPlain({ kind: "map", entries }) as Record<string, unknown>;
+    },
   };
 }
 
 function verifyMac(computed: string, metadata: Metadata, cipher: Cipher, file: string | undefined): void {
-  const fix = "Restore the file from version control, or look through it and accept it with --ignore-mac.";
+  const fix = "Restore the file from version control, or look through it and have its MAC ignored.";
   let stored;
   try {
     stored = cipher.open(metadata.mac, metadata.lastModified);
@@ -139,14 +142,14 @@ export function replace(file: OpenFile, documents: readonly MapNode[], options: 
 /** The file with one value, or a whole map or list, in a place of its first document; what is missing above is made. */
 export function set(file: OpenFile, path: TreePath, value: unknown, options: WriteOptions): string {
   const [first, ...rest] = file.documents;
-  const changed = setAt(first ?? { kind: "map", entries: [] }, path, fromPlain(value)) as MapNode;
+  const changed = setAt(first ?? { kind: "map", entries: [] }, path, fromPlain(value));
   return replace(file, [changed, ...rest], options);
 }
 
 /** The file without one entry of a map, or item of a list, of its first document. */
 export function unset(file: OpenFile, path: TreePath, options: WriteOptions): string {
   const [first, ...rest] = file.documents;
-  const changed = removeAt(first ?? { kind: "map", entries: [] }, path) as MapNode;
+  const changed = removeAt(first ?? { kind: "map", entries: [] }, path);
   return replace(file, [changed, ...rest], options);
 }
 
@@ -229,13 +232,7 @@ export function inspect(content: string | Uint8Array, { format, file }: FileOpti
 
 /** Whether a file has a `sops` block; false too where it cannot be read in its format. */
 export function isEncrypted(content: string | Uint8Array, { format, file }: FileOptions): boolean {
-  return isEncryptedTree(content, format, file);
-}
-
-/** Whether any text of a plain value is an encrypted one, as in a file that only looks decrypted. */
-export function holdsCiphertext(value: unknown): boolean {
-  if (typeof value === "string") return isSealed(value);
-  return typeof value === "object" && value !== null && Object.values(value).some(holdsCiphertext);
+  return hasBlock(content, format, file);
 }
 
 /** The keys of a file, group by group. */

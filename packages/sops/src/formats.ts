@@ -14,8 +14,6 @@ import { strOfBytes, type Comment, type Entry, type MapNode, type Scalar, type T
 /** How a file of each format is written once it is encrypted. */
 const formats: Record<FormatName, Format> = { yaml, json, dotenv, ini, binary: json };
 
-export const formatNames = Object.keys(formats) as FormatName[];
-
 /** The format by a file's name, as sops decides it. */
 export function formatOfPath(path: string): FormatName {
   if (/\.ya?ml$/.test(path)) return "yaml";
@@ -27,7 +25,7 @@ export function formatOfPath(path: string): FormatName {
 const metadataKey = "sops";
 const flatPrefix = `${metadataKey}_`;
 
-/** Documents of a plain file. A key in the way of the `sops` block is refused. */
+/** Documents of a plain file. */
 export function readPlain(
   content: string | Uint8Array,
   name: FormatName,
@@ -43,6 +41,12 @@ export function readPlain(
       fix: "An empty map, {}, can be encrypted.",
     });
   }
+  refuseReserved(documents, format, file);
+  return documents;
+}
+
+/** A key in the way of the `sops` block cannot be kept. */
+function refuseReserved(documents: readonly MapNode[], format: Format, file: string | undefined): void {
   const reserved = documents.flatMap(({ entries }) => entries).find((entry) => isMetadata(entry, format)) as
     | Entry
     | undefined;
@@ -53,7 +57,6 @@ export function readPlain(
       fix: "The file seems to be encrypted already; otherwise give the key another name.",
     });
   }
-  return documents;
 }
 
 export function writePlain(documents: readonly MapNode[], name: FormatName, options: EmitOptions): Buffer {
@@ -95,6 +98,7 @@ export function writeEncrypted(
   options: EmitOptions,
 ): string {
   const format = formats[name];
+  refuseReserved(documents, format, undefined);
   const block = layOut(writeMetadata(metadata), format);
   return format.emit(
     documents.map((document) => withEntries(document, (entries) => [...entries, ...block])),
@@ -116,11 +120,8 @@ function layOut(block: MapNode, { layout }: Format): Entry[] {
   return [entry(metadataKey, { kind: "map", entries: escaped })];
 }
 
-export function isEncryptedTree(
-  content: string | Uint8Array,
-  name: FormatName,
-  file: string | undefined,
-): boolean {
+/** Whether a file has a `sops` block; false too where it cannot be read in its format. */
+export function hasBlock(content: string | Uint8Array, name: FormatName, file: string | undefined): boolean {
   try {
     const format = formats[name];
     const [first] = format.parse(textOf(content, file), file);

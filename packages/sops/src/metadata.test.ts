@@ -72,7 +72,7 @@ ${age}`);
   });
 
   it.each([
-    ["names no key", `${rest}pgp: []\n`, "names no key"],
+    ["names no key", `${rest}pgp: []\n`, "names no key of a kind that is known here"],
     ["has no time", age, "lastmodified is no time"],
     ["has two rules", `${rest}${age}encrypted_regex: a\nunencrypted_regex: b\n`, "only one of"],
     ["has a text for a list", `${rest}pgp: x\n`, "pgp is no list"],

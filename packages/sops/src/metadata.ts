@@ -66,7 +66,7 @@ function readGroups(block: MapNode, file: string | undefined): KeyGroup[] {
   const groups = mapsOf(entryOf(block, "key_groups")?.value, "key_groups", file).map((one) =>
     readGroup(one, file),
   );
-  if (groups.length === 0) throw damaged("it names no key", block, file);
+  if (groups.length === 0) throw damaged("it names no key of a kind that is known here", block, file);
   return groups;
 }
 

@@ -6,6 +6,7 @@ import { StringDecoder } from "node:string_decoder";
 import { ensureBaseImage } from "./base-image.ts";
 import type { HostNode } from "./base-image.ts";
 import type { BuildEvent, BuildResult, CheckOptions } from "./dockerfile/build.ts";
+import type { Puller } from "./pull.ts";
 import type { LocalImageStore } from "./store.ts";
 
 export type { BuildResult } from "./dockerfile/build.ts";
@@ -18,10 +19,15 @@ interface CommonOptions {
   node?: HostNode;
   /** Called with a line for each step that had to be made and each line that it prints. */
   onProgress?: (message: string) => void;
+  /** Called with what is out of the ordinary, and no reason to fail. */
+  onWarning?: (message: string) => void;
   signal?: AbortSignal;
 }
 
 export interface DockerfileOptions extends CommonOptions {
+  puller: Puller;
+  /** Ask registries for newer ones of stored base images. */
+  pull?: boolean;
   context: string;
   /** `Dockerfile` in the context unless given. */
   dockerfile?: string;
@@ -49,12 +55,12 @@ export async function buildDockerfile(options: DockerfileOptions): Promise<Build
     import("./dockerfile/build.ts"),
     import("../kubelet/runtimes/sandbox/run.ts"),
   ]);
-  const { onProgress, ...rest } = options;
+  const { onProgress = () => {}, onWarning = onProgress, ...rest } = options;
   return build({
     ...rest,
     node: options.node ?? hostNode(),
     sandbox: runInSandbox,
-    ...(onProgress === undefined ? {} : { onProgress: progressLines(onProgress) }),
+    onProgress: progressLines(onProgress, onWarning),
   });
 }
 
@@ -76,12 +82,23 @@ export async function buildNode(options: NodeOptions): Promise<BuildResult> {
   return result;
 }
 
-function progressLines(write: (line: string) => void): (event: BuildEvent) => void {
+/** `total` is 0 until it is known. */
+export function pullLine(reference: string, bytes: number, total: number): string {
+  return `pull ${reference}${total === 0 ? "" : ` ${Math.floor((100 * bytes) / total)} %`}`;
+}
+
+function progressLines(
+  write: (line: string) => void,
+  warn: (line: string) => void,
+): (event: BuildEvent) => void {
   const decoders = new Map<string, { decoder: StringDecoder; rest: string }>();
   return (event) => {
     switch (event.type) {
       case "warning":
-        write(`${event.at}: ${event.message}`);
+        warn(`${event.at}: ${event.message}`);
+        return;
+      case "pull":
+        write(pullLine(event.reference, event.bytes, event.total));
         return;
       case "done":
         if (!event.cached) write(`${event.instruction}: ${event.milliseconds} ms`);

@@ -21,15 +21,19 @@ export interface ImageStore {
   remove(reference: string): Promise<void>;
 }
 
+export interface PullOptions {
+  /** Shown to the registry before those of the user whose machine it is. */
+  credentials?: CredentialSource;
+  signal?: AbortSignal;
+  /** Told how many bytes are here, of how many. */
+  onProgress?: (bytes: number, total: number) => void;
+}
+
 /**
  * Fetches an image from its registry into the store, and answers it unpacked. Throws a `UserError` with the registry's answer.
  * What has arrived before a failure is not fetched again.
  */
-export type PullImage = (
-  reference: string,
-  credentials: CredentialSource,
-  signal: AbortSignal,
-) => Promise<Image>;
+export type PullImage = (reference: string, options: PullOptions) => Promise<Image>;
 
 /** Numeric ids for an image's or a pod's user, looked up in the image's own /etc/passwd and /etc/group. */
 export type ResolveUser = (

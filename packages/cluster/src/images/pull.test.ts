@@ -1,59 +1,33 @@
 /** Pulling from a registry in this process that serves what each test has put into it. */
-import { once } from "node:events";
-import { createServer } from "node:http";
-import type { Server } from "node:http";
-import type { AddressInfo } from "node:net";
-import { readFile } from "node:fs/promises";
+import { readFile, readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { gzipSync, zstdCompressSync } from "node:zlib";
 import { tempDir } from "@kws/base/tempdir";
 import type { TempDir } from "@kws/base/tempdir";
-import { anonymous } from "@kws/oci/credentials";
 import { mediaTypes, sha256 } from "@kws/oci/descriptor";
-import type { Descriptor } from "@kws/oci/descriptor";
 import { ociArchitecture } from "@kws/oci/manifest";
+import { listen } from "@kws/oci/testing/hostile-server";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import type { Image } from "./image.ts";
 import { createPuller, isFromRegistry } from "./pull.ts";
+import { startRegistry } from "./registry-fixture.ts";
+import type { RegistryFixture } from "./registry-fixture.ts";
 import { openImageStore } from "./store.ts";
 import type { LocalImageStore } from "./store.ts";
 
 let folder: TempDir;
 let store: LocalImageStore;
-let server: Server;
-let host: string;
-let requests: string[];
-/** By tag or digest. */
-let contents: Map<string, { mediaType: string; bytes: Buffer }>;
+let registry: RegistryFixture;
 
 beforeEach(async () => {
   folder = await tempDir("kws-pull");
   store = await openImageStore(join(folder.path, "store"));
-  contents = new Map();
-  requests = [];
-  server = createServer((request, response) => {
-    requests.push(`${request.method} ${request.url}`);
-    const found = contents.get(request.url?.split("/").at(-1) ?? "");
-    if (found === undefined) return void response.writeHead(404).end();
-    response.writeHead(200, { "content-type": found.mediaType, "content-length": found.bytes.length });
-    response.end(request.method === "HEAD" ? undefined : found.bytes);
-  }).listen(0, "127.0.0.1");
-  await once(server, "listening");
-  host = `127.0.0.1:${(server.address() as AddressInfo).port}`;
+  registry = await startRegistry();
 });
 afterEach(async () => {
-  server.close();
-  server.closeAllConnections();
+  await registry[Symbol.asyncDispose]();
   await folder[Symbol.asyncDispose]();
 });
-
-function put(mediaType: string, content: Buffer | object, tag?: string): Descriptor {
-  const bytes = Buffer.isBuffer(content) ? content : Buffer.from(JSON.stringify(content));
-  const digest = sha256(bytes);
-  contents.set(digest, { mediaType, bytes });
-  if (tag !== undefined) contents.set(tag, { mediaType, bytes });
-  return { mediaType, digest, size: bytes.length };
-}
 
 /** The bytes of a layer with one file. */
 async function layerOf(text: string): Promise<Buffer> {
@@ -61,38 +35,19 @@ async function layerOf(text: string): Promise<Buffer> {
   return readFile(store.blobs.path(made.descriptor.digest));
 }
 
-interface Parts {
-  layers: { mediaType: string; bytes: Buffer; diffId: string }[];
-  manifestType?: string;
-  configType?: string;
-}
-
-function putImage(parts: Parts, tag?: string): Descriptor {
-  const { layers, manifestType = mediaTypes.manifest, configType = mediaTypes.config } = parts;
-  const config = put(configType, {
-    architecture: ociArchitecture(process.arch),
-    os: "linux",
-    config: { Cmd: ["/app"] },
-    rootfs: { type: "layers", diff_ids: layers.map(({ diffId }) => diffId) },
-  });
-  const descriptors = layers.map(({ mediaType, bytes }) => put(mediaType, bytes));
-  const manifest = { schemaVersion: 2, mediaType: manifestType, config, layers: descriptors };
-  return put(manifestType, manifest, tag);
-}
-
-async function plainImage(text: string, tag?: string): Promise<Descriptor> {
+async function plainImage(text: string, tag?: string) {
   const bytes = await layerOf(text);
-  return putImage({ layers: [{ mediaType: mediaTypes.layer, bytes, diffId: sha256(bytes) }] }, tag);
+  return registry.putImage({ layers: [{ mediaType: mediaTypes.layer, bytes, diffId: sha256(bytes) }] }, tag);
 }
 
 const pull = (reference: string): Promise<Image> =>
-  createPuller(store, {})(`${host}/${reference}`, anonymous, new AbortController().signal);
+  createPuller(store, {}).pull(`${registry.host}/${reference}`, {});
 const fileOf = async (image: Image) => readFile(join(image.layers.at(-1) ?? "", "file"), "utf8");
 
 test("layers of every compression, by OCI's names and Docker's, become the image's files", async () => {
   const [plain, gzip, zstd] = await Promise.all(["plain", "gzip", "zstd"].map(layerOf));
   if (plain === undefined || gzip === undefined || zstd === undefined) throw new Error("no layers");
-  const digest = putImage(
+  const digest = registry.putImage(
     {
       manifestType: mediaTypes.dockerManifest,
       configType: "application/vnd.docker.container.image.v1+json",
@@ -113,10 +68,14 @@ test("layers of every compression, by OCI's names and Docker's, become the image
     "1",
   ).digest;
   const image = await pull("team/orders:1");
-  expect(image).toMatchObject({ reference: `${host}/team/orders:1`, digest, config: { Cmd: ["/app"] } });
+  expect(image).toMatchObject({
+    reference: `${registry.host}/team/orders:1`,
+    digest,
+    config: { Cmd: ["/app"] },
+  });
   const files = await Promise.all(image.layers.map((layer) => readFile(join(layer, "file"), "utf8")));
   expect(files).toEqual(["plain", "gzip", "zstd"]);
-  expect(await store.find(`${host}/team/orders:1`)).toMatchObject({ digest });
+  expect(await store.find(`${registry.host}/team/orders:1`)).toMatchObject({ digest });
 });
 
 test("of an index, the image for this machine is pulled and no other, and the index keeps its digest", async () => {
@@ -128,20 +87,26 @@ test("of an index, the image for this machine is pulled and no other, and the in
     { ...there, platform: { os: "linux", architecture: "mips" } },
     { ...here, platform },
   ];
-  const index = put(mediaTypes.index, { schemaVersion: 2, mediaType: mediaTypes.index, manifests }, "1");
+  const index = registry.put(
+    mediaTypes.index,
+    { schemaVersion: 2, mediaType: mediaTypes.index, manifests },
+    "1",
+  );
   const image = await pull("team/orders:1");
   expect(image.digest).toBe(index.digest);
   expect(await fileOf(image)).toBe("here");
-  expect(requests.join("\n")).not.toContain(there.digest);
+  expect(registry.requests.join("\n")).not.toContain(there.digest);
   // Nothing of it is taken for rubbish, and it is found by the index's digest too.
   await store.gc({ minimumAgeMs: 0 });
-  expect(await store.find(`${host}/team/orders@${index.digest}`)).toMatchObject({ digest: index.digest });
+  expect(await store.find(`${registry.host}/team/orders@${index.digest}`)).toMatchObject({
+    digest: index.digest,
+  });
   expect(await store.list()).toEqual([expect.objectContaining({ digest: index.digest })]);
 });
 
 test("an index without an image for this machine says which there are", async () => {
   const other = { ...(await plainImage("there")), platform: { os: "linux", architecture: "mips" } };
-  put(mediaTypes.index, { schemaVersion: 2, mediaType: mediaTypes.index, manifests: [other] }, "1");
+  registry.put(mediaTypes.index, { schemaVersion: 2, mediaType: mediaTypes.index, manifests: [other] }, "1");
   await expect(pull("team/orders:1")).rejects.toThrow(/has no image for linux\/\w+, but for linux\/mips/);
 });
 
@@ -149,8 +114,8 @@ test("an image is pulled by its digest, and a tag beside it names nothing", asyn
   const { digest } = await plainImage("one", "1");
   const image = await pull(`team/orders:other@${digest}`);
   expect(image.digest).toBe(digest);
-  expect(await store.find(`${host}/team/orders:other@${digest}`)).toMatchObject({ digest });
-  expect(await store.find(`${host}/team/orders:other`)).toBeUndefined();
+  expect(await store.find(`${registry.host}/team/orders:other@${digest}`)).toMatchObject({ digest });
+  expect(await store.find(`${registry.host}/team/orders:other`)).toBeUndefined();
 });
 
 test("a tag that has moved is pulled again, and what has not changed is not fetched again", async () => {
@@ -158,17 +123,51 @@ test("a tag that has moved is pulled again, and what has not changed is not fetc
   await pull("team/orders:1");
   const { digest } = await plainImage("two", "1");
   expect(await fileOf(await pull("team/orders:1"))).toBe("two");
-  requests.length = 0;
+  registry.requests.length = 0;
   expect((await pull("team/orders:1")).digest).toBe(digest);
-  expect(requests.filter((request) => request.includes("/blobs/"))).toEqual([]);
+  expect(registry.requests.filter((request) => request.includes("/blobs/"))).toEqual([]);
+});
+
+test("what is only asked about comes without layers, once for all who ask, and is not stored", async () => {
+  const image = await plainImage("one", "1");
+  const puller = createPuller(store, {});
+  await store.gc({ minimumAgeMs: 0 });
+  const configs = await Promise.all([1, 2, 3].map(() => puller.configOf(`${registry.host}/team/orders:1`)));
+  expect(configs).toEqual([1, 2, 3].map(() => ({ Cmd: ["/app"] })));
+  expect(registry.requests).toEqual([
+    "GET /v2/team/orders/manifests/1",
+    `GET /v2/team/orders/blobs/${registry.configOf(image)}`,
+  ]);
+  expect(await readdir(join(store.dir, "blobs/sha256"))).toEqual([]);
+});
+
+test("a registry that says nothing is not waited for when it is only asked about an image", async () => {
+  const host = await listen(() => {});
+  const asked = createPuller(store, {}, 10).configOf(`${host}/team/orders:1`);
+  await expect(asked).rejects.toMatchObject({
+    code: "timeout",
+    message: `${host}/team/orders:1: ${host} gave no answer in 0.01 s`,
+  });
+});
+
+test("a pull says how many bytes of how many are here", async () => {
+  await plainImage("one", "1");
+  const told: number[][] = [];
+  await createPuller(store, {}).pull(`${registry.host}/team/orders:1`, {
+    onProgress: (bytes, total) => told.push([bytes, total]),
+  });
+  const [bytes = 0, total = 1] = told.at(-1) ?? [];
+  expect(total).toBeGreaterThan(1000);
+  expect(bytes).toBe(total);
 });
 
 test("two at once fetch each blob once", async () => {
   await plainImage("one", "1");
   const puller = createPuller(store, {});
-  const { signal } = new AbortController();
-  await Promise.all([1, 2, 3].map(() => puller(`${host}/team/orders:1`, anonymous, signal)));
-  const blobs = requests.filter((request) => request.startsWith("GET") && request.includes("/blobs/"));
+  await Promise.all([1, 2, 3].map(() => puller.pull(`${registry.host}/team/orders:1`, {})));
+  const blobs = registry.requests.filter(
+    (request) => request.startsWith("GET") && request.includes("/blobs/"),
+  );
   expect(blobs).toHaveLength(new Set(blobs).size);
 });
 
@@ -183,26 +182,26 @@ test.each([
   ["one with layers of another kind", mediaTypes.config, "application/x-squashfs", /cannot be unpacked/],
 ])("%s is refused before its layers are fetched", async (_, configType, mediaType, why) => {
   const bytes = await layerOf("one");
-  putImage({ configType, layers: [{ mediaType, bytes, diffId: sha256(bytes) }] }, "1");
+  registry.putImage({ configType, layers: [{ mediaType, bytes, diffId: sha256(bytes) }] }, "1");
   await expect(pull("team/orders:1")).rejects.toThrow(why);
-  expect(requests.filter((request) => request.includes("/blobs/"))).toEqual([]);
+  expect(registry.requests.filter((request) => request.includes("/blobs/"))).toEqual([]);
 });
 
 test("an image of a size that would fill the disk is refused before it does", async () => {
-  const config = put(mediaTypes.config, {});
+  const config = registry.put(mediaTypes.config, {});
   const layer = { mediaType: mediaTypes.layer, digest: sha256("huge"), size: 2 ** 50 };
-  put(mediaTypes.manifest, { schemaVersion: 2, config, layers: [layer] }, "1");
+  registry.put(mediaTypes.manifest, { schemaVersion: 2, config, layers: [layer] }, "1");
   await expect(pull("team/orders:1")).rejects.toThrow(/is larger than an image may be/);
 });
 
 test("an image that is damaged or broken off gets no name", async () => {
   const bytes = await layerOf("one");
-  putImage({ layers: [{ mediaType: mediaTypes.layer, bytes, diffId: sha256("other") }] }, "1");
+  registry.putImage({ layers: [{ mediaType: mediaTypes.layer, bytes, diffId: sha256("other") }] }, "1");
   await expect(pull("team/orders:1")).rejects.toThrow(/is not what the image's configuration says/);
   await plainImage("two", "2");
   const layer = sha256(await layerOf("two"));
   await rmBlob(layer);
-  contents.delete(layer);
+  registry.contents.delete(layer);
   await expect(pull("team/orders:2")).rejects.toThrow(/does not have it \(404\)/);
   expect(await store.list()).toEqual([]);
 });
@@ -213,8 +212,7 @@ async function rmBlob(digest: string): Promise<void> {
 }
 
 test("names that are made here are asked for nowhere", async () => {
-  const { signal } = new AbortController();
-  await expect(createPuller(store, {})("kws.local/node:4", anonymous, signal)).rejects.toMatchObject({
+  await expect(createPuller(store, {}).pull("kws.local/node:4", {})).rejects.toMatchObject({
     code: "not-found",
     message: expect.stringContaining("are made here, not pulled"),
   });

@@ -148,7 +148,7 @@ test("an image that is stored meanwhile is found within a second, whatever the b
 test("a pod that ends gives up its pull, and tells nothing more", async () => {
   const begun = Promise.withResolvers<AbortSignal>();
   const ended = Promise.withResolvers<never>();
-  pull = (_reference, _credentials, signal) => {
+  pull = (_reference, { signal = AbortSignal.abort() }) => {
     signal.addEventListener("abort", () => ended.reject(signal.reason));
     begun.resolve(signal);
     return ended.promise;

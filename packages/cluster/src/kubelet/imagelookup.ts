@@ -133,7 +133,7 @@ export class ImageLookup {
     const { reference } = pull;
     const began = performance.now();
     try {
-      pull.image = await pullImage(reference, await credentials(), signal);
+      pull.image = await pullImage(reference, { credentials: await credentials(), signal });
       const took = formatDuration(performance.now() - began);
       const message = `Successfully pulled image "${reference}" in ${took}. Image size: ${pull.image.size} bytes.`;
       tell(container, "Normal", "Pulled", message);

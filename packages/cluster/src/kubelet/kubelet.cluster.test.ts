@@ -1,4 +1,3 @@
-import { webcrypto } from "node:crypto";
 import { mkdtemp, rm } from "node:fs/promises";
 import { request } from "node:http";
 import { tmpdir } from "node:os";
@@ -20,12 +19,12 @@ import {
 } from "@kws/kube/resources";
 import { isApiError } from "@kws/kube/status";
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
-import { provideReflection } from "../apiserver/reflection.ts";
 import { startApiServer, type ApiServer } from "../apiserver/server.ts";
 import { ensureBaseImage } from "../images/base-image.ts";
 import { createPuller } from "../images/pull.ts";
 import { openImageStore } from "../images/store.ts";
 import { resolveUser } from "../images/users.ts";
+import { selfSigned } from "../network/certificates.ts";
 import { startNetwork, type Network } from "../network/controller.ts";
 import { addresses } from "../network/state.ts";
 import { startKubelet, type Kubelet, type KubeletOptions } from "./index.ts";
@@ -58,7 +57,7 @@ beforeAll(async () => {
     ...common,
     runtime: sandbox.runtime,
     images,
-    pullImage: createPuller(images, {}),
+    pullImage: createPuller(images, {}).pull,
     resolveUser,
     node: { name: "kws", address: addresses.node },
     dataDir,
@@ -69,7 +68,7 @@ beforeAll(async () => {
     ...common,
     dataplane: sandbox.network,
     runtime: sandbox.runtime,
-    ingress: { port: 0, tlsPort: 0 },
+    ingress: { port: 0, tlsPort: 0, certificate: await selfSigned(["localhost"], Date.now()) },
   });
   for (const [resource, kind, name] of [
     [serviceAccounts, "ServiceAccount", "default"],
@@ -151,10 +150,7 @@ async function exec(name: string, ...command: string[]): Promise<string> {
   return text;
 }
 
-test("a pod runs as it is told, and soon", async () => {
-  await create("warm", { containers: [shell("exec sleep 300")] });
-  await until("warm", isReady);
-  const began = performance.now();
+test("a pod runs as it is told", async () => {
   await create("script", {
     restartPolicy: "Never",
     containers: [
@@ -167,7 +163,6 @@ test("a pod runs as it is told, and soon", async () => {
   const pod = await until("script", ({ status }) => status?.phase === "Succeeded");
   expect(await logsOf("script")).toBe(`0 script ${pod.status?.podIP}\n`);
   expect(first(pod)?.state.terminated).toMatchObject({ exitCode: 0, reason: "Completed" });
-  expect(performance.now() - began).toBeLessThan(2000);
 });
 
 test("the ServiceAccount token and live ConfigMap changes reach the container", async () => {
@@ -316,36 +311,27 @@ test("TLS ends at the Ingress with the certificate of the Secret for the host th
     socket.destroy();
     return `${subject.CN}: ${body}`;
   };
-  const refused = /ECONNRESET|disconnected|alert/;
   for (const host of hosts) {
     await vi.waitFor(async () => expect(await ask(host)).toBe(`${host}: hello ${host}`), 10_000);
   }
-  await expect(ask("three.localhost")).rejects.toThrow(refused);
+  expect(await ask("three.localhost")).toMatch(/^localhost: no Ingress rule/);
 
   await client.patch(secrets, "tls-two.localhost", "default", "merge", { data: { "tls.crt": btoa("none") } });
-  await vi.waitFor(() => expect(ask("two.localhost")).rejects.toThrow(refused), 10_000);
+  await vi.waitFor(
+    async () => expect(await ask("two.localhost")).toBe("localhost: hello two.localhost"),
+    10_000,
+  );
   expect(await ask("one.localhost")).toBe("one.localhost: hello one.localhost");
 });
 
 async function createTlsSecret(name: string, host: string): Promise<void> {
-  provideReflection();
-  const x509 = await import("@peculiar/x509");
-  const algorithm = { name: "ECDSA", namedCurve: "P-256", hash: "SHA-256" };
-  const keys = await webcrypto.subtle.generateKey(algorithm, true, ["sign", "verify"]);
-  const certificate = await x509.X509CertificateGenerator.createSelfSigned({
-    name: `CN=${host}`,
-    keys,
-    signingAlgorithm: algorithm,
-    extensions: [new x509.SubjectAlternativeNameExtension([{ type: "dns", value: host }])],
-  });
-  const key = Buffer.from(await webcrypto.subtle.exportKey("pkcs8", keys.privateKey)).toString("base64");
-  const pem = `-----BEGIN PRIVATE KEY-----\n${key}\n-----END PRIVATE KEY-----\n`;
+  const { cert, key } = await selfSigned([host], Date.now());
   await client.create(secrets, {
     apiVersion: "v1",
     kind: "Secret",
     type: "kubernetes.io/tls",
     metadata: { name, namespace: "default" },
-    data: { "tls.crt": btoa(certificate.toString("pem")), "tls.key": btoa(pem) },
+    data: { "tls.crt": btoa(cert), "tls.key": btoa(key) },
   });
 }
 

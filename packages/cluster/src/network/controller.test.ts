@@ -1,12 +1,14 @@
 import { once } from "node:events";
 import { createServer, request, type IncomingMessage, type Server } from "node:http";
 import { connect, createServer as createNetServer, type AddressInfo } from "node:net";
+import { connect as connectTls } from "node:tls";
 import { silent } from "@kws/base/logger";
 import type { KubeClient } from "@kws/kube/client";
 import type { KubeObject } from "@kws/kube/object";
-import { endpointSlices, ingressClasses, ingresses, services } from "@kws/kube/resources";
+import { endpointSlices, ingressClasses, ingresses, secrets, services } from "@kws/kube/resources";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { startTestServer, type TestServer } from "../apiserver/testing/server.ts";
+import { selfSigned } from "./certificates.ts";
 import { startNetwork, type Network } from "./controller.ts";
 import type { NetworkState } from "./state.ts";
 
@@ -43,7 +45,7 @@ beforeEach(async () => {
         return socket;
       },
     },
-    ingress: { port: 0, tlsPort: 0 },
+    ingress: { port: 0, tlsPort: 0, certificate: await certificateFor("localhost") },
     logger: silent,
     now: Date.now,
     signal: stop.signal,
@@ -57,6 +59,8 @@ afterEach(async () => {
   backend.close();
   await api.close();
 });
+
+const certificateFor = (...names: string[]) => selfSigned(names, Date.now());
 
 async function createService(name: string, spec: object, addresses: string[]): Promise<void> {
   const metadata = { name, namespace: "default" };
@@ -220,4 +224,81 @@ test("a NodePort listens on loopback, and a LoadBalancer says so", async () => {
   });
   const service = await client.get(services, "lb", "default");
   expect(service["status"].loadBalancer.ingress).toEqual([{ ip: "127.0.0.1" }]);
+});
+
+async function createTlsSecret(name: string, ...names: string[]): Promise<void> {
+  const { cert, key } = await certificateFor(...names);
+  await client.create(secrets, {
+    apiVersion: "v1",
+    kind: "Secret",
+    type: "kubernetes.io/tls",
+    metadata: { name, namespace: "default" },
+    data: { "tls.crt": btoa(cert), "tls.key": btoa(key) },
+  });
+}
+
+/** The first name of the certificate that a client sees who asks for the host; for none where it is empty. */
+async function certificateOf(host: string): Promise<string | undefined> {
+  const socket = connectTls({
+    port: network.ingress.tlsPort,
+    host: "127.0.0.1",
+    rejectUnauthorized: false,
+    ...(host === "" ? {} : { servername: host }),
+  });
+  await once(socket, "secureConnect");
+  const { subject } = socket.getPeerCertificate();
+  socket.destroy();
+  return [subject.CN].flat()[0];
+}
+
+test("the hosts of an Ingress's tls decide which Secret's certificate they are served with", async () => {
+  // By their own names, either would do for both hosts.
+  await createTlsSecret("first", "first.localhost", "one.localhost", "two.localhost");
+  await createTlsSecret("second", "second.localhost", "one.localhost", "two.localhost");
+  await createTlsSecret("third", "third.localhost");
+  const backend = { service: { name: "web", port: { number: 80 } } };
+  const rule = { http: { paths: [{ path: "/", pathType: "Prefix", backend }] } };
+  const create = (name: string, spec: object) =>
+    client.create(ingresses, {
+      apiVersion: "networking.k8s.io/v1",
+      kind: "Ingress",
+      metadata: { name, namespace: "default" },
+      spec,
+    });
+  await create("named", {
+    tls: [
+      { hosts: ["one.localhost"], secretName: "first" },
+      { hosts: ["two.localhost", "*.wild.localhost"], secretName: "second" },
+      { hosts: ["own.localhost"] },
+      { hosts: ["absent.localhost"], secretName: "absent" },
+    ],
+    rules: [{ host: "one.localhost", ...rule }],
+  });
+  await create("unnamed", {
+    tls: [{ secretName: "third" }],
+    rules: ["third.localhost", "fourth.localhost", "two.localhost"].map((host) =>
+      Object.assign({ host }, rule),
+    ),
+  });
+  const shown = {
+    "one.localhost": "first.localhost",
+    "ONE.localhost": "first.localhost",
+    "two.localhost": "second.localhost",
+    "deep.wild.localhost": "second.localhost",
+    // Without hosts, a Secret is for those of the rules that stand in its certificate.
+    "third.localhost": "third.localhost",
+    "fourth.localhost": "localhost",
+    // What no Ingress says anything about, what it asks for without a Secret, and a Secret that is not there.
+    "other.localhost": "localhost",
+    "own.localhost": "localhost",
+    "absent.localhost": "localhost",
+    "": "localhost",
+  };
+  await vi.waitFor(
+    async () => {
+      const seen = Object.keys(shown).map(async (host) => [host, await certificateOf(host)]);
+      expect(Object.fromEntries(await Promise.all(seen))).toEqual(shown);
+    },
+    { timeout: 10_000 },
+  );
 });

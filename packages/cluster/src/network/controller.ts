@@ -2,17 +2,16 @@
  * Watches Services, EndpointSlices, Pods and Ingresses, and keeps the data plane, the Ingress listener and the host's ports
  * in step with them.
  */
-import { createSecureContext, type SecureContext } from "node:tls";
-import { X509Certificate } from "node:crypto";
 import { messageOf } from "@kws/base/errors";
 import type { Logger } from "@kws/base/logger";
 import type { KubeClient, Resource } from "@kws/kube/client";
 import { createEventRecorder } from "@kws/kube/events";
 import { Informer, type SharedInformers } from "@kws/kube/informer";
 import { keyOf, type KubeObject } from "@kws/kube/object";
-import { endpointSlices, ingressClasses, ingresses, pods, secrets, services } from "@kws/kube/resources";
+import { endpointSlices, ingressClasses, ingresses, pods, services } from "@kws/kube/resources";
 import { isApiError } from "@kws/kube/status";
 import type { Runtime } from "../kubelet/runtime.ts";
+import { IngressCertificates, type KeyPair } from "./certificates.ts";
 import { HostPorts, type HostPort } from "./hostports.ts";
 import { IngressListener } from "./ingress.ts";
 import { endpointsOf, networkState, type Endpoint, type EndpointSlice, type Service } from "./records.ts";
@@ -23,8 +22,11 @@ export interface NetworkOptions {
   client: KubeClient;
   dataplane: NetworkDataplane;
   runtime: Pick<Runtime, "dial">;
-  /** The first port to try, the second one before those that follow the first, and for TLS `tlsPort` (8443 unless given). */
-  ingress: { port: number; secondPort?: number; tlsPort?: number };
+  /**
+   * The first port to try, the second one before those that follow the first, and for TLS `tlsPort` (8443 unless given) with
+   * the certificate for hosts that no Ingress has one for.
+   */
+  ingress: { port: number; secondPort?: number; tlsPort?: number; certificate: KeyPair };
   /** Copies that others in the process watch too; own ones unless given. */
   informers?: SharedInformers;
   logger: Logger;
@@ -68,7 +70,7 @@ export async function startNetwork(options: NetworkOptions): Promise<Network> {
     const name = slice.metadata.labels?.["kubernetes.io/service-name"];
     return name === undefined ? [] : [`${slice.metadata.namespace}/${name}`];
   });
-  const certificates = new Certificates(client, logger, signal);
+  const certificates = new IngressCertificates(client, logger, signal);
   let routes: Route[] = [];
 
   const endpoints = (route: Route): Endpoint[] | undefined => {
@@ -168,8 +170,10 @@ export async function startNetwork(options: NetworkOptions): Promise<Network> {
 
   await Promise.all(Object.values(watched).map((informer) => informer.synced()));
   if (!watched.classes.list().some(({ metadata }) => metadata.name === className)) await createClass(client);
-  const port = await listener.listen(options.ingress.port, false, options.ingress.secondPort);
-  const tlsPort = await listener.listen(options.ingress.tlsPort ?? 8443, true);
+  const port = await listener.listen(options.ingress.port, { second: options.ingress.secondPort });
+  const tlsPort = await listener.listen(options.ingress.tlsPort ?? 8443, {
+    certificate: options.ingress.certificate,
+  });
   await applyNetwork();
   return {
     ingress: { port, moved: options.ingress.port !== 0 && port !== options.ingress.port, tlsPort },
@@ -263,66 +267,5 @@ async function publish(
     await client.patch(resource, name, namespace, "merge", patch, { subresource: "status" });
   } catch (error) {
     if (!isApiError(error, "NotFound", "Conflict")) throw error;
-  }
-}
-
-/** The TLS Secrets that Ingresses name, each watched by itself, as contexts by host name. */
-class Certificates {
-  readonly #client: KubeClient;
-  readonly #logger: Logger;
-  readonly #signal: AbortSignal;
-  readonly #informers = new Map<string, Informer>();
-  readonly #contexts = new Map<string, { context: SecureContext; certificate: X509Certificate }>();
-
-  constructor(client: KubeClient, logger: Logger, signal: AbortSignal) {
-    this.#client = client;
-    this.#logger = logger;
-    this.#signal = signal;
-  }
-
-  track(all: Ingress[]): void {
-    const wanted = new Set<string>();
-    for (const { metadata, spec } of all) {
-      for (const { secretName } of spec.tls ?? [])
-        if (secretName) wanted.add(`${metadata.namespace}/${secretName}`);
-    }
-    for (const [key, informer] of this.#informers) {
-      if (wanted.has(key)) continue;
-      informer.stop();
-      this.#informers.delete(key);
-      this.#contexts.delete(key);
-    }
-    for (const key of wanted) if (!this.#informers.has(key)) this.#watch(key);
-  }
-
-  find(serverName: string): SecureContext | undefined {
-    for (const { context, certificate } of this.#contexts.values()) {
-      if (certificate.checkHost(serverName) !== undefined) return context;
-    }
-    return undefined;
-  }
-
-  #watch(key: string): void {
-    const [namespace, name] = key.split("/");
-    const informer = new Informer(this.#client, secrets, {
-      namespace,
-      fieldSelector: `metadata.name=${name}`,
-      logger: this.#logger,
-      signal: this.#signal,
-    });
-    const read = (secret: KubeObject) => {
-      try {
-        const decode = (field: string) => Buffer.from(String(secret.data?.[field] ?? ""), "base64");
-        const cert = decode("tls.crt");
-        const context = createSecureContext({ cert, key: decode("tls.key") });
-        this.#contexts.set(key, { context, certificate: new X509Certificate(cert) });
-      } catch {
-        // The error would quote the Secret; its name is enough.
-        this.#contexts.delete(key);
-        this.#logger.warn("Secret holds no usable certificate", { secret: key });
-      }
-    };
-    informer.subscribe({ add: read, update: read, delete: () => this.#contexts.delete(key) });
-    this.#informers.set(key, informer);
   }
 }

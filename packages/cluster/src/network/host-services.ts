@@ -2,7 +2,7 @@
  * The host's side of `host.kws.internal`: which TCP ports the host serves on its loopback address, and a Unix socket through
  * which they are reached from inside the cluster's network. A connection begins with two bytes, the port.
  */
-import { closeSync, openSync, readSync } from "node:fs";
+import { closeSync, openSync, readFileSync, readSync } from "node:fs";
 import { rm } from "node:fs/promises";
 import { connect, createServer, type LookupFunction, type Socket } from "node:net";
 import { isErrno } from "@kws/base/errors";
@@ -10,6 +10,12 @@ import { joinSockets } from "./proxy.ts";
 
 /** How soon a program that begins to listen can be reached. */
 const lookEveryMs = 1000;
+/**
+ * To list who listens, the kernel walks its table of all connections, which takes milliseconds even where there are none. So
+ * that is done when the numbers of sockets have changed, and, since one that goes and one that comes leave them equal, at every
+ * so many looks.
+ */
+const listEveryLooks = 10;
 
 export interface HostServices {
   close(): void;
@@ -31,7 +37,13 @@ export async function shareHostServices({ socketPath, onPorts }: HostServicesOpt
     server.listen({ path: socketPath, writableAll: true }, resolve);
   });
   let known = "";
+  let counted = "";
+  let looks = 0;
   const look = () => {
+    const counts = socketCounts();
+    if (counts === counted && ++looks < listEveryLooks) return;
+    counted = counts;
+    looks = 0;
     const ports = [...listeningPorts()].toSorted((a, b) => a - b);
     if (ports.join() === known) return;
     known = ports.join();
@@ -87,6 +99,23 @@ function listeningPorts(): Set<number> {
     }
   }
   return ports;
+}
+
+/** Numbers of TCP sockets by their state, which the kernel keeps at hand. */
+function socketCounts(): string {
+  return ["/proc/net/sockstat", "/proc/net/sockstat6"]
+    .flatMap((file) => readIfThere(file).split("\n"))
+    .filter((line) => line.startsWith("TCP"))
+    .join();
+}
+
+function readIfThere(file: string): string {
+  try {
+    return readFileSync(file, "latin1");
+  } catch (error) {
+    if (isErrno(error, "ENOENT")) return ""; // A kernel without IPv6.
+    throw error;
+  }
 }
 
 const listening = "0A";

@@ -14,6 +14,7 @@ import type { Duplex } from "node:stream";
 import type { SecureContext } from "node:tls";
 import { isErrno, UserError, messageOf } from "@kws/base/errors";
 import type { Logger } from "@kws/base/logger";
+import type { KeyPair } from "./certificates.ts";
 import type { Endpoint } from "./records.ts";
 import { findRoute, type Route } from "./routes.ts";
 
@@ -22,7 +23,7 @@ export interface IngressOptions {
   routes(): Route[];
   /** Where the route's traffic may go now; undefined when there is no such Service or port. */
   endpoints(route: Route): Endpoint[] | undefined;
-  /** The certificate for a server name, of a Secret that an Ingress names. */
+  /** The certificate for a server name, of a Secret that an Ingress names; undefined where none does. */
   secureContext(serverName: string): SecureContext | undefined;
   logger: Logger;
 }
@@ -77,18 +78,19 @@ export class IngressListener {
     callback?.(null, withSocketMethods(connection));
   }
 
-  /** Listens on the first free loopback port from `from`; answers it. */
-  async listen(from: number, secure: boolean, second?: number): Promise<number> {
+  /**
+   * Listens on the first free loopback port from `from`, with TLS where there is a certificate, which is for server names that
+   * have no other; answers the port.
+   */
+  async listen(
+    from: number,
+    { second, certificate }: { second?: number | undefined; certificate?: KeyPair },
+  ): Promise<number> {
+    const secure = certificate !== undefined;
     const onRequest: RequestListener = (request, response) => this.#serve(request, response, secure);
     const server = secure
       ? createTlsServer(
-          {
-            SNICallback: (name, done) => {
-              const context = this.#options.secureContext(name);
-              if (context === undefined) done(new Error(`no certificate for ${name}`));
-              else done(null, context);
-            },
-          },
+          { ...certificate, SNICallback: (name, done) => done(null, this.#options.secureContext(name)) },
           onRequest,
         )
       : createServer(onRequest);

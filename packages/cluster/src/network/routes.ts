@@ -29,13 +29,10 @@ export interface Route {
 }
 
 /** Routes in the order in which they are to be tried: hosts before wildcards before any, longer paths first, exact before prefix. */
-export function routesOf(ingresses: Ingress[]): Route[] {
-  // As other controllers do: of two that claim the same place the older one has it.
-  const byAge = ingresses.toSorted((a, b) =>
-    (a.metadata.creationTimestamp ?? "") < (b.metadata.creationTimestamp ?? "") ? -1 : 1,
-  );
+export function routesOf(all: Ingress[]): Route[] {
+  const ingresses = byAge(all);
   const routes: Route[] = [];
-  for (const ingress of byAge) {
+  for (const ingress of ingresses) {
     const base = { namespace: ingress.metadata.namespace ?? "", ingress: keyOf(ingress) };
     for (const { host = "", http } of ingress.spec.rules ?? []) {
       for (const { path = "/", pathType, backend } of http?.paths ?? []) {
@@ -56,7 +53,7 @@ export function routesOf(ingresses: Ingress[]): Route[] {
       b.path.length - a.path.length ||
       Number(b.exact) - Number(a.exact),
   );
-  for (const ingress of byAge) {
+  for (const ingress of ingresses) {
     const { defaultBackend: backend } = ingress.spec;
     if (backend === undefined) continue;
     const base = { namespace: ingress.metadata.namespace ?? "", ingress: keyOf(ingress) };
@@ -65,7 +62,15 @@ export function routesOf(ingresses: Ingress[]): Route[] {
   return routes;
 }
 
-function rank(host: string): number {
+/** As other controllers do: of two that claim the same place the older one has it. */
+export function byAge(ingresses: Ingress[]): Ingress[] {
+  return ingresses.toSorted((a, b) =>
+    (a.metadata.creationTimestamp ?? "").localeCompare(b.metadata.creationTimestamp ?? ""),
+  );
+}
+
+/** Hosts before wildcards before any. */
+export function rank(host: string): number {
   if (host === "") return 2;
   return host.startsWith("*.") ? 1 : 0;
 }

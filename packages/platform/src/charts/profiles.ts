@@ -69,7 +69,8 @@ export function unknownProfile(chart: string, profile: string, known: string[]):
   });
 }
 
-const profileFiles = ["values.yaml", "secrets.yaml", "profile.yaml"];
+/** What a profile consists of. */
+export const profileFiles = ["values.yaml", "secrets.yaml", "profile.yaml"];
 
 /** What a profile extends itself, and where it says so. A YAML file of another name, which nothing would read, is refused. */
 async function baseOf(chart: string, profile: string): Promise<{ name: string; at: string } | undefined> {

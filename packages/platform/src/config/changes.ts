@@ -23,6 +23,23 @@ export interface Comparison {
   reencrypted: boolean;
 }
 
+/** What differs between the plaintexts of two versions of an encrypted file: the keys alone. */
+export function comparePlaintexts(before: unknown, after: unknown): Change[] {
+  const [old, now] = [before, after].map((value) => {
+    const leaves: Leaves = new Map();
+    collect(value, [], leaves);
+    return leaves;
+  }) as [Leaves, Leaves];
+  const differing = [...new Map([...now, ...old])].filter(
+    ([id]) => !isDeepStrictEqual(old.get(id)?.value, now.get(id)?.value),
+  );
+  return differing.map(([id, { path }]) => ({
+    key: keyPath(path),
+    kind: !old.has(id) ? "added" : now.has(id) ? "changed" : "removed",
+    secret: true,
+  }));
+}
+
 type Leaves = Map<string, { path: KeyPath; value: unknown }>;
 
 /** Compares two versions of the file at `path`; undefined where the file was not there. Throws for what is not YAML. */

@@ -1,13 +1,20 @@
 /**
  * Takes a change of a service's configuration back, as a commit of its own: either what one revision changed, merged with all
- * that came after it, or everything, to how it was at a revision. Encrypted files are taken back as they stand.
+ * that came after it, or everything, to how it was at a revision. The values of encrypted files are taken back one by one and
+ * their recipients stay; without a key such files are taken back as they stand.
  */
 import { mkdir, rm, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { UserError } from "@kws/base/errors";
 import { lastLines } from "@kws/base/exec";
 import { tempDir } from "@kws/base/tempdir";
+import { SopsError } from "@kws/sops/errors";
+import { isEncrypted } from "@kws/sops/file";
+import { formatOfPath } from "@kws/sops/formats";
 import { commitsOf, fileAt, type Repository, resolveCommit } from "../project/repository.ts";
+import { type Merged, mergeEncrypted } from "../secrets/merge.ts";
+import type { Sides } from "../secrets/merge-trees.ts";
+import type { Tools } from "../secrets/operations.ts";
 import { type Change, compare } from "./changes.ts";
 
 export interface RevertOptions {
@@ -21,6 +28,8 @@ export interface RevertOptions {
   reason?: string;
   /** Changes nothing. */
   dryRun?: boolean;
+  /** Opens encrypted files. */
+  keys?: Pick<Tools, "keyring" | "now">;
 }
 
 export interface Reverted {
@@ -45,8 +54,8 @@ export async function revertConfig(repository: Repository, options: RevertOption
       const now = await fileAt(repository, "HEAD", path);
       const target =
         to === undefined
-          ? await undone(repository, commit, path, now)
-          : await fileAt(repository, commit, path);
+          ? await undone(repository, commit, path, now, options.keys)
+          : await wentBack(repository, commit, path, now, options.keys);
       return { path, now, target, changes: now === target ? [] : compare(path, now, target).changes };
     }),
   );
@@ -78,12 +87,19 @@ async function undone(
   commit: string,
   path: string,
   now: string | undefined,
+  keys: RevertOptions["keys"],
 ): Promise<string | undefined> {
   const [after, before] = await Promise.all([
     fileAt(repository, commit, path),
     fileAt(repository, `${commit}^`, path),
   ]);
   if (after === before) return now;
+  if (now !== undefined && after !== undefined && before !== undefined) {
+    const sides = { base: after, ours: now, theirs: before };
+    const merged = await mergedSecrets(sides, join(repository.root, path), keys);
+    if (merged?.conflicts.length === 0) return merged.content;
+    if (merged !== undefined) throw changedSince(commit, path, merged.conflicts);
+  }
   if (now === after) return before;
   if (now === undefined || after === undefined || before === undefined) throw changedSince(commit, path);
   await using work = await tempDir("kws-revert");
@@ -98,8 +114,40 @@ async function undone(
   return merged.stdout;
 }
 
-function changedSince(commit: string, path: string): UserError {
-  return new UserError(`what ${commit.slice(0, 12)} changed in ${path} was changed again since`, {
+/** The file as the commit has it. */
+async function wentBack(
+  repository: Repository,
+  commit: string,
+  path: string,
+  now: string | undefined,
+  keys: RevertOptions["keys"],
+): Promise<string | undefined> {
+  const then = await fileAt(repository, commit, path);
+  if (now === undefined || then === undefined || now === then) return then;
+  const sides = { base: now, ours: now, theirs: then };
+  return (await mergedSecrets(sides, join(repository.root, path), keys))?.content ?? then;
+}
+
+/** Undefined where the file is not encrypted, or no key opens all its versions. */
+async function mergedSecrets(
+  sides: Sides<string>,
+  file: string,
+  keys: RevertOptions["keys"],
+): Promise<Merged | undefined> {
+  const named = { format: formatOfPath(file), file };
+  if (keys === undefined || !Object.values(sides).every((text: string) => isEncrypted(text, named)))
+    return undefined;
+  try {
+    return await mergeEncrypted(sides, { ...named, ownKeys: true }, keys);
+  } catch (error) {
+    if (error instanceof SopsError && error.reason === "couldNotRetrieveKey") return undefined;
+    throw error;
+  }
+}
+
+function changedSince(commit: string, path: string, keys: string[] = []): UserError {
+  const what = keys.length === 0 ? path : `${keys.join(", ")} of ${path}`;
+  return new UserError(`what ${commit.slice(0, 12)} changed in ${what} was changed again since`, {
     code: "conflict",
     fix: "Revert the later revisions first, or go back to how all of it was with --to.",
   });

@@ -2,12 +2,12 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { UserError } from "@kws/base/errors";
-import type { BuiltImage, ImageBuild, Provider } from "../providers/provider.ts";
+import type { BuildImageContext, BuiltImage, ImageBuild, Provider } from "../providers/provider.ts";
 import type { Build } from "../project/schema.ts";
 import { inside, type ProjectService } from "../project/workspace.ts";
 import { prepare, type PrepareOptions } from "./prepare.ts";
 
-export interface BuildOptions extends PrepareOptions {
+export interface BuildOptions extends PrepareOptions, BuildImageContext {
   /** The images' tag; `dev` unless given. */
   tag?: string;
 }
@@ -115,8 +115,12 @@ export async function checkBuilds(
   service: ProjectService,
   provider: Provider,
   workspace: string,
+  signal?: AbortSignal,
 ): Promise<void> {
   const wanted = wantedImages(service, workspace);
   const incomplete = wanted.some(({ build }) => build.prepare !== undefined);
-  for (const one of wanted) await provider.checkBuild(await resolveBuild(service, one), { incomplete });
+  const context = { incomplete, ...(signal === undefined ? {} : { signal }) };
+  await Promise.all(
+    wanted.map(async (one) => provider.checkBuild(await resolveBuild(service, one), context)),
+  );
 }

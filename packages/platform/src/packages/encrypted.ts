@@ -1,13 +1,11 @@
 /** Secrets that travel inside a package must be encrypted: all of a profile's `secrets`, and what `.sops.yaml` says. */
 import { dirname, join } from "node:path";
 import { UserError } from "@kws/base/errors";
-import { type Cipher, isSealed } from "@kws/sops/cipher";
 import { findConfig, loadConfig } from "@kws/sops/config";
-import { decryptDocuments } from "@kws/sops/crypt";
 import { SopsError } from "@kws/sops/errors";
 import { isEncrypted } from "@kws/sops/file";
 import { formatOfPath, readEncrypted } from "@kws/sops/formats";
-import { str } from "@kws/sops/tree";
+import { refuseUnsealed } from "../secrets/sealed.ts";
 import type { ChartSource } from "./source.ts";
 
 /** Throws `config` for a file, or a value in a file, that is in the clear and should not be. No key is needed. */
@@ -26,7 +24,7 @@ async function refuseIn(file: string, path: string, content: Uint8Array): Promis
   const format = formatOfPath(path);
   if (isEncrypted(content, { format, file })) {
     const { documents, metadata } = readEncrypted(content, format, file);
-    decryptDocuments(documents, metadata, sealedOnly, file);
+    refuseUnsealed(documents, metadata, file);
     return;
   }
   const reason = isSecrets(path)
@@ -45,17 +43,6 @@ async function refuseIn(file: string, path: string, content: Uint8Array): Promis
 function isSecrets(path: string): boolean {
   return /^profiles\/[^/]+\/secrets\.[^/]+$/.test(path);
 }
-
-/** Stands in for the data key: opens nothing, and refuses what was never sealed. */
-const sealedOnly: Cipher = {
-  open(text) {
-    if (text !== "" && !isSealed(text)) throw new Error("it is in the clear");
-    return str("");
-  },
-  seal() {
-    throw new Error("nothing is sealed here");
-  },
-};
 
 /** What Helm reads itself cannot be encrypted, however wide a rule is. */
 function isHelms(path: string): boolean {

@@ -265,7 +265,7 @@ test("a folder without a commit is refused", async () => {
   await expect(pack(join(dir.path, "loose"))).rejects.toThrow("api has no commit to package");
 });
 
-const pem = ["-----BEGIN RSA PRIVATE", "KEY-----"].join(" ");
+const pem = `${["-----BEGIN RSA PRIVATE", "KEY-----"].join(" ")}\n  ${"MIIEvQIBADANBgkqhkiG9w0BAQEFAASC".repeat(2)}`;
 const age = `AGE-SECRET-KEY-1${"Q".repeat(58)}`;
 
 test.each<[string, Record<string, string>, message: string, place: string]>([

@@ -99,6 +99,8 @@ export function parseYaml(path: string, text: string, dialect?: "helm"): YamlFil
     document = parseDocument(text, {
       ...(dialect === "helm" ? asHelm : {}),
       lineCounter: lines,
+      // Warnings would be printed, whatever prints; errors are kept.
+      logLevel: "error",
       prettyErrors: false,
       uniqueKeys: true,
     });

@@ -2,9 +2,12 @@
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { isErrno, messageOf, UserError } from "@kws/base/errors";
+import type { Puller } from "@kws/cluster/images/pull";
+import type { LocalImageStore } from "@kws/cluster/images/store";
 import type { ClusterInfo } from "@kws/cluster/lifecycle";
 import {
   type BuildContext,
+  type BuildImageContext,
   type BuiltImage,
   type ImageBuild,
   localRegistry,
@@ -25,6 +28,9 @@ export interface EmbeddedOptions {
 export const defaultClusterName = "default";
 
 export function embeddedProvider(options: EmbeddedOptions): Provider {
+  let opened: Promise<Images> | undefined;
+  /** One for all services, so that what several of them are built on is asked for once. */
+  const images = () => (opened ??= openImages(options.home, options.env));
   return {
     name: "embedded",
     async start({ signal, ingressPort }) {
@@ -57,8 +63,8 @@ export function embeddedProvider(options: EmbeddedOptions): Provider {
       }
       return { path: info.kubeconfigPath };
     },
-    checkBuild: (build, context) => checkBuild(options.home, build, context),
-    buildImage: (build, context) => buildImage(options.home, build, context),
+    checkBuild: async (build, context) => checkBuild(await images(), build, context),
+    buildImage: async (build, context) => buildImage(await images(), build, context),
     async imageRepository(name) {
       const { openLayout } = await import("@kws/oci/layout");
       return (await openLayout(join(options.home, "images"))).repository(name);
@@ -112,8 +118,29 @@ export async function listImages(home: string): Promise<LocalImage[]> {
 export async function importImage(home: string, archive: string, name?: string): Promise<LocalImage> {
   const store = await imageStore(home);
   const { digest } = await store.import(archive, name === undefined ? {} : { references: [name] });
+  return listed(store, digest);
+}
+
+async function listed(store: LocalImageStore, digest: string): Promise<LocalImage> {
   const image = (await store.list()).find((candidate) => candidate.digest === digest);
   return image ?? { references: [], digest, size: 0 };
+}
+
+/** Takes an image from its registry: only what is not here yet. */
+export async function pullImage(
+  { home, env }: Pick<EmbeddedOptions, "home" | "env">,
+  reference: string,
+  { signal, onProgress }: BuildContext,
+): Promise<LocalImage> {
+  const [{ store, puller }, { pullLine }] = await Promise.all([
+    openImages(home, env),
+    import("@kws/cluster/images/build"),
+  ]);
+  const { digest } = await puller.pull(reference, {
+    ...(signal === undefined ? {} : { signal }),
+    onProgress: (bytes, total) => onProgress?.(pullLine(reference, bytes, total)),
+  });
+  return listed(store, digest);
 }
 
 /** Forgets a name; false where there is no image of that name. */
@@ -127,6 +154,16 @@ export async function removeImage(home: string, name: string): Promise<boolean> 
 async function imageStore(home: string) {
   const { openImageStore } = await import("@kws/cluster/images/store");
   return openImageStore(join(home, "images"));
+}
+
+interface Images {
+  store: LocalImageStore;
+  puller: Puller;
+}
+
+async function openImages(home: string, env: NodeJS.ProcessEnv): Promise<Images> {
+  const [store, { createPuller }] = await Promise.all([imageStore(home), import("@kws/cluster/images/pull")]);
+  return { store, puller: createPuller(store, env) };
 }
 
 /** All of the user's embedded clusters. */
@@ -145,30 +182,28 @@ function toStatus(info: ClusterInfo): ProviderStatus {
 }
 
 async function checkBuild(
-  home: string,
+  images: Images,
   build: ImageBuild,
-  { incomplete }: { incomplete: boolean },
+  context: { incomplete: boolean; signal?: AbortSignal },
 ): Promise<void> {
   if (build.builder === "node") return;
-  const [store, { checkDockerfile }] = await Promise.all([
-    imageStore(home),
-    import("@kws/cluster/images/build"),
-  ]);
-  await checkDockerfile({ store, incomplete, ...dockerfileOf(build) });
+  const { checkDockerfile } = await import("@kws/cluster/images/build");
+  await checkDockerfile({ ...images, ...context, ...dockerfileOf(build) });
 }
 
 function dockerfileOf({ context, dockerfile, args, target }: ImageBuild) {
   return { context, dockerfile, buildArgs: args, ...(target === undefined ? {} : { target }) };
 }
 
-async function buildImage(home: string, build: ImageBuild, context: BuildContext): Promise<BuiltImage> {
-  const [store, { buildDockerfile, buildNode }] = await Promise.all([
-    imageStore(home),
-    import("@kws/cluster/images/build"),
-  ]);
+async function buildImage(
+  images: Images,
+  build: ImageBuild,
+  context: BuildImageContext,
+): Promise<BuiltImage> {
+  const { buildDockerfile, buildNode } = await import("@kws/cluster/images/build");
   const repository = `${localRegistry}/${build.name}`;
   const tag = build.tag ?? "dev";
-  const common = { store, tags: [`${repository}:${tag}`], ...context };
+  const common = { ...images, tags: [`${repository}:${tag}`], ...context };
   const result =
     build.builder === "node"
       ? await buildNode({ ...common, dir: build.context })

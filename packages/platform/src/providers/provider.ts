@@ -62,6 +62,13 @@ export interface BuildContext {
   onProgress?: (message: string) => void;
 }
 
+export interface BuildImageContext extends BuildContext {
+  /** Look for newer ones of stored base images in their registries. */
+  pull?: boolean;
+  /** Told what is out of the ordinary, and no reason to fail. */
+  onWarning?: (message: string) => void;
+}
+
 export interface Provider {
   name: string;
   start(context: BuildContext & { ingressPort?: number }): Promise<ProviderStatus>;
@@ -74,9 +81,9 @@ export interface Provider {
    * Throws what can be known to be wrong with a build before anything is changed, or that the provider cannot build at all.
    * `incomplete` says that files of the context are still to come.
    */
-  checkBuild(build: ImageBuild, context: { incomplete: boolean }): Promise<void>;
+  checkBuild(build: ImageBuild, context: { incomplete: boolean; signal?: AbortSignal }): Promise<void>;
   /** Builds an image so that the cluster's nodes can run it. */
-  buildImage(build: ImageBuild, context: BuildContext): Promise<BuiltImage>;
+  buildImage(build: ImageBuild, context: BuildImageContext): Promise<BuiltImage>;
   /** The images of that name that the cluster's nodes can run, to be copied from there or to there. */
   imageRepository(name: string): Promise<Repository>;
 }

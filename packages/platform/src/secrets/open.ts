@@ -27,7 +27,8 @@ export function secretOpener(world: KeyWorld, signal: AbortSignal): Decrypt {
   };
 }
 
-async function openKeys(world: KeyWorld, signal: AbortSignal): Promise<Keyring> {
+/** All keys that can be found here; they are looked for when a file first asks. */
+export async function openKeys(world: KeyWorld, signal: AbortSignal): Promise<Keyring> {
   const [{ openKeyring }, { openKeyServices }] = await Promise.all([
     import("@kws/sops/keyring"),
     import("@kws/sops/keys/services"),
@@ -36,7 +37,7 @@ async function openKeys(world: KeyWorld, signal: AbortSignal): Promise<Keyring> 
 }
 
 /** Values as JSON has them: integers that a number cannot hold become text, bytes what the library chart takes for bytes. */
-function forHelm(value: unknown): unknown {
+export function forHelm(value: unknown): unknown {
   if (typeof value === "bigint") return String(value);
   if (value instanceof Uint8Array) return { base64: Buffer.from(value).toString("base64") };
   if (Array.isArray(value)) return value.map(forHelm);

@@ -35,10 +35,11 @@ function order(at: string): number {
   return Number(line) * 1e6 + Number(column);
 }
 
+/** The armor of a key with the key in it, headers before it or none, also with its line breaks escaped; an age identity. */
 const privateKey =
-  /-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY(?: BLOCK)?-----|AGE-(?:SECRET-KEY-(?:PQ-)?|PLUGIN-[A-Z0-9]+-)1[0-9A-Z]{20,}/g;
+  /-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY(?: BLOCK)?-----(?:(?:\\[nr]|\s)+[\w-]+: [^\n\\]*)*(?:\\[nr]|\s)+[A-Za-z0-9+/=]{32}|AGE-(?:SECRET-KEY-(?:PQ-)?|PLUGIN-[A-Z0-9]+-)1[0-9A-Z]{20,}/g;
 /** The beginning of `-----BEGIN …` in base64, as a Secret's data has it. */
-const encoded = /LS0tLS1CRUdJTi[A-Za-z0-9+/]{20,100}/g;
+const encoded = /LS0tLS1CRUdJTi[A-Za-z0-9+/]{20,400}/g;
 
 /** Private keys of PEM files, PGP and age, also in base64. */
 export function privateKeys(file: string, text: string): Finding[] {
@@ -80,7 +81,9 @@ async function knownForms(file: string, text: string): Promise<Finding[]> {
 const secretName =
   /(^|[-_.])(pass(word|wd|phrase)?|secret|token|credentials?|(api|private|access|signing|encryption|secret)[-_]?key)s?$/;
 /** Kubernetes' way of naming a Secret, such as `existingSecret`. */
-const reference = /^(existing|image)[-_]?secrets?$/i;
+const reference = /^(existing|image|image[-_]?pull)[-_]?secrets?$/i;
+/** A sentence about one. */
+const prose = /^(\S+\s+){7}/;
 /** Values that stand for one that comes from elsewhere. */
 const placeholder = /^(|changeme|change-me|todo|x+|\*+|<.*>|\$\{.*\}|\$\(.*\)|\{\{.*\}\})$/i;
 
@@ -90,7 +93,7 @@ function namedValues(file: string, text: string): Finding[] {
   walk(parsed.value, [], (path, value) => {
     const name = path.findLast((part) => typeof part === "string") ?? "";
     if (typeof value !== "string" || !secretName.test(snake(name)) || reference.test(name)) return;
-    if (placeholder.test(value) || value.startsWith("ENC[")) return;
+    if (placeholder.test(value) || prose.test(value) || value.startsWith("ENC[")) return;
     found.push({
       at: parsed.at(path),
       what: `a value named ${name}`,

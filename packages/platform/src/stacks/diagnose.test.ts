@@ -70,6 +70,21 @@ test("a second crash is a fault, a first one is not", () => {
   });
 });
 
+test("the message that a container leaves when it ends is told, unless it is the end of its log", () => {
+  const crash = (message: string) =>
+    fault(
+      pod(
+        container({
+          restartCount: 1,
+          state: { waiting: { reason: "CrashLoopBackOff" } },
+          lastState: { terminated: { exitCode: 1, message } },
+        }),
+      ),
+    )?.message;
+  expect(crash("set runAsUser\n")).toBe("main ended with exit code 1, 2 times: set runAsUser");
+  expect(crash("one\ntwo\n")).toBe("main ended with exit code 1, 2 times");
+});
+
 test("an image that cannot be pulled is a fault that names the image", () => {
   const state = { waiting: { reason: "ImagePullBackOff", message: "not found" } };
   expect(fault(pod(container({ state })))?.message).toBe("example/api:1: not found");

@@ -182,7 +182,10 @@ function diagnoseContainer(pod: KubeObject, status: ContainerStatus, now: number
       ended?.reason === "OOMKilled"
         ? "ran out of memory (OOMKilled)"
         : `ended with exit code ${ended?.exitCode}`;
-    return { reason, message: `${status.name} ${why}, ${restarts + 1} times`, previous: true };
+    // Of several lines it is the end of the log, which is shown anyway.
+    const said = ended?.message?.trim() ?? "";
+    const reasonGiven = said === "" || said.includes("\n") ? "" : `: ${said}`;
+    return { reason, message: `${status.name} ${why}, ${restarts + 1} times${reasonGiven}`, previous: true };
   }
   if (running !== undefined && status.ready === false) {
     const probe = readinessOf(pod, status.name);

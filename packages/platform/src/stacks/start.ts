@@ -53,6 +53,8 @@ export interface StartStackOptions {
   signal: AbortSignal;
   /** For one service to become ready. */
   timeoutMs: number;
+  /** Look for newer base images in their registries. */
+  pull?: boolean;
   /** Milliseconds since the epoch. */
   clock: () => number;
   /** Who runs this, for the lock. */
@@ -152,7 +154,7 @@ function interrupted(stack: string): UserError {
  * what they depend on comes with them.
  */
 export async function planStack(
-  { project, stack, provider }: Pick<StartStackOptions, "project" | "stack" | "provider">,
+  { project, stack, provider, signal }: Pick<StartStackOptions, "project" | "stack" | "provider" | "signal">,
   services: ProjectService[],
   decrypt: Decrypt,
   only: string[] = [],
@@ -166,15 +168,21 @@ export async function planStack(
     });
   }
   const chosen = new Set(closure(services.map(graphNode), only.length > 0 ? only : names));
+  const failed = new AbortController();
+  const checks = AbortSignal.any([signal, failed.signal]);
   const plans = await Promise.all(
     services
       .filter((service) => chosen.has(service.name))
       .map(async (service) => {
         const chart = await loadChart(service, stack.profile, decrypt);
-        await checkBuilds(service, provider, project.name);
+        await checkBuilds(service, provider, project.name, checks);
         return { service, chart };
       }),
-  );
+  ).catch((error: unknown) => {
+    // Nobody waits for what registries would say of the others.
+    failed.abort(error);
+    throw error;
+  });
   if (stack.profile !== defaultProfile && plans.length > 0 && !plans.some(({ chart }) => chart.hasProfile)) {
     throw new UserError(`no chart of the stack ${stack.name} has the profile "${stack.profile}"`, {
       code: "config",
@@ -242,6 +250,8 @@ async function startService(
             env: options.env,
             signal,
             onProgress: (text) => step.detail(text),
+            onWarning: (text) => step.note(text),
+            ...(options.pull === undefined ? {} : { pull: options.pull }),
           });
           if (result.cached) step.skip("unchanged");
           return result;

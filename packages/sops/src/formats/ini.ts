@@ -28,6 +28,8 @@ function parseIni(text: string, file: string | undefined): MapNode {
   let section: MapNode = { kind: "map", entries: [] };
   /** A name may come more than once: these are sections of their own. */
   const sections: Entry[] = [{ kind: "entry", key: defaultSection, value: section }];
+  /** Of the section. */
+  let keys = new Set<string>();
   /** Lines of comments that wait for what they belong to. */
   let comments = "";
   const fail = (message: string, line: Line): never => {
@@ -56,6 +58,7 @@ function parseIni(text: string, file: string | undefined): MapNode {
       const name = content.slice(1, end);
       comments += /[#;].*$/.exec(content.slice(end + 1))?.[0] ?? "";
       section = { kind: "map", entries: takeComment(), at };
+      keys = new Set();
       sections.push({ kind: "entry", key: name, value: section, at });
     } else {
       const { key, rest } =
@@ -67,19 +70,23 @@ function parseIni(text: string, file: string | undefined): MapNode {
         line: line.number,
         column: column + content.length - rest.trimStart().length,
       });
-      putEntry(section, { kind: "entry", key, value, at }, takeComment());
+      const added: Added = [{ kind: "entry", key, value, at }, ...takeComment()];
+      if (keys.has(key)) replaceEntry(section, added);
+      else section.entries.push(...added);
+      keys.add(key);
     }
   }
   if ((sections[0]!.value as MapNode).entries.length === 0) sections.shift();
   return { kind: "map", entries: sections };
 }
 
-/** A key given again changes the value where it stood first. Its comment follows it in the tree, as sops keeps it. */
-function putEntry(section: MapNode, entry: Entry, comment: Comment[]): void {
-  const { entries } = section;
-  const at = entries.findIndex((one) => one.kind === "entry" && one.key === entry.key);
-  if (at === -1) entries.push(entry, ...comment);
-  else entries.splice(at, entries[at + 1]?.kind === "comment" ? 2 : 1, entry, ...comment);
+/** An entry and its comment, which follows it in the tree, as sops keeps it. */
+type Added = [Entry, ...Comment[]];
+
+/** A key given again changes the value where it stood first. */
+function replaceEntry({ entries }: MapNode, added: Added): void {
+  const at = entries.findIndex((one) => one.kind === "entry" && one.key === added[0].key);
+  entries.splice(at, entries[at + 1]?.kind === "comment" ? 2 : 1, ...added);
 }
 
 function readKey(content: string): { key: string; rest: string } | undefined {

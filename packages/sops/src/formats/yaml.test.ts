@@ -72,6 +72,13 @@ describe("comments", () => {
     expect(again(text)).toBe(text);
   });
 
+  it("of a map that ends with a block are kept apart from that block", () => {
+    const text =
+      "a:\n    b:\n        c:\n            d: 1\n        # of b\n\n    # of a\n\ne: 1\n# of the file\n";
+    expect(again(text)).toBe(text);
+    expect(containers(text)).toEqual(["a.b: of b", "a: of a", ": of the file"]);
+  });
+
   it.each(["a: {\n    # only\n    }\nb: 1\n", "# only\n{}\n---\na: 1\n"])(
     "stay inside of what holds nothing else: %j",
     (text) => {

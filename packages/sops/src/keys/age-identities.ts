@@ -212,3 +212,10 @@ async function addSsh(found: FoundIdentities, text: string): Promise<void> {
   for (const identity of await sshIdentities(text)) found.decrypter.addIdentity(identity);
   found.count++;
 }
+
+/** A new X25519 identity, and its recipient. */
+export async function newIdentity(): Promise<{ identity: string; recipient: string }> {
+  const { generateX25519Identity, identityToRecipient } = await import("age-encryption");
+  const identity = await generateX25519Identity();
+  return { identity, recipient: await identityToRecipient(identity) };
+}

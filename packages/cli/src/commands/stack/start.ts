@@ -32,7 +32,11 @@ export const command = defineCommand({
       completes: "profiles",
     },
     "dry-run": { type: "boolean", description: "check everything and tell what would be done" },
-    pull: { type: "boolean", description: "fetch services that live in git again" },
+    pull: {
+      type: "boolean",
+      description:
+        "fetch services that live in git again, and base images that have changed in their registries",
+    },
   },
   examples: ["kws stack start", "kws stack start shop", "kws stack start shop orders --timeout 2m"],
   async run({ args: [name, ...only], options }, ctx) {

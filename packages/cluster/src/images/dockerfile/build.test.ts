@@ -9,6 +9,7 @@ import { fingerprint } from "../context.ts";
 import { listDirectory, locate, readText } from "../rootfs.ts";
 import { openImageStore } from "../store.ts";
 import type { LocalImageStore } from "../store.ts";
+import type { Puller } from "../pull.ts";
 import { rawTar } from "../tar-fixture.ts";
 import { removeTree } from "../unpack.ts";
 import { buildDockerfile, checkDockerfile } from "./build.ts";
@@ -36,9 +37,15 @@ async function put(files: Record<string, string>) {
 
 const node = { path: process.execPath, version: process.versions.node };
 
+/** A registry that has nothing. */
+const missing = async (reference: string): Promise<never> => {
+  throw new UserError(`${reference} is in no registry`, { code: "not-found", fix: "Correct the name." });
+};
+const puller: Puller = { pull: missing, configOf: missing };
+
 async function build(dockerfile: string, more: Partial<BuildOptions> = {}) {
   await put({ Dockerfile: dockerfile });
-  const result = await buildDockerfile({ context, store, tags: ["demo:1"], node, ...more });
+  const result = await buildDockerfile({ context, store, puller, tags: ["demo:1"], node, ...more });
   const image = await store.find(result.digest);
   if (image === undefined) throw new Error("the image was not stored");
   return { ...result, image };
@@ -144,7 +151,7 @@ describe("COPY", () => {
     ["COPY folder/passwd /", "leads through the symbolic link"],
     ["COPY one two /file", "several files"],
     ["COPY --chmod=rwx one /", "octal"],
-    ["COPY --from=nowhere one /", "not in the image store"],
+    ["COPY --from=nowhere one /", "is in no registry"],
     ["ADD https://example.com/x /", "cannot fetch"],
     ["COPY --parents one /", "not supported"],
   ])("%s is refused at its place", async (line, message) => {
@@ -252,10 +259,10 @@ describe("stages", () => {
     expect(error.fix).toBe("use one of: base, unused, last");
   });
 
-  test("a base image that is not stored is said to be so, with what to use", async () => {
+  test("a base image that no registry has is said to be so, with what to use", async () => {
     const error = await refusal(build("FROM node:24-slim"));
     expect(error.code).toBe("config");
-    expect(error.message).toContain("node:24-slim is not in the image store");
+    expect(error.message).toContain("node:24-slim is in no registry");
     expect(error.fix).toContain(`kws.local/node:${node.version.split(".")[0]}`);
     expect(error.at).toMatch(/Dockerfile:1:1$/);
   });
@@ -313,7 +320,7 @@ describe("a check", () => {
       "src/a.js": "a",
       secret: "s",
     });
-    await checkDockerfile({ context, store, node, ...more });
+    await checkDockerfile({ context, store, puller, node, ...more });
   }
 
   test.each([
@@ -323,9 +330,9 @@ describe("a check", () => {
     ["FROM scratch\nCOPY *.ts src/*.ts /", 2, '"*.ts" matches nothing'],
     ["FROM scratch\nCOPY one src /file", 2, "several files"],
     ["FROM scratch\nENV F=absent\nCOPY ${F} /", 3, '"absent" matches nothing'],
-    ["FROM scratch\nCOPY --from=builder one /", 2, "builder is not in the image store"],
+    ["FROM scratch\nCOPY --from=builder one /", 2, "builder is in no registry"],
     ["FROM scratch AS a\nCOPY absent /\nFROM scratch\nCOPY --from=a /x /", 2, '"absent" matches nothing'],
-    ["FROM absent:1", 1, "absent:1 is not in the image store"],
+    ["FROM absent:1", 1, "absent:1 is in no registry"],
     ["FROM kws.local/node:1", 1, "cannot be assembled"],
     ["FROM scratch\nRUN --mount=type=secret,id=x true", 2, "not supported"],
     ["FROM scratch\nEXPOSE http", 2, "not a port"],

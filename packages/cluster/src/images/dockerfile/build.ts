@@ -15,7 +15,9 @@ import { ociArchitecture } from "@kws/oci/manifest";
 import type { History, Layer } from "@kws/oci/manifest";
 import { canonicalReference } from "@kws/oci/reference";
 import type { LocalImageStore } from "../store.ts";
-import { configOfBase, storedImage } from "./bases.ts";
+import type { Puller } from "../pull.ts";
+import { baseImage, configOfBase } from "./bases.ts";
+import type { BaseEvent } from "./bases.ts";
 import { parseDockerfile, syntaxError } from "./parse.ts";
 import type { Dockerfile, Instruction, Stage } from "./parse.ts";
 import type { RunInSandbox } from "./run.ts";
@@ -31,6 +33,10 @@ export interface BuildOptions {
   /** Path of the Dockerfile; `Dockerfile` in the context unless given. */
   dockerfile?: string;
   store: LocalImageStore;
+  /** For base images that are not stored. */
+  puller: Puller;
+  /** Ask registries for newer ones of stored base images. */
+  pull?: boolean;
   /** References for the result. */
   tags: string[];
   buildArgs?: Record<string, string>;
@@ -50,7 +56,7 @@ export type BuildEvent =
   | { type: "step"; stage: string; instruction: string; at: string }
   | { type: "output"; stage: string; at: string; chunk: Uint8Array }
   | { type: "done"; stage: string; instruction: string; cached: boolean; milliseconds: number }
-  | { type: "warning"; at: string; message: string };
+  | BaseEvent;
 
 export interface BuildResult {
   /** The first tag, or the digest. */
@@ -103,7 +109,7 @@ const proxyArgs = new Set(
 
 /**
  * Throws a `UserError` with the place in the Dockerfile: code `config` for what cannot be built as written, a base image that
- * is not stored among it, and `failed` for a RUN that fails.
+ * does not exist among it, `failed` for a RUN that fails, and the registry's own for a base image that it does not give.
  */
 export async function buildDockerfile(options: BuildOptions): Promise<BuildResult> {
   const { state, stages, digests } = await walkStages(options);
@@ -121,7 +127,7 @@ export async function buildDockerfile(options: BuildOptions): Promise<BuildResul
 
 export interface CheckOptions extends Pick<
   BuildOptions,
-  "context" | "dockerfile" | "store" | "buildArgs" | "target" | "node" | "signal"
+  "context" | "dockerfile" | "store" | "puller" | "buildArgs" | "target" | "node" | "signal"
 > {
   /** Files of the context are still to come, so that a COPY of what is missing may be right. */
   incomplete?: boolean;
@@ -129,7 +135,7 @@ export interface CheckOptions extends Pick<
 
 /**
  * Throws what `buildDockerfile` would throw for a Dockerfile that cannot be built as it is written, with its context and the
- * stored images as they are. Nothing is made and nothing is run.
+ * images as they are. Nothing is made or run, and no image pulled: registries are asked about those that are not stored.
  */
 export async function checkDockerfile(options: CheckOptions): Promise<void> {
   await walkStages({ ...options, tags: [] }, options);
@@ -196,7 +202,7 @@ async function walkStages(
       const config = await configOfBase(options, base, from.at);
       return { ...start, config: config ?? {}, known: config !== undefined };
     }
-    const stored = await storedImage(options, base, from.at);
+    const stored = await baseImage(options, base, from.at);
     const { config, history = [] } = stored.document;
     return { ...start, layers: [...stored.layers], config, history: [...history] };
   };
@@ -233,7 +239,7 @@ async function walkStages(
           await (earlier === -1 ? configOfBase(options, from, at) : stateOf(earlier));
           return undefined;
         }
-        const { layers } = earlier === -1 ? await storedImage(options, from, at) : await stateOf(earlier);
+        const { layers } = earlier === -1 ? await baseImage(options, from, at) : await stateOf(earlier);
         return store.unpack(layers);
       },
       onOutput: ({ name }, { at }, chunk) => options.onProgress?.({ type: "output", stage: name, at, chunk }),

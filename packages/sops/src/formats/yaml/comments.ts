@@ -95,12 +95,11 @@ function commentsOf(text: string, tokens: readonly CST.Token[]): SourceComment[]
     if (typeof token !== "object" || token === null) return;
     if ("type" in token && token.type === "comment") {
       const { offset, source } = token as CST.SourceToken;
-      const before = /\s*$/.exec(text.slice(Math.max(0, offset - 4096), offset))![0];
       found.push({
         offset,
-        column: offset - (text.lastIndexOf("\n", offset - 1) + 1),
+        column: columnAt(text, offset),
         text: source.slice(1).replace(/\r$/, ""),
-        breaks: offset === before.length ? Infinity : before.split("\n").length - 1,
+        breaks: breaksBefore(text, offset),
       });
       return;
     }
@@ -112,10 +111,22 @@ function commentsOf(text: string, tokens: readonly CST.Token[]): SourceComment[]
   return found.sort((a, b) => a.offset - b.offset);
 }
 
+/** Line breaks between an offset and whatever stands before it, infinitely many where nothing does. */
+function breaksBefore(text: string, offset: number): number {
+  let breaks = 0;
+  for (let index = offset - 1; index >= 0; index--) {
+    if (text[index] === "\n") breaks++;
+    else if (!/\s/.test(text[index]!)) return breaks;
+  }
+  return Infinity;
+}
+
+function columnAt(text: string, offset: number): number {
+  return offset - (text.lastIndexOf("\n", offset - 1) + 1);
+}
+
 function marksOf(text: string, document: Document.Parsed): Mark[] {
   const marks: Mark[] = [];
-  const columnAt = (offset: number): number => offset - (text.lastIndexOf("\n", offset - 1) + 1);
-
   const visitChild = (node: unknown, entry: object, blocks: readonly Block[]): void => {
     if (isCollection(node)) visit(node, entry, blocks);
     else if (isScalar(node) || isAlias(node)) {
@@ -131,7 +142,7 @@ function marksOf(text: string, document: Document.Parsed): Mark[] {
     const first = isMap(node)
       ? (node.items[0]?.key as { range?: number[] } | undefined)?.range?.[0]
       : dashes?.[0];
-    const block: Block = { indent: columnAt(first ?? start), targets: [] };
+    const block: Block = { indent: columnAt(text, first ?? start), targets: [] };
     const blocks = node.flow ? around : [...around, block];
     if (isMap(node)) {
       for (const { key, value } of node.items) {
@@ -253,7 +264,7 @@ function attachRun(
   }
   const last = run.at(-1)!;
   const rest = text.slice(last.offset, next?.offset);
-  const nextColumn = next === undefined ? 0 : next.offset - (text.lastIndexOf("\n", next.offset - 1) + 1);
+  const nextColumn = next === undefined ? 0 : columnAt(text, next.offset);
   if (next === undefined || /\n[ \t]*\r?\n/.test(rest)) onBlankLine();
   if (segment.length > 0 && next !== undefined && nextColumn < indent && nextColumn !== segment[0]!.column)
     toPrevious();

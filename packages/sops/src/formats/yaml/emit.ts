@@ -13,15 +13,21 @@ const longestSimpleKey = 128;
 export function emitDocuments(documents: readonly MapNode[], indent: number): string {
   return documents
     .map((document) => {
-      const lines: string[] = [];
-      emitMap(document, { lines, step: indent, indent: 0 });
-      return `${lines.join("\n")}\n`;
+      const page: Page = { lines: [], gap: false };
+      emitMap(document, { page, step: indent, indent: 0 });
+      return `${page.lines.join("\n")}\n`;
     })
     .join("---\n");
 }
 
-interface Output {
+interface Page {
   lines: string[];
+  /** The next line, if there is one, comes after an empty one. */
+  gap: boolean;
+}
+
+interface Output {
+  page: Page;
   /** Blanks per level. */
   step: number;
   indent: number;
@@ -29,120 +35,106 @@ interface Output {
   lead?: string;
 }
 
+type Child = Entry | TreeNode | Comment;
+
 function push(output: Output, text: string): void {
-  output.lines.push((output.lead ?? " ".repeat(output.indent)) + text);
+  const { page } = output;
+  if (page.gap) page.lines.push("");
+  page.gap = false;
+  page.lines.push((output.lead ?? " ".repeat(output.indent)) + text);
   delete output.lead;
 }
 
 /** Children of a map stand at the next multiple of the step. */
-function below({ lines, step, indent }: Output): Output {
-  return { lines, step, indent: step * (Math.floor(indent / step) + 1) };
+function below({ page, step, indent }: Output): Output {
+  return { page, step, indent: step * (Math.floor(indent / step) + 1) };
 }
 
-function isComment(one: Comment | Entry | TreeNode): one is Comment {
-  return one.kind === "comment";
+function isComment(child: Child): child is Comment {
+  return child.kind === "comment";
+}
+
+function childrenOf(node: TreeNode): readonly Child[] {
+  if (node.kind === "map") return node.entries;
+  return node.kind === "list" ? node.items : [];
+}
+
+function isBlock(node: TreeNode | undefined): boolean {
+  return node !== undefined && childrenOf(node).some((child) => !isComment(child));
 }
 
 function pushComments(output: Output, comments: readonly Comment[]): void {
   for (const { text } of comments) push(output, `#${text}`);
 }
 
-/** Comments before a node: those that stood behind it on its line go there again. */
-interface Pending {
-  head: Comment[];
-  inline: string;
-}
-
-function takePending(comments: Comment[]): Pending {
-  const inline = comments.filter((comment) => comment.inline);
-  // Only one can end a line.
-  const last = inline.pop();
-  const head = comments.filter((comment) => comment !== last);
+/** Writes the comments before a node. The last that stood behind it on its line is answered, to go there again. */
+function pushHead(output: Output, comments: Comment[]): string {
+  const inline = comments.findLast((comment) => comment.inline);
+  pushComments(
+    output,
+    comments.filter((comment) => comment !== inline),
+  );
   comments.length = 0;
-  return { head, inline: last === undefined ? "" : ` #${last.text}` };
+  return inline === undefined ? "" : ` #${inline.text}`;
 }
 
 function emitMap(map: MapNode, output: Output): void {
   const comments: Comment[] = [];
-  let empty = true;
+  let last: TreeNode | undefined;
   for (const entry of map.entries) {
     if (isComment(entry)) {
       comments.push(entry);
       continue;
     }
-    empty = false;
-    const { head, inline } = takePending(comments);
-    pushComments(output, head);
+    const inline = pushHead(output, comments);
     const key = keyText(entry.key);
     if (key.length <= longestSimpleKey) emitValue(`${key}:`, entry.value, output, inline, false);
     else {
       push(output, `? ${key}`);
       emitValue(":", entry.value, output, inline, false);
     }
+    last = entry.value;
   }
   pushComments(output, comments);
-  if (empty) push(output, "{}");
+  // Without an empty line below, a reader would take them for comments on what stands last inside of that block, and an
+  // encrypted comment could not be opened there.
+  if (comments.length > 0 && output.indent > 0 && isBlock(last)) output.page.gap = true;
+  if (last === undefined) push(output, "{}");
 }
 
 function emitList(list: ListNode, output: Output): void {
   const comments: Comment[] = [];
-  let empty = true;
   for (const item of list.items) {
-    if (isComment(item)) {
-      comments.push(item);
-      continue;
-    }
-    empty = false;
-    const { head, inline } = takePending(comments);
-    pushComments(output, head);
-    if (item.kind === "map" && item.entries.some((entry) => entry.kind === "entry")) {
-      emitInItem(
-        output,
-        inline,
-        item.entries.findIndex((entry) => entry.kind === "entry"),
-        item.entries,
-        (inner, rest) => emitMap({ kind: "map", entries: rest as MapNode["entries"] }, inner),
-      );
-    } else if (item.kind === "list" && item.items.some((one) => one.kind !== "comment")) {
-      emitInItem(
-        output,
-        inline,
-        item.items.findIndex((one) => one.kind !== "comment"),
-        item.items,
-        (inner, rest) => emitList({ kind: "list", items: rest as ListNode["items"] }, inner),
-      );
-    } else emitValue("-", item, output, inline, true);
+    if (isComment(item)) comments.push(item);
+    else if (isBlock(item)) emitBlockItem(item as MapNode | ListNode, output, pushHead(output, comments));
+    else emitValue("-", item, output, pushHead(output, comments), true);
   }
   pushComments(output, comments);
-  if (empty) push(output, "[]");
 }
 
 /** A collection as an item begins on the line of its dash; comments at its beginning have to stand before that. */
-function emitInItem(
-  output: Output,
-  inline: string,
-  first: number,
-  children: (Comment | Entry | TreeNode)[],
-  emit: (inner: Output, rest: (Comment | Entry | TreeNode)[]) => void,
-): void {
+function emitBlockItem(item: MapNode | ListNode, output: Output, inline: string): void {
+  const children = childrenOf(item);
+  const first = children.findIndex((child) => !isComment(child));
   const leading = children.slice(0, first).filter(isComment);
   if (inline !== "") push(output, inline.trimStart());
   pushComments(
     output,
     leading.filter((comment) => !comment.inline),
   );
-  const { lines, step, indent } = output;
-  const lead = `${output.lead ?? " ".repeat(indent)}- `;
+  const { page, step, indent } = output;
+  const inner: Output = { page, step, indent: indent + 2, lead: `${output.lead ?? " ".repeat(indent)}- ` };
   delete output.lead;
-  const kept = leading.filter((comment) => comment.inline);
-  emit({ lines, step, indent: indent + 2, lead }, [...kept, ...children.slice(first)]);
+  const rest = [...leading.filter((comment) => comment.inline), ...children.slice(first)];
+  if (item.kind === "map") emitMap({ kind: "map", entries: rest as MapNode["entries"] }, inner);
+  else emitList({ kind: "list", items: rest as ListNode["items"] }, inner);
 }
 
 function emitValue(start: string, node: TreeNode, output: Output, inline: string, isItem: boolean): void {
   const inner = isItem ? { ...output, indent: output.indent + 2 } : below(output);
   delete inner.lead;
   if (node.kind === "map" || node.kind === "list") {
-    const children: (Comment | Entry | TreeNode)[] = node.kind === "map" ? node.entries : node.items;
+    const children = childrenOf(node);
     if (children.every(isComment)) {
       const [open, close] = node.kind === "map" ? ["{", "}"] : ["[", "]"];
       if (children.length === 0) push(output, `${start} ${open}${close}${inline}`);
@@ -171,7 +163,7 @@ function emitLiteral(start: string, text: string, output: Output, inner: Output,
   const chomp = !text.endsWith("\n") ? "-" : /(^|\n)\n$/.test(text) ? "+" : "";
   push(output, `${start} |${hint}${chomp}${inline}`);
   for (const line of text.replace(/\n$/, "").split("\n")) {
-    output.lines.push(line === "" ? "" : " ".repeat(inner.indent) + line);
+    output.page.lines.push(line === "" ? "" : " ".repeat(inner.indent) + line);
   }
 }
 

@@ -87,8 +87,10 @@ describeSandbox("Containers", (h) => {
 
   test("root in a container becomes another user, unless the cluster is an ordinary user's: then it is refused", async () => {
     const tool = "/dev/.kws/ld.so --library-path /dev/.kws/lib /dev/.kws/bin/setpriv";
-    const { log } = await run(["sh", "-c", `${tool} --reuid=1234 --clear-groups id -u 2>&1`]);
+    const { id, log } = await run(["sh", "-c", `${tool} --reuid=1234 --clear-groups id -u 2>&1`]);
     expect(log).toMatch(h.rootless ? /Operation not permitted|Invalid argument/ : /^stdout F 1234\n$/);
+    const { terminationMessagePath } = h.fixture.container(id, "pod", []);
+    expect(readFileSync(terminationMessagePath, "utf8")).toMatch(h.rootless ? /runAsUser/ : /^$/);
   });
 
   test("root in a container has containerd's default capabilities but MKNOD, less the dropped ones", async () => {

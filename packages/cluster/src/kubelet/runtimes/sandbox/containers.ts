@@ -27,6 +27,7 @@ import { childrenOf, killMountNamespace, mountNamespaceOf, sendSignal } from "./
 import { limitProcesses } from "./rlimit.ts";
 import { layOutMounts, layOutRootfs } from "./rootfs.ts";
 import { inNewPidNamespace } from "./scripts.ts";
+import { explain, LastWords } from "./single-user.ts";
 import { systemPath } from "./tools.ts";
 
 /** What the agent's parts share. */
@@ -197,8 +198,10 @@ export class Containers {
     input?.stream.on("error", () => undefined); // The container closed its stdin.
 
     const attached: Running["attached"] = new Set();
+    const lastWords = powers.rootless && spec.user.uid === 0 ? new LastWords() : undefined;
     const keep = (stream: "stdout" | "stderr") => (chunk: Buffer) => {
       log.write(stream, chunk);
+      lastWords?.hear(chunk);
       for (const listener of attached) listener(stream, chunk);
     };
     out.stream.on("data", keep("stdout"));
@@ -231,6 +234,7 @@ export class Containers {
       await drained;
       input?.stream.destroy();
       log.close();
+      if (code !== 0 && lastWords) explain(lastWords, spec.terminationMessagePath);
       const oomKilled = group.oomKills() > 0 && code === 137;
       group.remove();
       Object.assign(container, { state: "exited", finishedAt: new Date().toISOString(), exitCode: code });

@@ -26,6 +26,7 @@ import { connectAgent, type AgentClient } from "./client.ts";
 import { forwardToHost } from "./forward.ts";
 import { preflight } from "./preflight.ts";
 import { childrenOf } from "./processes.ts";
+import { protocolVersion } from "./protocol.ts";
 import { findProgram, systemPath } from "./tools.ts";
 
 export interface SandboxRuntimeOptions {
@@ -137,6 +138,7 @@ async function shareHost(options: SandboxRuntimeOptions, client: AgentClient): P
   void client.closed.then(() => host.close());
 }
 
+/** Throws a `UserError` where it is of a kws whose agent is talked to in another way, and leaves it alone. */
 async function adopt(
   dataDir: string,
   socketPath: string,
@@ -146,14 +148,28 @@ async function adopt(
     await killUnrecorded(dataDir);
     return undefined;
   }
-  try {
-    const client = await connectAgent(socketPath);
-    await client.call("hello", null);
-    return { client, pid: agent.pid };
-  } catch {
+  const answered = await greet(socketPath).catch(() => undefined);
+  if (answered === undefined) {
     await killAgent(agent); // It lives and does not answer: its containers cannot be saved.
     return undefined;
   }
+  const { client, version } = answered;
+  if (version === protocolVersion) return { client, pid: agent.pid };
+  client.disconnect();
+  const age = version < protocolVersion ? "an older" : "a newer";
+  throw new UserError(
+    `the cluster's containers were started by ${age} kws, and this one cannot take them over`,
+    {
+      code: "conflict",
+      fix: "End them with `kws cluster stop`, which keeps the cluster's data, then run `kws cluster start`; or go on with that kws.",
+    },
+  );
+}
+
+async function greet(socketPath: string): Promise<{ client: AgentClient; version: number }> {
+  const client = await connectAgent(socketPath);
+  const { version } = await client.call("hello", null);
+  return { client, version };
 }
 
 async function launch(
@@ -236,8 +252,7 @@ async function connectSoon(socketPath: string): Promise<AgentClient> {
   const deadline = performance.now() + startTimeoutMs;
   for (;;) {
     try {
-      const client = await connectAgent(socketPath);
-      await client.call("hello", null);
+      const { client } = await greet(socketPath);
       return client;
     } catch (error) {
       if (performance.now() > deadline) throw error;
