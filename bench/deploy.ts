@@ -21,7 +21,15 @@ export async function measure(): Promise<Measurement[]> {
   await git("commit", "--quiet", "--message", "Payments");
   const out = join(kws.home, "out");
   const workspace = ["--file", join(folder, "kws.yaml")];
-  const packed = await kws.kws("package", "--version=1.0.0", "--destination", out, ...workspace, "-o", "json");
+  const packed = await kws.kws(
+    "package",
+    "--version=1.0.0",
+    "--destination",
+    out,
+    ...workspace,
+    "-o",
+    "json",
+  );
   const [{ file }] = JSON.parse(packed) as [{ file: string }];
   const { kubeconfigPath } = JSON.parse(await kws.kws("cluster", "start", "-o", "json")) as {
     kubeconfigPath: string;
@@ -35,7 +43,16 @@ export async function measure(): Promise<Measurement[]> {
   const ours = (index: number) =>
     time(() => kws.kws("deploy", "payments", "-p", "local", "-n", "ours", ...workspace, ...change(index)));
   const theirs = (index: number) => {
-    const args = ["upgrade", "--install", "payments", file, "--wait", "--namespace", "theirs", "--create-namespace"];
+    const args = [
+      "upgrade",
+      "--install",
+      "payments",
+      file,
+      "--wait",
+      "--namespace",
+      "theirs",
+      "--create-namespace",
+    ];
     const env = { PATH: process.env["PATH"], HOME: kws.home, KUBECONFIG: kubeconfigPath };
     return time(() => run(helm.path, [...args, "--values", values, ...change(index)], { env }));
   };
