@@ -6,6 +6,7 @@ import { loadavg } from "node:os";
 import * as cli from "./cli.ts";
 import * as cluster from "./cluster.ts";
 import * as demo from "./demo.ts";
+import * as deploy from "./deploy.ts";
 import { machine, type Measurement } from "./measure.ts";
 import { disposeAll } from "./product.ts";
 import * as sops from "./sops.ts";
@@ -14,6 +15,7 @@ const suites: Record<string, () => Promise<Measurement[]>> = {
   cli: cli.measure,
   cluster: cluster.measure,
   demo: demo.measure,
+  deploy: deploy.measure,
   sops: sops.measure,
 };
 

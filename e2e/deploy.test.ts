@@ -170,19 +170,20 @@ test("what does not become ready is rolled back; a first install is removed", as
 
 test("a killed deployment is finished by the next one, and is nothing to go back to", async () => {
   const child = kws.spawn(["deploy", "payments", "-p", "qa1", "--set", "health.ready=/nowhere"], shop);
-  await untilRevision("qa1", (now) => now.status === "deployed" && now.ready === undefined);
+  await untilRevision(child, "qa1", (now) => now.status === "deployed" && now.ready === undefined);
   await kill(child);
   const failed = await run("-p", "qa1", "--set", "health.ready=/neither", "--timeout", "5s");
   expect(failed.stderr).toContain("payments runs 1.1.0");
   expect(await status("qa1")).toMatchObject({ state: "ready", version: "1.1.0" });
 });
 
-/** Until the newest revision is so. */
+/** Until the newest revision is so; the deployment that makes it must not end before. */
 async function untilRevision(
+  child: ChildProcess,
   namespace: string,
   done: (newest: { status: string | undefined; ready: string | undefined }) => boolean,
 ): Promise<void> {
-  for (;;) {
+  while (child.exitCode === null) {
     const { items } = await client.list(secrets, namespace, { labelSelector: "owner=helm,name=payments" });
     const labels = items.map(({ metadata }) => metadata.labels ?? {});
     const [newest] = labels.sort((a, b) => Number(b["version"]) - Number(a["version"]));
@@ -190,6 +191,7 @@ async function untilRevision(
       return;
     await new Promise((resolve) => setImmediate(resolve));
   }
+  throw new Error(`the deployment ended with ${child.exitCode}`);
 }
 
 async function kill(child: ChildProcess): Promise<void> {
@@ -270,14 +272,16 @@ test("a secret is nowhere but in the cluster: not in files, arguments, logs or r
   const said: Result[] = [];
   const debug = ["--log-level", "debug", "-o", "json"];
   said.push(await kws.run(["package", "payments", "--version", "1.2.0", ...debug], { cwd: shop }));
-  said.push(await run("-p", "qa1", "--version", "1.2.0", ...debug));
-  said.push(await run("-p", "qa1", "--dry-run", ...debug));
-  // Fails in the chart, in Helm, and in the pod, each time with the secret in the place that is at fault.
-  said.push(await run("-p", "qa1", "--set", "replicas=many", ...debug));
-  said.push(await run("-p", "qa1", "--set", "health.ready=/nowhere", "--timeout", "5s", ...debug));
+  const which = ["-p", "qa1", "--version", "1.2.0"];
+  said.push(await run(...which, ...debug));
+  said.push(await run(...which, "--set", "replicas=2", "--dry-run", ...debug));
+  // One that the API server refuses, and one whose pods do not become ready.
+  said.push(await run(...which, "--set", "resources=many", ...debug));
+  said.push(await run(...which, "--set", "health.ready=/nowhere", "--timeout", "5s", ...debug));
   said.push(await kws.run(["service", "status", "payments", "--namespace", "qa1", ...debug]));
-  const child = kws.spawn(["deploy", "payments", "-p", "qa1", "--set", "health.ready=/neither"], shop);
-  await untilRevision("qa1", (now) => now.ready === undefined);
+  expect(said.map(({ code }) => code)).toEqual([0, 0, 0, 1, 6, 0]);
+  const child = kws.spawn(["deploy", "payments", ...which, "--set", "health.ready=/neither"], shop);
+  await untilRevision(child, "qa1", (now) => now.ready === undefined);
   await kill(child);
   watching.abort();
   await sampling;

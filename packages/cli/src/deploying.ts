@@ -1,7 +1,6 @@
 /** What `kws deploy` and `kws manifest install` have in common: where packages come from, where they go, and how it is told. */
 import { UserError } from "@kws/base/errors";
 import type { Steps } from "@kws/base/steps";
-import { userRegistries } from "@kws/platform/packages/publish";
 import { openPackageStore } from "@kws/platform/packages/store";
 import { suggest } from "@kws/platform/project/nearest";
 import { defaultProfile, type Project, type ProjectStack } from "@kws/platform/project/workspace";
@@ -57,6 +56,8 @@ export async function packageSource(
 ): Promise<PackageSource> {
   const registry = await registryOf(ctx, given);
   if (registry !== undefined) {
+    // Loads Node's HTTP client, which takes a moment.
+    const { userRegistries } = await import("@kws/platform/packages/publish");
     const registries = userRegistries(ctx.childEnv);
     return { prefix: registry, repository: (name) => registries.repository(name) };
   }

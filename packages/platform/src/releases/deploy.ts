@@ -37,6 +37,7 @@ import { recordStack } from "../stacks/record.ts";
 import { NamespaceView } from "../stacks/view.ts";
 import type { PackageSource } from "./fetch.ts";
 import { type Prepared, renderPrepared } from "./prepare.ts";
+import { reworded } from "./reword.ts";
 
 export interface DeployOptions {
   /** The workspace. */
@@ -85,7 +86,8 @@ export async function deploy(waves: Prepared[][], options: DeployOptions): Promi
   const all = waves.flat();
   const limit = limiter(helmsAtATime);
   const rendering = { ...options, namespace: stack.namespace, kubeconfig: connection.kubeconfig };
-  await Promise.all(all.map((one) => limit(() => renderPrepared(one, rendering))));
+  await using view = new NamespaceView(connection.client, stack.namespace);
+  await Promise.all([view.open(), ...all.map((one) => limit(() => renderPrepared(one, rendering)))]);
   await ensureNamespace(options);
   await using lock = await lockStack({
     ...options,
@@ -96,8 +98,6 @@ export async function deploy(waves: Prepared[][], options: DeployOptions): Promi
   const services = all.map(({ found }) => found.service);
   const signal = AbortSignal.any([options.signal, lock.signal]);
   await refuseForeign({ ...options, signal }, services);
-  await using view = new NamespaceView(connection.client, stack.namespace);
-  await view.open();
   const deployed: Deployed[] = [];
   for (const wave of waves) {
     const results = await Promise.allSettled(
@@ -129,6 +129,8 @@ interface Context extends DeployOptions, InstallOptions {
 
 async function deployOne(one: Prepared, context: Context): Promise<Deployed> {
   const { found, chart, profile } = one;
+  // Pods may repeat secrets in the lines that are shown of them.
+  const hide = redactor(chart.layers).text;
   const { stack, steps, view } = context;
   const { service, version } = found;
   const before = await history(service, context);
@@ -175,10 +177,12 @@ async function deployOne(one: Prepared, context: Context): Promise<Deployed> {
   try {
     const description = describe(one, running, context);
     await steps.run({ id: installId, title: `deploy ${service} ${version}` }, () =>
-      context.limit(() => install(context, { service, chart, values: chart.values, labels, description })),
+      reworded(hide, () =>
+        context.limit(() => install(context, { service, chart, values: chart.values, labels, description })),
+      ),
     );
     await steps.run({ ...readyStep, after: [installId] }, (step) =>
-      ready(context, service, { step, remember: true }),
+      reworded(hide, () => ready(context, service, { step, remember: true })),
     );
   } catch (error) {
     if (context.lost.aborted) throw context.lost.reason;
@@ -237,12 +241,9 @@ function describe(
 }
 
 /** Puts back what ran before, and answers what it did in words. */
-async function undo(
-  { found: { service } }: Prepared,
-  before: Release[],
-  context: Context,
-  cause: unknown,
-): Promise<string> {
+async function undo(one: Prepared, before: Release[], context: Context, cause: unknown): Promise<string> {
+  const { service } = one.found;
+  const hide = redactor(one.chart.layers).text;
   const good = lastGood(before);
   if (good === undefined && before.length > 0)
     return `no earlier revision of ${service} was ready, so it is left as it is`;
@@ -253,12 +254,14 @@ async function undo(
   const own = { ...context, signal };
   const title = to === undefined ? `remove ${service}` : `roll ${service} back to ${to}`;
   try {
-    await context.steps.run({ id: `undo ${service}`, title }, async (step) => {
-      const release = { ...helmOptions(own), release: service, timeoutMs: context.timeoutMs };
-      if (good === undefined) return uninstall(release);
-      await rollback({ ...release, revision: good.revision });
-      await ready(own, service, { step, remember: false });
-    });
+    await context.steps.run({ id: `undo ${service}`, title }, (step) =>
+      reworded(hide, async () => {
+        const release = { ...helmOptions(own), release: service, timeoutMs: context.timeoutMs };
+        if (good === undefined) return uninstall(release);
+        await rollback({ ...release, revision: good.revision });
+        await ready(own, service, { step, remember: false });
+      }),
+    );
   } catch (error) {
     throw new UserError(`${messageOf(cause)}\nand then: ${title} failed: ${messageOf(error)}`, {
       fix: `See \`kws service status ${service} --stack ${context.stack.name}\` and \`helm history ${service}\`.`,

@@ -13,6 +13,7 @@ import {
   type PackageSource,
   unpackPackage,
 } from "./fetch.ts";
+import { reworded } from "./reword.ts";
 import { refuseOtherImages, refuseSealedManifests, refuseSealedValues, withSet } from "./values.ts";
 
 export interface PrepareOptions {
@@ -38,13 +39,21 @@ export async function prepare(wanted: PackageRef, options: PrepareOptions): Prom
   const { source, folder, profile, settings, signal } = options;
   const found = await fetchPackage(source, wanted, { signal });
   const dir = await unpackPackage(found, folder);
-  const chart = withSet(await readChart(dir, profile, options.decrypt), settings);
-  refuseSealedValues(effectiveValues(chart.layers));
-  refuseOtherImages(
-    chart,
-    found.images.map(({ digest }) => digest),
-  );
-  return { found, chart, profile, settings };
+  return reworded(inPackage(found, dir), async () => {
+    const chart = withSet(await readChart(dir, profile, options.decrypt), settings);
+    refuseSealedValues(effectiveValues(chart.layers));
+    refuseOtherImages(
+      chart,
+      found.images.map(({ digest }) => digest),
+    );
+    return { found, chart, profile, settings };
+  });
+}
+
+/** Places in the package instead of where it was unpacked: `payments 1.4.0: profiles/qa/secrets.yaml:3:5`. */
+function inPackage({ service, version }: FoundPackage, dir: string): (text: string) => string {
+  const name = `${service} ${version}`;
+  return (text) => text.replaceAll(`${dir}/`, `${name}: `).replaceAll(dir, name);
 }
 
 /**
@@ -56,13 +65,12 @@ export async function renderPrepared(
   options: Omit<RenderOptions, "release">,
 ): Promise<string> {
   const { kubeconfig, ...offline } = { ...options, release: one.found.service };
-  let manifests: string;
-  try {
-    manifests = await renderManifests(one.chart, offline);
-  } catch (error) {
-    if (kubeconfig === undefined) throw error;
-    manifests = await renderManifests(one.chart, { ...offline, kubeconfig });
-  }
-  refuseSealedManifests(manifests);
-  return manifests;
+  return reworded(inPackage(one.found, one.chart.dir), async () => {
+    const manifests = await renderManifests(one.chart, offline).catch((error: unknown) => {
+      if (kubeconfig === undefined) throw error;
+      return renderManifests(one.chart, { ...offline, kubeconfig });
+    });
+    refuseSealedManifests(manifests);
+    return manifests;
+  });
 }

@@ -25,6 +25,7 @@ import {
   serviceLabel,
   stackLabel,
   versionLabel,
+  workloadsLabel,
   workspaceLabel,
 } from "../services/labels.ts";
 import { listReleases, type Release } from "../services/releases.ts";
@@ -284,8 +285,8 @@ async function startService(
             [workspaceLabel]: options.project.name,
             [fingerprintLabel]: fingerprint,
             [profileLabel]: stack.profile,
-            // What a deployed package left: this is none.
-            ...(release === undefined ? {} : { [versionLabel]: "null" }),
+            // What Helm would keep of the revision before: this is no package, and is not known to be ready.
+            ...(release === undefined ? {} : { [versionLabel]: "null", [workloadsLabel]: "null" }),
           },
         },
       );
@@ -294,7 +295,10 @@ async function startService(
   const after = unchanged ? [...(hasImages ? [buildId] : []), ...readyOf] : [installId];
   await run({ id: `ready ${name}`, title: `ready ${name}`, after }, async (step) => {
     if (unchanged) step.skip("unchanged");
-    await ready({ ...options, view: context.view }, name, { step, remember: !unchanged });
+    await ready({ ...options, view: context.view }, name, {
+      step,
+      remember: !unchanged || release?.workloads === undefined,
+    });
   });
   return { service: name, stack: stack.name, namespace: stack.namespace, changed: !unchanged };
 }
