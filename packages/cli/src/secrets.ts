@@ -1,6 +1,7 @@
 /** What the commands on encrypted files share: their options, the keys, and how files are read, changed and written. */
 import { resolve } from "node:path";
-import { text } from "node:stream/consumers";
+import { isUtf8 } from "node:buffer";
+import { buffer } from "node:stream/consumers";
 import { UserError } from "@kws/base/errors";
 import { readSecretFile, type SecretFile, writeSecretFile } from "@kws/platform/secrets/files";
 import { openKeys } from "@kws/platform/secrets/open";
@@ -140,8 +141,17 @@ export async function valueToSet(
     return parseJson(argument, "the value");
   }
   if (ctx.interactive) return askForValue();
-  const given = await text(ctx.stdin);
+  const given = await standardInput(ctx);
   return isJson ? parseJson(given, "standard input") : given.replace(/\r?\n$/, "");
+}
+
+async function standardInput(ctx: Context): Promise<string> {
+  const bytes = await buffer(ctx.stdin);
+  if (isUtf8(bytes)) return bytes.toString();
+  throw new UserError("standard input is not text in UTF-8", {
+    code: "usage",
+    fix: "Pipe it through `base64`, or encrypt a file of its own: `kws secrets encrypt --input-type binary`.",
+  });
 }
 
 async function askForValue(): Promise<string> {

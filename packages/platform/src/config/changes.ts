@@ -13,7 +13,7 @@ export interface Change {
   /** Undefined where there was none, and for what is encrypted. */
   from?: unknown;
   to?: unknown;
-  /** Encrypted in one of the versions. */
+  /** Encrypted in one of the versions, or in a file of secrets. */
   secret: boolean;
 }
 
@@ -42,10 +42,14 @@ export function comparePlaintexts(before: unknown, after: unknown): Change[] {
 
 type Leaves = Map<string, { path: KeyPath; value: unknown }>;
 
-/** Compares two versions of the file at `path`; undefined where the file was not there. Throws for what is not YAML. */
+/**
+ * Compares two versions of the file at `path`; undefined where the file was not there. Throws for what is not YAML. A file of
+ * secrets keeps its values to itself also where somebody committed it in the clear.
+ */
 export function compare(path: string, before: string | undefined, after: string | undefined): Comparison {
   const old = parse(path, before);
   const now = parse(path, after);
+  const secrets = /(^|\/)secrets\.[^/]+$/.test(path);
   const reencrypted =
     old.dataKeys.length > 0 &&
     now.dataKeys.length > 0 &&
@@ -55,18 +59,18 @@ export function compare(path: string, before: string | undefined, after: string 
   for (const [id, { path: keys, value }] of now.leaves) {
     const previous = old.leaves.get(id);
     const key = keyPath(keys);
-    if (previous === undefined) changes.push(change(key, "added", undefined, value));
+    if (previous === undefined) changes.push(change(key, "added", undefined, value, secrets));
     else if (!isDeepStrictEqual(previous.value, value) && !(reencrypted && isEncrypted(value)))
-      changes.push(change(key, "changed", previous.value, value));
+      changes.push(change(key, "changed", previous.value, value, secrets));
   }
   for (const [id, { path: keys, value }] of old.leaves) {
-    if (!now.leaves.has(id)) changes.push(change(keyPath(keys), "removed", value, undefined));
+    if (!now.leaves.has(id)) changes.push(change(keyPath(keys), "removed", value, undefined, secrets));
   }
   return { changes, reencrypted };
 }
 
-function change(key: string, kind: Change["kind"], from: unknown, to: unknown): Change {
-  const secret = isEncrypted(from) || isEncrypted(to);
+function change(key: string, kind: Change["kind"], from: unknown, to: unknown, secrets: boolean): Change {
+  const secret = secrets || isEncrypted(from) || isEncrypted(to);
   return {
     key,
     kind,

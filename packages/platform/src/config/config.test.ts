@@ -83,6 +83,12 @@ test("of secrets it is told which were changed, and never their content", async 
   expect(rotated?.files).toEqual([{ path: secrets, changes: [], reencrypted: true }]);
 });
 
+test("of a file of secrets that was committed in the clear, history does not repeat the values", async () => {
+  await commit("In the clear", { [secrets]: "password: hunter2\n" });
+  const history = await configHistory(repository, { paths });
+  expect(history[0]?.files[0]?.changes).toEqual([{ key: "password", kind: "added", secret: true }]);
+});
+
 test("a version that is not YAML is told, and hides no other revision", async () => {
   await commit("Good", { [values]: "a: 1\n" });
   await commit("Broken", { [values]: "a: [1\n" });
@@ -154,6 +160,18 @@ test("where a hook refuses the commit all is as before", async () => {
     revertConfig(repository, { service: "api", profile: "qa", paths, to: first }),
   ).rejects.toMatchObject({ message: expect.stringContaining("the hook says no") });
   expect(await repository.read(["status", "--porcelain"])).toBe("");
+  expect(await read(values)).toBe("a: 2\n");
+});
+
+test("where git does not know who commits, that is told, and nothing is changed", async () => {
+  const first = await commit("First", { [values]: "a: 1\n" });
+  await commit("Second", { [values]: "a: 2\n" });
+  await repository.read(["config", "user.useConfigOnly", "true"]);
+  const env = { PATH: process.env["PATH"], HOME: dir.path, GIT_CONFIG_NOSYSTEM: "1" };
+  const stranger = await openRepository(dir.path, { env });
+  await expect(
+    revertConfig(stranger, { service: "api", profile: "qa", paths, to: first }),
+  ).rejects.toMatchObject({ code: "config", fix: expect.stringContaining("git config user.name") });
   expect(await read(values)).toBe("a: 2\n");
 });
 

@@ -178,6 +178,12 @@ async function commitFiles(
   const result = await repository.git(["commit", "--quiet", "--only", "--file=-", "--", ...paths], message);
   if (result.exitCode !== 0) {
     await restore();
+    if (/tell me who you are/i.test(result.stderr)) {
+      throw new UserError("git does not commit, because it does not know who you are", {
+        code: "config",
+        fix: "Run `git config user.name …` and `git config user.email …`, then the same command again; nothing was changed.",
+      });
+    }
     throw new UserError(`git does not commit: ${lastLines(result.stderr || result.stdout, 4)}`, {
       fix: "Mend what git says and run the same command again; nothing was changed.",
     });

@@ -36,8 +36,12 @@ export async function openKeys(world: KeyWorld, signal: AbortSignal): Promise<Ke
   return openKeyring({ services: openKeyServices(world), signal });
 }
 
-/** Values as JSON has them: integers that a number cannot hold become text, bytes what the library chart takes for bytes. */
+/**
+ * Values as JSON has them: integers that a number cannot hold, and numbers that JSON does not have, become text; bytes what the
+ * library chart takes for bytes.
+ */
 export function forHelm(value: unknown): unknown {
+  if (typeof value === "number" && !Number.isFinite(value)) return String(value);
   if (typeof value === "bigint") return String(value);
   if (value instanceof Uint8Array) return { base64: Buffer.from(value).toString("base64") };
   if (Array.isArray(value)) return value.map(forHelm);
