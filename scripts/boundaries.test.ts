@@ -39,6 +39,7 @@ test.each([
   ["packages/platform/src/services/a.ts", "../releases/deploy.ts"],
   ["packages/platform/src/secrets/a.ts", "../rollouts/state.ts"],
   ["packages/platform/src/project/a.ts", "../stacks/start.ts"],
+  ["packages/platform/src/config/a.ts", "../releases/deploy.ts"],
   ["packages/platform/src/providers/a.ts", "../services/logs.ts"],
   ["packages/platform/src/images/a.ts", "../packages/store.ts"],
   ["packages/platform/src/packages/a.ts", "../stacks/start.ts"],
