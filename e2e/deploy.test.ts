@@ -238,6 +238,7 @@ test("a chart that puts an encrypted file into a manifest is refused, also insid
     expect(result.stderr).toContain("payments/templates/leak.yaml renders values that are still encrypted");
   }
   git("rm", "--quiet", "--force", template);
+  git("commit", "--quiet", "--message", "Without the leak");
   expect(await client.find(namespaces, "untouched")).toBeUndefined();
 });
 
