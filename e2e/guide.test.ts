@@ -38,6 +38,19 @@ async function removeLeft(): Promise<string[]> {
   return names;
 }
 
+/** All but caches: the next page begins with an empty home, whatever this one left. */
+async function emptyHome(): Promise<void> {
+  const data = join(home, ".local/share/kws");
+  const kept = [join(home, ".cache"), join(home, ".npm"), join(data, "images")];
+  for (const folder of [home, data]) {
+    for (const name of await readdir(folder).catch(() => [])) {
+      const path = join(folder, name);
+      if (!kept.some((one) => one === path || one.startsWith(`${path}/`)))
+        await rm(path, { recursive: true, force: true });
+    }
+  }
+}
+
 /** The lines that begin with `$` in blocks of the language console. */
 function commandsOf(page: string): string[] {
   const blocks = [...page.matchAll(/^```console\n(.*?)^```/gms)].map((match) => match[1] ?? "");
@@ -81,9 +94,10 @@ test.each(pages.filter((page) => (commands.get(page) ?? []).length > 0))(
   async (page) => {
     const { code, output } = await session(commands.get(page) ?? [], page !== first);
     const left = await removeLeft();
+    const kept = (await readdir(home)).filter((name) => !name.startsWith("."));
+    await emptyHome();
     expect(code, output).toBe(0);
     expect(left, output).toEqual([]);
-    const kept = (await readdir(home)).filter((name) => !name.startsWith("."));
     expect(kept, output).toEqual([]);
   },
 );

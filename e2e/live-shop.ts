@@ -1,6 +1,6 @@
 /** The shop as a clone of its own with a profile `live`, in which payments and orders share an encrypted token. */
 import { execFileSync } from "node:child_process";
-import { cp, mkdir, writeFile } from "node:fs/promises";
+import { appendFile, cp, mkdir, writeFile } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { encrypt } from "@kws/sops/file";
 import { ageKeys } from "@kws/sops/testing/keyring";
@@ -24,7 +24,7 @@ export async function liveShop(kws: Kws): Promise<LiveShop> {
   const keys = await ageKeys();
   const settings = join(kws.home, ".config/sops/age");
   await mkdir(settings, { recursive: true });
-  await writeFile(join(settings, "keys.txt"), `${keys.identity}\n`);
+  await appendFile(join(settings, "keys.txt"), `${keys.identity}\n`);
   await writeFile(join(kws.home, ".gitconfig"), "[user]\n  name = A\n  email = a@example.com\n");
   const filter = (path: string) => basename(path) !== "node_modules";
   for (const service of services)
