@@ -19,6 +19,12 @@ test.each([
   ["age, post-quantum", `AGE-SECRET-KEY-PQ-1${"Q".repeat(58)}`],
   ["age, of a plugin", `AGE-PLUGIN-YUBIKEY-1${"Q".repeat(30)}`],
   ["base64", Buffer.from(pem("EC ")).toString("base64")],
+  [
+    "base64 in lines, as base64(1) writes them",
+    Buffer.from(pem("EC "))
+      .toString("base64")
+      .replaceAll(/.{76}/g, "$&\n  "),
+  ],
 ])("a private key of %s is refused with its place, and not repeated", async (_, key) => {
   const error = await check("files/a.txt", `one\n  ${key}\n`).catch((thrown: unknown) => thrown);
   expect(error).toMatchObject({ code: "config", at: "/chart/files/a.txt:2:3" });

@@ -38,8 +38,8 @@ function order(at: string): number {
 /** The armor of a key with the key in it, headers before it or none, also with its line breaks escaped; an age identity. */
 const privateKey =
   /-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY(?: BLOCK)?-----(?:(?:\\[nr]|\s)+[\w-]+: [^\n\\]*)*(?:\\[nr]|\s)+[A-Za-z0-9+/=]{32}|AGE-(?:SECRET-KEY-(?:PQ-)?|PLUGIN-[A-Z0-9]+-)1[0-9A-Z]{20,}/g;
-/** The beginning of `-----BEGIN …` in base64, as a Secret's data has it. */
-const encoded = /LS0tLS1CRUdJTi[A-Za-z0-9+/]{20,400}/g;
+/** The beginning of `-----BEGIN …` in base64, as a Secret's data has it, in one line or in several. */
+const encoded = /LS0tLS1CRUdJTi[A-Za-z0-9+/\s]{20,400}/g;
 
 /** Private keys of PEM files, PGP and age, also in base64. */
 export function privateKeys(file: string, text: string): Finding[] {
