@@ -21,9 +21,7 @@ test.each([
   ["base64", Buffer.from(pem("EC ")).toString("base64")],
   [
     "base64 in lines, as base64(1) writes them",
-    Buffer.from(pem("EC "))
-      .toString("base64")
-      .replaceAll(/.{76}/g, "$&\n  "),
+    Buffer.from(pem("EC ")).toString("base64").replaceAll(/.{76}/g, "$&\n  "),
   ],
 ])("a private key of %s is refused with its place, and not repeated", async (_, key) => {
   const error = await check("files/a.txt", `one\n  ${key}\n`).catch((thrown: unknown) => thrown);
