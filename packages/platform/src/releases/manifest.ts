@@ -52,7 +52,7 @@ export interface ManifestPackage extends Static<typeof Pin> {
 
 /** A package with what a manifest says of it. */
 export interface Entry {
-  found: FoundPackage;
+  found: Pick<FoundPackage, "service" | "version" | "digest" | "created" | "archive">;
   profile: string;
   dependsOn: string[];
   /** Of the profile, without secrets. */
@@ -96,7 +96,8 @@ export async function storeManifest(
   return { ...manifest, chart: `${repository.name}:${tag}`, digest, archive, changed: true };
 }
 
-async function packUmbrella(
+/** The umbrella chart of the packages. */
+export async function packUmbrella(
   source: PackageSource,
   { name, number }: Pick<Manifest, "name" | "number">,
   entries: Entry[],

@@ -3,9 +3,12 @@ import { limiter } from "@kws/base/limiter";
 import { tempDir } from "@kws/base/tempdir";
 import { waves } from "@kws/platform/project/graph";
 import { deploy } from "@kws/platform/releases/deploy";
+import { listReleases } from "@kws/platform/services/releases";
 import { fetchesAtATime } from "@kws/platform/releases/fetch";
 import { fetchManifest, readManifestFile } from "@kws/platform/releases/manifest";
 import { prepare } from "@kws/platform/releases/prepare";
+import { chooseForm, planUmbrella, releaseLimit } from "@kws/platform/releases/umbrella";
+import { unitOf } from "@kws/platform/releases/unit";
 import { secretOpener } from "@kws/platform/secrets/open";
 import { defineCommand } from "../../command.ts";
 import {
@@ -22,8 +25,10 @@ import {
 export const command = defineCommand({
   summary: "deploy the packages of a manifest",
   description:
-    "Deploys every package that the manifest pins as `kws deploy` does: a release for each service, those that others depend on " +
-    "first, each with the manifest's profile. A service that does not become ready is rolled back, and nothing that comes after it is begun.",
+    "Deploys the packages that the manifest pins, each with the manifest's profile, as one Helm release: it is ready as a whole, or " +
+    "rolled back as a whole. Where that cannot be, or with --per-service, it makes a release for each service as `kws deploy` does, those " +
+    "that others depend on first, and says why: the release would be larger than Helm can keep, a service that depends on another has " +
+    "hooks that run before anything is installed, or objects would have other names. A namespace keeps the form that it has.",
   args: [
     {
       name: "manifest",
@@ -31,7 +36,14 @@ export const command = defineCommand({
       required: true,
     },
   ],
-  options: { profile: profilesOption, ...deployOptions },
+  options: {
+    profile: profilesOption,
+    "per-service": {
+      type: "boolean",
+      description: "a release for each service, so that `kws deploy` can change them one by one",
+    },
+    ...deployOptions,
+  },
   examples: [
     "kws manifest install shop -n qa1",
     "kws manifest install shop:12 -n qa1 -p qa1 --reason 'tests of the new totals'",
@@ -74,13 +86,42 @@ export const command = defineCommand({
       reason: options.reason ?? `manifest ${manifest.name}:${manifest.number}`,
       timeout: options.timeout,
     });
+    const { client, kubeconfig } = settings.connection;
+    const { namespace } = stack;
+    const there = await listReleases(client, { stack: stack.name, signal });
+    const form = await steps.run({ id: "form", title: "choose the form", after: ["fetch"] }, async (step) => {
+      const { helm, env } = settings;
+      const chosen = await chooseForm(
+        {
+          there: there.filter((release) => release.namespace === namespace),
+          perService: options["per-service"] === true,
+        },
+        () => {
+          const rendering = { source, folder: work.path, helm, env, signal, namespace, kubeconfig };
+          return planUmbrella(manifest, prepared, rendering);
+        },
+      );
+      step.note(`${chosen.together ? "one release" : "a release for each service"}: ${chosen.reason}`);
+      return chosen;
+    });
+    const { together, reason, umbrella } = form;
     const order = waves(manifest.packages.map(({ service: name, dependsOn }) => ({ name, dependsOn })));
     const deployed = await deploy(
-      order.map((names) => prepared.filter(({ found }) => names.includes(found.service))),
+      together && umbrella !== undefined
+        ? [[umbrella.unit]]
+        : order.map((names) => prepared.filter(({ found }) => names.includes(found.service)).map(unitOf)),
       settings,
     );
     return {
-      data: { manifest: manifest.name, number: manifest.number, services: deployed },
+      data: {
+        manifest: manifest.name,
+        number: manifest.number,
+        oneRelease: together,
+        reason,
+        ...(umbrella === undefined ? {} : { releaseBytes: umbrella.size }),
+        releaseLimit,
+        services: deployed,
+      },
       table: deployedTable(deployed),
     };
   },
