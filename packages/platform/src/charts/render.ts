@@ -64,11 +64,15 @@ export interface RenderedRelease {
 }
 
 /** The release as Helm would keep it: `helm install` tells it, and installs nothing. */
-export async function renderRelease(chart: Rendered, options: RenderOptions): Promise<RenderedRelease> {
+export async function renderRelease(
+  chart: Rendered,
+  options: RenderOptions & { /** Values may be missing. */ withoutSchema?: boolean },
+): Promise<RenderedRelease> {
   const { helm, release, namespace, env, signal, kubeconfig } = options;
   const place = [`--namespace=${namespace}`, ...(kubeconfig === undefined ? [] : target(kubeconfig))];
   const dryRun = `--dry-run=${kubeconfig === undefined ? "client" : "server"}`;
-  const args = ["install", dryRun, "--output=json", "--values=-", ...place, "--", release, chart.dir];
+  const how = [dryRun, ...(options.withoutSchema === true ? ["--skip-schema-validation"] : [])];
+  const args = ["install", ...how, "--output=json", "--values=-", ...place, "--", release, chart.dir];
   const result = await exec(helm, args, { env, signal, input: JSON.stringify(chart.values) });
   if (result.exitCode !== 0) throw unrendered(chart, result.stderr);
   const kept = JSON.parse(result.stdout) as { manifest?: string; hooks?: RenderedRelease["hooks"] };

@@ -3,9 +3,10 @@ import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { UserError } from "@kws/base/errors";
 import { limiter } from "@kws/base/limiter";
-import { mergeLayers, openLayers } from "../charts/layers.ts";
+import { isMapping, mergeLayers, mergeValues, openLayers, type Values } from "../charts/layers.ts";
 import { profileLayers, profileNames, unknownProfile } from "../charts/profiles.ts";
 import { renderRelease, type RenderOptions } from "../charts/render.ts";
+import { parseYaml } from "../project/yaml-file.ts";
 import { suggest } from "../project/nearest.ts";
 import { defaultProfile } from "../project/workspace.ts";
 import { fetchesAtATime, fetchPackage, type PackageRef, type PackageSource, unpackPackage } from "./fetch.ts";
@@ -55,7 +56,15 @@ async function openEntry(
     layers.filter(({ kind }) => kind !== "secrets"),
     () => Promise.reject(new Error("no secrets are opened here")),
   );
-  return { entry: { found, profile, dependsOn, values: mergeLayers(plain) }, known };
+  const secrets = layers.filter(({ kind }) => kind === "secrets");
+  const sealed = secrets.map(({ file, text }) => withoutMetadata(parseYaml(file, text).value));
+  const values = mergeLayers(plain);
+  return { entry: { found, profile, dependsOn, values, sealed: sealed.reduce(mergeValues, {}) }, known };
+}
+
+/** A file of SOPS without what SOPS itself keeps there. */
+function withoutMetadata(value: unknown): Values {
+  return isMapping(value) ? Object.fromEntries(Object.entries(value).filter(([key]) => key !== "sops")) : {};
 }
 
 /**
@@ -70,7 +79,8 @@ export async function releaseSize(
   await writeFile(file, archive);
   try {
     const chart = { dir: file, layers: [], values: {} };
-    return (await renderRelease(chart, { ...options, release: name, namespace: name })).size;
+    return (await renderRelease(chart, { ...options, release: name, namespace: name, withoutSchema: true }))
+      .size;
   } catch (error) {
     if (error instanceof UserError) return undefined;
     throw error;

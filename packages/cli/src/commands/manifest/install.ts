@@ -1,19 +1,11 @@
-import { resolve } from "node:path";
-import { limiter } from "@kws/base/limiter";
 import { tempDir } from "@kws/base/tempdir";
 import { waves } from "@kws/platform/project/graph";
 import { deploy } from "@kws/platform/releases/deploy";
 import { listReleases } from "@kws/platform/services/releases";
-import { fetchesAtATime } from "@kws/platform/releases/fetch";
-import { fetchManifest, readManifestFile } from "@kws/platform/releases/manifest";
-import { prepare } from "@kws/platform/releases/prepare";
 import { chooseForm, planUmbrella, releaseLimit } from "@kws/platform/releases/umbrella";
 import { unitOf } from "@kws/platform/releases/unit";
-import { secretOpener } from "@kws/platform/secrets/open";
 import { defineCommand } from "../../command.ts";
 import {
-  checkProfiles,
-  chosenProfile,
   deployedTable,
   deployOptions,
   deploySettings,
@@ -21,6 +13,7 @@ import {
   profilesOption,
   stackNamedFor,
 } from "../../deploying.ts";
+import { manifestArgument, openManifest, prepareManifest } from "../../manifests.ts";
 
 export const command = defineCommand({
   summary: "deploy the packages of a manifest",
@@ -29,13 +22,7 @@ export const command = defineCommand({
     "rolled back as a whole. Where that cannot be, or with --per-service, it makes a release for each service as `kws deploy` does, those " +
     "that others depend on first, and says why: the release would be larger than Helm can keep, a service that depends on another has " +
     "hooks that run before anything is installed, or objects would have other names. A namespace keeps the form that it has.",
-  args: [
-    {
-      name: "manifest",
-      description: "its name, the newest; `name:number`; or the path of its archive",
-      required: true,
-    },
-  ],
+  args: [manifestArgument],
   options: {
     profile: profilesOption,
     "per-service": {
@@ -53,28 +40,13 @@ export const command = defineCommand({
     const { signal } = ctx;
     const project = await ctx.project();
     const source = await packageSource(ctx, project, options.registry);
-    const isFile = reference.includes("/") || reference.endsWith(".tgz");
-    const manifest = isFile
-      ? await readManifestFile(resolve(ctx.cwd, reference))
-      : await fetchManifest(source, reference, { signal });
-    const given = options.profile ?? [];
-    checkProfiles(
-      given,
-      manifest.packages.map(({ service }) => service),
-    );
+    const manifest = await openManifest(ctx, source, reference);
     const stack = stackNamedFor(project, manifest.name, ctx.globals.namespace);
     const steps = ctx.steps();
-    const decrypt = secretOpener(ctx, signal);
     await using work = await tempDir("kws-manifest");
-    const limit = limiter(fetchesAtATime);
+    const given = options.profile ?? [];
     const prepared = await steps.run({ id: "fetch", title: "fetch the packages" }, () =>
-      Promise.all(
-        manifest.packages.map((one) => {
-          const profile = chosenProfile(given, one.service)?.profile ?? one.profile;
-          const options = { source, folder: work.path, decrypt, profile, settings: [], signal };
-          return limit(() => prepare(one, options));
-        }),
-      ),
+      prepareManifest(ctx, manifest, { source, folder: work.path, given }),
     );
     const settings = await deploySettings(ctx, {
       project,
