@@ -3,7 +3,7 @@ import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { UserError } from "@kws/base/errors";
 import { limiter } from "@kws/base/limiter";
-import { isMapping, mergeLayers, mergeValues, openLayers, type Values } from "../charts/layers.ts";
+import { type Decrypt, isMapping, mergeLayers, openLayers, type Values } from "../charts/layers.ts";
 import { profileLayers, profileNames, unknownProfile } from "../charts/profiles.ts";
 import { renderRelease, type RenderOptions } from "../charts/render.ts";
 import { parseYaml } from "../project/yaml-file.ts";
@@ -19,7 +19,7 @@ export interface EntryRequest extends PackageRef {
   dependsOn: string[];
 }
 
-/** Fetches the packages and reads their profiles' plain values. What is secret stays closed. */
+/** Fetches the packages and reads their profiles' values. What is secret stays encrypted. */
 export async function openEntries(wanted: EntryRequest[], options: OpenOptions): Promise<Entry[]> {
   const limit = limiter(fetchesAtATime);
   const opened = await Promise.all(wanted.map((one) => limit(() => openEntry(one, options))));
@@ -52,14 +52,9 @@ async function openEntry(
   const has = known.includes(profile);
   if (!has && chosen) throw unknownProfile(`${found.service} ${found.version}`, profile, known);
   const layers = await profileLayers(dir, has ? profile : undefined);
-  const plain = await openLayers(
-    layers.filter(({ kind }) => kind !== "secrets"),
-    () => Promise.reject(new Error("no secrets are opened here")),
-  );
-  const secrets = layers.filter(({ kind }) => kind === "secrets");
-  const sealed = secrets.map(({ file, text }) => withoutMetadata(parseYaml(file, text).value));
-  const values = mergeLayers(plain);
-  return { entry: { found, profile, dependsOn, values, sealed: sealed.reduce(mergeValues, {}) }, known };
+  const sealed: Decrypt = (file, text) => Promise.resolve(withoutMetadata(parseYaml(file, text).value));
+  const values = mergeLayers(await openLayers(layers, sealed));
+  return { entry: { found, profile, dependsOn, values }, known };
 }
 
 /** A file of SOPS without what SOPS itself keeps there. */

@@ -42,7 +42,7 @@ async function entry(
   const archive = await writeArchive(files, 0);
   const digest = `sha256:${(version + service).replaceAll(/[^0-9a-f]/g, "").padEnd(64, "0")}`;
   const found = { service, version, digest, images: [], created: "2026-01-02T03:04:05Z", archive, files };
-  return { found, profile: "qa1", dependsOn: [], values: {}, sealed: {}, ...more };
+  return { found, profile: "qa1", dependsOn: [], values: {}, ...more };
 }
 
 test("a manifest pins packages by version and digest, and the same set is the same manifest", async () => {

@@ -8,7 +8,7 @@ import { digestPattern } from "@kws/oci/descriptor";
 import type { Repository, Waiting } from "@kws/oci/repository";
 import { type Static, Type } from "typebox";
 import { stringify } from "yaml";
-import { isMapping, type Values } from "../charts/layers.ts";
+import type { Values } from "../charts/layers.ts";
 import { type ArchiveFiles, readArchive, writeArchive } from "../packages/archive.ts";
 import { fetchArchive, pushChart } from "../packages/store.ts";
 import { checkGraph } from "../project/graph.ts";
@@ -56,10 +56,8 @@ export interface Entry {
   found: Pick<FoundPackage, "service" | "version" | "digest" | "created" | "archive">;
   profile: string;
   dependsOn: string[];
-  /** Of the profile, without secrets. */
+  /** Of the profile, the secrets among them encrypted. */
   values: Values;
-  /** The profile's secrets as they are in the package, encrypted: what has to be given beside `values`. */
-  sealed: Values;
 }
 
 /** A manifest as it is listed. */
@@ -146,7 +144,6 @@ export async function packUmbrella(
     })),
   };
   const chartYaml = Buffer.from(yaml(chart));
-  const schema = schemaOf(Object.fromEntries(entries.map(({ found, sealed }) => [found.service, sealed])));
   const files: ArchiveFiles = new Map([
     [`${name}/Chart.yaml`, chartYaml],
     [`${name}/packages.yaml`, Buffer.from(yaml(pins))],
@@ -154,9 +151,7 @@ export async function packUmbrella(
       `${name}/values.yaml`,
       Buffer.from(yaml(Object.fromEntries(entries.map(({ found, values }) => [found.service, values])))),
     ],
-    ...(schema === undefined
-      ? []
-      : [[`${name}/values.schema.json`, Buffer.from(`${JSON.stringify(schema, undefined, 2)}\n`)] as const]),
+    [`${name}/values.schema.json`, Buffer.from(`${JSON.stringify(schema, undefined, 2)}\n`)],
     ...entries.map(({ found: { service, version, archive } }): [string, Uint8Array] => [
       `${name}/charts/${service}-${version}.tgz`,
       archive,
@@ -166,19 +161,18 @@ export async function packUmbrella(
   return { archive, chartYaml, manifest: { name, number, created, packages: listOf(pins) } };
 }
 
-/**
- * That all keys of the mapping are there, so that plain Helm installs nothing without the secrets that it is to be given;
- * undefined where there are none.
- */
-function schemaOf(values: Values): object | undefined {
-  const inner = Object.entries(values).flatMap(([key, value]): [string, object][] => {
-    if (!isMapping(value)) return [[key, {}]];
-    const schema = schemaOf(value);
-    return schema === undefined ? [] : [[key, schema]];
-  });
-  if (inner.length === 0) return undefined;
-  return { type: "object", required: inner.map(([key]) => key), properties: Object.fromEntries(inner) };
-}
+/** Refuses values that are still encrypted, so that plain Helm installs nothing without the secrets. */
+const schema = {
+  $schema: "http://json-schema.org/draft-07/schema#",
+  definitions: {
+    open: {
+      not: { type: "string", pattern: "ENC\\[AES256_GCM," },
+      additionalProperties: { $ref: "#/definitions/open" },
+      items: { $ref: "#/definitions/open" },
+    },
+  },
+  allOf: [{ $ref: "#/definitions/open" }],
+};
 
 /** Helm reads YAML 1.1, in which more words need quotes. */
 function yaml(value: unknown): string {

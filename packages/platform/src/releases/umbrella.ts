@@ -55,7 +55,7 @@ export async function planUmbrella(
   // Without the values that the manifest was built with: other profiles may be wanted.
   const entries = parts.map(({ found, profile }) => {
     const dependsOn = packages.find(({ service }) => service === found.service)?.dependsOn ?? [];
-    return { found, profile, dependsOn, values: {}, sealed: {} };
+    return { found, profile, dependsOn, values: {} };
   });
   const { archive } = await packUmbrella(options.source, manifest, entries);
   const dir = join(options.folder, `${name}-${number}.0.0.tgz`);
