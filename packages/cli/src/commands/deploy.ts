@@ -4,6 +4,7 @@ import { profileNames, unknownProfile } from "@kws/platform/charts/profiles";
 import { whatChanges } from "@kws/platform/releases/changes";
 import { deploy } from "@kws/platform/releases/deploy";
 import { prepare } from "@kws/platform/releases/prepare";
+import { unitOf } from "@kws/platform/releases/unit";
 import { secretOpener } from "@kws/platform/secrets/open";
 import { defineCommand } from "../command.ts";
 import {
@@ -89,7 +90,7 @@ export const command = defineCommand({
       timeout,
     });
     if (!start) return changesResult(await whatChanges(prepared, settings));
-    const deployed = await deploy([[prepared]], settings);
+    const deployed = await deploy([[unitOf(prepared)]], settings);
     return { data: deployed[0], table: deployedTable(deployed) };
   },
 });

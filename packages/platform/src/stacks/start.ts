@@ -32,7 +32,7 @@ import { listReleases, type Release } from "../services/releases.ts";
 import { workloadsOf } from "../services/workloads.ts";
 import { dropUnfinished, fingerprintOf, install, ready } from "./install.ts";
 import { type Holder, lockStack } from "./lock.ts";
-import { ensureNamespace, refuseForeign } from "./namespace.ts";
+import { ensureNamespace, ownRelease, refuseForeign } from "./namespace.ts";
 import { recordStack } from "./record.ts";
 import { NamespaceView } from "./view.ts";
 
@@ -99,7 +99,7 @@ async function startAll(options: StartStackOptions): Promise<StartedService[]> {
   const before = all.filter((release) => release.namespace === stack.namespace);
   await refuseForeign(
     options,
-    plans.map(({ service }) => service.name),
+    plans.map(({ service }) => ownRelease(service.name)),
   );
   await recordStack(connection.client, {
     stack: stack.name,
@@ -276,7 +276,8 @@ async function startService(
       await install(
         { ...options, view: context.view, signal: context.interrupt },
         {
-          service: name,
+          release: name,
+          services: [name],
           chart,
           values,
           labels: {
