@@ -4,7 +4,7 @@ import { tempDir } from "@kws/base/tempdir";
 import { publishPackage, userRegistries } from "@kws/platform/packages/publish";
 import type { Project, ProjectService } from "@kws/platform/project/workspace";
 import { deploy } from "@kws/platform/releases/deploy";
-import { prepare } from "@kws/platform/releases/prepare";
+import { prepare } from "@kws/platform/packages/prepare";
 import { type Credential, findCredential } from "@kws/platform/rollouts/credential";
 import { nextStep, type RolloutState, type Step, underWay } from "@kws/platform/rollouts/plan";
 import type { RolloutOptions } from "@kws/platform/rollouts/rollout";

@@ -3,7 +3,7 @@ import { tempDir } from "@kws/base/tempdir";
 import { profileNames, unknownProfile } from "@kws/platform/charts/profiles";
 import { whatChanges } from "@kws/platform/releases/changes";
 import { deploy } from "@kws/platform/releases/deploy";
-import { prepare } from "@kws/platform/releases/prepare";
+import { prepare } from "@kws/platform/packages/prepare";
 import { secretOpener } from "@kws/platform/secrets/open";
 import { defineCommand } from "../command.ts";
 import {

@@ -10,7 +10,13 @@ import { profileLayers, profileNames, unknownProfile } from "../charts/profiles.
 import { renderManifests, type RenderOptions } from "../charts/render.ts";
 import { suggest } from "../project/nearest.ts";
 import { defaultProfile } from "../project/workspace.ts";
-import { fetchesAtATime, fetchPackage, type PackageRef, type PackageSource, unpackPackage } from "./fetch.ts";
+import {
+  fetchesAtATime,
+  fetchPackage,
+  type PackageRef,
+  type PackageSource,
+  unpackPackage,
+} from "../packages/fetch.ts";
 import type { Entry, StoredManifest } from "./manifest.ts";
 
 export interface EntryRequest extends PackageRef {

@@ -3,9 +3,9 @@ import { limiter } from "@kws/base/limiter";
 import { tempDir } from "@kws/base/tempdir";
 import { waves } from "@kws/platform/project/graph";
 import { deploy } from "@kws/platform/releases/deploy";
-import { fetchesAtATime } from "@kws/platform/releases/fetch";
+import { fetchesAtATime } from "@kws/platform/packages/fetch";
 import { fetchManifest, readManifestFile } from "@kws/platform/releases/manifest";
-import { prepare } from "@kws/platform/releases/prepare";
+import { prepare } from "@kws/platform/packages/prepare";
 import { secretOpener } from "@kws/platform/secrets/open";
 import { defineCommand } from "../../command.ts";
 import {
