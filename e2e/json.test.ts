@@ -112,7 +112,7 @@ async function deploy(...args: string[]): Promise<unknown> {
 }
 
 const cases: [heading: string, value: () => Promise<unknown>][] = [
-  ["kws stack start, kws demo", () => Promise.resolve(started)],
+  ["kws stack start, kws service start, kws demo", () => Promise.resolve(started)],
   ["kws cluster start, status, stop", () => kws.json("cluster", "status")],
   ["kws cluster list", () => kws.json("cluster", "list")],
   ["kws image list", () => kws.json("image", "list")],

@@ -56,6 +56,7 @@ export const commands: Record<string, Load> = {
   "stack remove": () => import("./commands/stack/remove.ts"),
   "stack list": () => import("./commands/stack/list.ts"),
   "stack status": () => import("./commands/stack/status.ts"),
+  "service start": () => import("./commands/service/start.ts"),
   "service list": () => import("./commands/service/list.ts"),
   "service status": () => import("./commands/service/status.ts"),
   "service logs": () => import("./commands/service/logs.ts"),
