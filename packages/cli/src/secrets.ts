@@ -2,12 +2,15 @@
 import { resolve } from "node:path";
 import { isUtf8 } from "node:buffer";
 import { buffer } from "node:stream/consumers";
+import { formatAge } from "@kws/base/duration";
 import { UserError } from "@kws/base/errors";
 import { readSecretFile, type SecretFile, writeSecretFile } from "@kws/platform/secrets/files";
+import type { KeyAge } from "@kws/platform/secrets/key-age";
 import { openKeys } from "@kws/platform/secrets/open";
 import type { Tools } from "@kws/platform/secrets/operations";
 import type { Result } from "./command.ts";
 import type { Context } from "./context.ts";
+import { projectServices } from "./profiles.ts";
 
 export const filesArgument = {
   name: "files",
@@ -73,6 +76,19 @@ export async function openTools(ctx: Context, options: FileOptions): Promise<Too
     ignoreMac: options["ignore-mac"],
     config: config === undefined || config === "" ? undefined : resolve(ctx.cwd, config),
   };
+}
+
+/** The folders that were named, else the workspace's root and services that lie elsewhere, or the current folder without one. */
+export async function foldersOf(ctx: Context, named: string[]): Promise<string[]> {
+  if (named.length > 0) return named.map((folder) => resolve(ctx.cwd, folder));
+  const project = await ctx.findProject();
+  if (project === undefined) return [ctx.cwd];
+  return [project.root, ...(await projectServices(ctx)).map(({ dir }) => dir)];
+}
+
+/** For people; `≥` where the data key may be older. */
+export function keyAge(ctx: Context, { since, sinceBy }: KeyAge): string {
+  return `${sinceBy === "lastmodified" ? "≥ " : ""}${formatAge(ctx.clock() - Date.parse(since))}`;
 }
 
 export function readFileArgument(ctx: Context, name: string, options: FileOptions): Promise<SecretFile> {

@@ -207,22 +207,31 @@ export async function updateKeys(
   const { documents, metadata } = readEncrypted(content, format, file);
   const before = keysOf(metadata);
   const threshold = groups.length > 1 ? (options.shamirThreshold ?? 0) || groups.length : 0;
-  const unchanged =
-    JSON.stringify(before.map((group) => group.map(keyId).sort())) ===
-      JSON.stringify(groups.map((group) => group.map(keyId).sort())) &&
-    (groups.length === 1 || (metadata.shamirThreshold || groups.length) === threshold);
   const difference = (from: readonly (readonly Key[])[], without: readonly (readonly Key[])[]): Key[] => {
     const known = new Set(without.flat().map(keyId));
     return from.flat().filter((key) => !known.has(keyId(key)));
   };
   const added = difference(groups, before);
   const removed = difference(before, groups);
-  if (unchanged) return { content: Buffer.from(content).toString(), changed: false, added, removed };
+  if (isFor(metadata, groups, threshold))
+    return { content: Buffer.from(content).toString(), changed: false, added, removed };
   const dataKey = await keyring.dataKey(metadata, file);
   const wrapped = await keyring.wrap(groups, threshold, dataKey);
   const { keyGroups, shamirThreshold } = wrapped;
   const updated = { ...metadata, keyGroups, shamirThreshold };
   return { content: writeEncrypted(documents, updated, format, { indent }), changed: true, added, removed };
+}
+
+/** Whether a file is wrapped for these groups and threshold, so that `updateKeys` has nothing to do. */
+export function isFor(
+  metadata: Metadata,
+  groups: readonly (readonly Key[])[],
+  shamirThreshold: number,
+): boolean {
+  const names = (all: readonly (readonly Key[])[]) => JSON.stringify(all.map((one) => one.map(keyId).sort()));
+  if (names(keysOf(metadata)) !== names(groups)) return false;
+  const needed = (threshold: number) => (groups.length > 1 ? threshold || groups.length : 0);
+  return needed(metadata.shamirThreshold) === needed(shamirThreshold);
 }
 
 /** What a file says of itself without any key. */
