@@ -6,6 +6,8 @@ import { formatAge } from "@kws/base/duration";
 import { UserError } from "@kws/base/errors";
 import { readSecretFile, type SecretFile, writeSecretFile } from "@kws/platform/secrets/files";
 import type { KeyAge } from "@kws/platform/secrets/key-age";
+import { formatOfPath } from "@kws/sops/formats";
+import type { FormatName } from "@kws/sops/formats/format";
 import { openKeys } from "@kws/platform/secrets/open";
 import type { Tools } from "@kws/platform/secrets/operations";
 import type { Result } from "./command.ts";
@@ -50,6 +52,12 @@ export const configOption = {
   description: "the .sops.yaml to use, instead of the nearest one above the file [SOPS_CONFIG]",
 } as const;
 
+export const filenameOption = {
+  type: "string",
+  value: "path",
+  description: "the path that says the format, and by which rules are looked up, instead of the file's own",
+} as const;
+
 export const ignoreMacOption = {
   type: "boolean",
   description: "go on where the MAC does not agree: the file was changed by other means",
@@ -63,6 +71,7 @@ export const inPlaceOption = {
 
 interface FileOptions {
   "input-type"?: string;
+  "filename-override"?: string;
   config?: string;
   "ignore-mac"?: boolean;
 }
@@ -75,6 +84,7 @@ export async function openTools(ctx: Context, options: FileOptions): Promise<Too
     now: new Date(ctx.clock()),
     ignoreMac: options["ignore-mac"],
     config: config === undefined || config === "" ? undefined : resolve(ctx.cwd, config),
+    filename: filenameOf(ctx, options),
   };
 }
 
@@ -92,7 +102,26 @@ export function keyAge(ctx: Context, { since, sinceBy }: KeyAge): string {
 }
 
 export function readFileArgument(ctx: Context, name: string, options: FileOptions): Promise<SecretFile> {
-  return readSecretFile(resolve(ctx.cwd, name), formatNamed(options["input-type"]));
+  return readSecretFile(resolve(ctx.cwd, name), formatOf(ctx, options));
+}
+
+/** Standard input, which cannot be opened by its path where it is a socket. */
+const standardInputs = ["-", "/dev/stdin"];
+
+/** `readFileArgument`, but `-` is standard input: for what is not written. */
+export async function readInput(ctx: Context, name: string, options: FileOptions): Promise<SecretFile> {
+  if (!standardInputs.includes(name)) return readFileArgument(ctx, name, options);
+  const format = formatOf(ctx, options) ?? "binary";
+  return { path: resolve(ctx.cwd, name), format, content: await buffer(ctx.stdin) };
+}
+
+function formatOf(ctx: Context, options: FileOptions): FormatName | undefined {
+  const filename = filenameOf(ctx, options);
+  return formatNamed(options["input-type"]) ?? (filename === undefined ? undefined : formatOfPath(filename));
+}
+
+function filenameOf(ctx: Context, { "filename-override": name }: FileOptions): string | undefined {
+  return name === undefined ? undefined : resolve(ctx.cwd, name);
 }
 
 /** The value of `--input-type` or `--output-type`. */
@@ -118,6 +147,12 @@ export async function changeFiles(
 ): Promise<Result> {
   const tools = await openTools(ctx, options);
   const inPlace = options["in-place"] === true;
+  if (names.length > 1 && options["filename-override"] !== undefined) {
+    throw new UserError("--filename-override is for one file", { code: "usage", fix: "Name one file." });
+  }
+  if (inPlace && names.some((name) => standardInputs.includes(name))) {
+    throw new UserError("standard input cannot be replaced", { code: "usage", fix: "Leave out --in-place." });
+  }
   if (!inPlace && names.length > 1) {
     throw new UserError("several files cannot be printed as one", {
       code: "usage",
@@ -126,11 +161,13 @@ export async function changeFiles(
   }
   const made = [];
   for (const name of names) {
-    const file = await readFileArgument(ctx, name, options);
+    const file = await readInput(ctx, name, options);
     made.push({ file, content: await change(file, tools) });
   }
   if (!inPlace) {
     for (const { content } of made) ctx.stdout.write(content);
+    if (ctx.stdout.isTTY === true && !ctx.quiet)
+      ctx.stderr.write(`! ${names.join()} is as it was: this is what --in-place would write.\n`);
     return {};
   }
   for (const { file, content } of made) await writeSecretFile(file.path, content);

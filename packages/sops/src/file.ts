@@ -94,6 +94,9 @@ export interface EncryptOptions extends FileOptions {
   selection?: Selection;
   macOnlyEncrypted?: boolean;
   now: Date;
+  /** Of what is written; the file's own unless given. */
+  outputFormat?: FormatName;
+  /** Blanks per level of what is written. */
   indent?: number;
 }
 
@@ -111,7 +114,8 @@ export async function encrypt(content: string | Uint8Array, options: EncryptOpti
     selection: format === "binary" ? {} : newSelection(options.selection, file),
     macOnlyEncrypted: options.macOnlyEncrypted ?? false,
   };
-  return seal(documents, metadata, createCipher(dataKey), { format, now, indent });
+  const outputFormat = options.outputFormat ?? format;
+  return seal(documents, metadata, createCipher(dataKey), { format: outputFormat, now, indent });
 }
 
 /** The rule of a new file, which sops writes down even where it is the default. */
@@ -154,6 +158,8 @@ export function unset(file: OpenFile, path: TreePath, options: WriteOptions): st
 }
 
 export interface RotateOptions extends DecryptOptions, WriteOptions {
+  /** Of what is written; the file's own unless given. */
+  outputFormat?: FormatName;
   /** Keys to add to the first group. In several groups, one key would open more than its part. */
   add?: readonly Key[];
   /** Keys to remove wherever they are. */
@@ -179,7 +185,7 @@ export async function rotate(content: string | Uint8Array, options: RotateOption
   );
   return seal(documents, { ...metadata, keyGroups, shamirThreshold }, createCipher(dataKey), {
     ...options,
-    format,
+    format: options.outputFormat ?? format,
   });
 }
 
