@@ -106,11 +106,11 @@ export function readFileArgument(ctx: Context, name: string, options: FileOption
 }
 
 /** Standard input, which cannot be opened by its path where it is a socket. */
-const standardInputs = ["-", "/dev/stdin"];
+const standardInputs = new Set(["-", "/dev/stdin"]);
 
 /** `readFileArgument`, but `-` is standard input: for what is not written. */
 export async function readInput(ctx: Context, name: string, options: FileOptions): Promise<SecretFile> {
-  if (!standardInputs.includes(name)) return readFileArgument(ctx, name, options);
+  if (!standardInputs.has(name)) return readFileArgument(ctx, name, options);
   const format = formatOf(ctx, options) ?? "binary";
   return { path: resolve(ctx.cwd, name), format, content: await buffer(ctx.stdin) };
 }
@@ -150,7 +150,7 @@ export async function changeFiles(
   if (names.length > 1 && options["filename-override"] !== undefined) {
     throw new UserError("--filename-override is for one file", { code: "usage", fix: "Name one file." });
   }
-  if (inPlace && names.some((name) => standardInputs.includes(name))) {
+  if (inPlace && names.some((name) => standardInputs.has(name))) {
     throw new UserError("standard input cannot be replaced", { code: "usage", fix: "Leave out --in-place." });
   }
   if (!inPlace && names.length > 1) {
