@@ -154,6 +154,8 @@ const cases: [heading: string, value: () => Promise<unknown>][] = [
     () => inService("secrets", "rotate", "--in-place", secretsFile),
   ],
   ["kws secrets keygen", () => inService("secrets", "keygen")],
+  ["kws secrets list", () => inService("secrets", "list")],
+  ["kws secrets check", () => inService("secrets", "check")],
   ["kws secrets report", () => inService("secrets", "report", "--max-age", "0")],
   ["kws secrets install-git", () => inService("secrets", "install-git")],
   [
