@@ -21,9 +21,9 @@ import {
 export const command = defineCommand({
   summary: "pin packages together in an umbrella chart",
   description:
-    "Makes a manifest: a chart that pins a package of each service by version and digest, with the values of its profile, the secrets among them encrypted. It " +
-    "gets the next number of its name, unless nothing changed since the newest one, and is kept where the packages are. `kws manifest " +
-    "install` deploys it; plain Helm installs it too, with the secrets given with --values.",
+    "Makes a manifest: a chart that pins a package of each service by version and digest, with the values of its profile, the secrets " +
+    "among them encrypted. It gets the next number of its name, unless nothing changed since the newest one, and is kept where the " +
+    "packages are. `kws manifest install` deploys it; plain Helm installs it too, with what `kws manifest values --reveal` prints.",
   args: [
     {
       name: "packages",
