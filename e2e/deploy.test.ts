@@ -298,8 +298,8 @@ test("a secret is nowhere but in the cluster: not in files, arguments, logs or r
     for (const args of [["publish"], ["publish"], ["deploy", "-p", "qa1", "-n", "published", "--dry-run"]]) {
       said.push(await kws.run([...args, "payments", ...version, ...target, ...debug], { cwd: shop }));
     }
-    expect(said.slice(-3).map(({ code }) => code)).toEqual([0, 0, 0]);
   }
+  expect(said.slice(10).filter(({ code }) => code !== 0)).toEqual([]);
   const child = kws.spawn(["deploy", "payments", ...which, "--set", "health.ready=/neither"], shop);
   await untilRevision(child, "qa1", (now) => now.ready === undefined);
   await kill(child);
@@ -370,7 +370,7 @@ async function installManifest(...args: string[]): Promise<Installed> {
 
 const releasesIn = async (namespace: string) => {
   const { items } = await client.list(secrets, namespace, { labelSelector: "owner=helm,status=deployed" });
-  return items.map(({ metadata }) => metadata.labels?.["name"]).toSorted();
+  return new Set(items.map(({ metadata }) => metadata.labels?.["name"]));
 };
 
 /** Services after payments, each with a ConfigMap of that many random bytes. */
@@ -410,9 +410,12 @@ test("a manifest that fits is one release: its services are seen and restarted o
       { service: "till", version: "1.0.0", changed: true },
     ],
   });
-  expect(await releasesIn("all")).toEqual(["shop"]);
+  expect(await releasesIn("all")).toEqual(new Set(["shop"]));
   const { items } = await client.list(secrets, "all", { labelSelector: "owner=helm,name=shop" });
-  const kept = Buffer.from((items[0]?.["data"] as { release: string }).release, "base64").length;
+  const kept = Buffer.from(
+    (items[0]?.["data"] as { release?: string } | undefined)?.release ?? "",
+    "base64",
+  ).length;
   expect(Math.abs(kept - (installed.releaseBytes ?? 0)), "what was measured is what Helm keeps").toBeLessThan(
     200,
   );
@@ -458,7 +461,7 @@ test("one that is larger than Helm can keep is a release for each service, in th
   const installed = await installManifest("shop:5", "-n", "waves");
   expect(installed).toMatchObject({ oneRelease: false, reason: expect.stringContaining("1024 KiB") });
   expect(installed.releaseBytes).toBeGreaterThan(installed.releaseLimit);
-  expect(await releasesIn("waves")).toEqual(["one", "payments", "three", "two"]);
+  expect(await releasesIn("waves")).toEqual(new Set(["payments", ...bulky]));
 
   // What would fit goes on with the releases that are there.
   expect(await installManifest("shop:3", "-n", "waves")).toMatchObject({ oneRelease: false });
