@@ -1,9 +1,9 @@
 /** What the commands on manifests share: how one is named and found, and its packages made ready. */
 import { resolve } from "node:path";
 import { limiter } from "@kws/base/limiter";
-import { fetchesAtATime, type PackageSource } from "@kws/platform/releases/fetch";
+import { fetchesAtATime, type PackageSource } from "@kws/platform/packages/fetch";
 import { fetchManifest, type Manifest, readManifestFile } from "@kws/platform/releases/manifest";
-import { type Prepared, prepare } from "@kws/platform/releases/prepare";
+import { type Prepared, prepare } from "@kws/platform/packages/prepare";
 import { secretOpener } from "@kws/platform/secrets/open";
 import type { Context } from "./context.ts";
 import { checkProfiles, chosenProfile } from "./deploying.ts";

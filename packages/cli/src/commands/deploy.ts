@@ -3,8 +3,8 @@ import { tempDir } from "@kws/base/tempdir";
 import { profileNames, unknownProfile } from "@kws/platform/charts/profiles";
 import { whatChanges } from "@kws/platform/releases/changes";
 import { deploy } from "@kws/platform/releases/deploy";
-import { prepare } from "@kws/platform/releases/prepare";
 import { unitOf } from "@kws/platform/releases/unit";
+import { prepare } from "@kws/platform/packages/prepare";
 import { secretOpener } from "@kws/platform/secrets/open";
 import { defineCommand } from "../command.ts";
 import {

@@ -9,7 +9,13 @@ import { renderRelease, type RenderOptions } from "../charts/render.ts";
 import { parseYaml } from "../project/yaml-file.ts";
 import { suggest } from "../project/nearest.ts";
 import { defaultProfile } from "../project/workspace.ts";
-import { fetchesAtATime, fetchPackage, type PackageRef, type PackageSource, unpackPackage } from "./fetch.ts";
+import {
+  fetchesAtATime,
+  fetchPackage,
+  type PackageRef,
+  type PackageSource,
+  unpackPackage,
+} from "../packages/fetch.ts";
 import type { Entry, StoredManifest } from "./manifest.ts";
 
 export interface EntryRequest extends PackageRef {

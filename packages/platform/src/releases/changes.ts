@@ -7,7 +7,7 @@ import { listRevisions } from "../services/releases.ts";
 import { readRevision } from "../services/revision.ts";
 import { ownRelease, refuseForeign } from "../stacks/namespace.ts";
 import type { DeployOptions } from "./deploy.ts";
-import { type Prepared, renderPrepared } from "./prepare.ts";
+import { type Prepared, renderPrepared } from "../packages/prepare.ts";
 
 export interface ObjectChange {
   kind: string;

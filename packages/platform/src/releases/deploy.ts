@@ -6,8 +6,7 @@ import { messageOf, UserError } from "@kws/base/errors";
 import { limiter } from "@kws/base/limiter";
 import type { Logger } from "@kws/base/logger";
 import type { Steps } from "@kws/base/steps";
-import { copy } from "@kws/oci/copy";
-import { localRegistry, type Connection, type Provider } from "../providers/provider.ts";
+import type { Connection, Provider } from "../providers/provider.ts";
 import { redactor } from "../charts/redact.ts";
 import { tagOf } from "../packages/version.ts";
 import { listRevisions, type Release } from "../services/releases.ts";
@@ -28,9 +27,10 @@ import { labelParts } from "../stacks/parts.ts";
 import type { StackPlace } from "../stacks/ready.ts";
 import { recordStack } from "../stacks/record.ts";
 import { NamespaceView } from "../stacks/view.ts";
-import type { PackageSource } from "./fetch.ts";
-import { type Prepared, renderPrepared } from "./prepare.ts";
-import { reworded } from "./reword.ts";
+import type { PackageSource } from "../packages/fetch.ts";
+import { importImages, localImages } from "../packages/images.ts";
+import { type Prepared, renderPrepared } from "../packages/prepare.ts";
+import { reworded } from "../packages/reword.ts";
 import { describe, labelsOf, servicesOf, type Unit } from "./unit.ts";
 
 export interface DeployOptions {
@@ -157,7 +157,7 @@ async function deployUnit(unit: Unit, context: Context): Promise<Deployed[]> {
     await allReady(unit, context, { after: [], unchanged, remember: newest.workloads === undefined });
     return result;
   }
-  for (const one of unit.parts) await importImages(one, context);
+  for (const one of unit.parts) await bringImages(one, context);
   const installId = `deploy ${release}`;
   const labels = labelsOf(unit, { stack: stack.name, workspace: context.project.name, fingerprint }, newest);
   try {
@@ -224,22 +224,13 @@ function lastGood(revisions: Release[]): Release | undefined {
 }
 
 /** Images that no registry has go to the cluster from here. */
-async function importImages({ found }: Prepared, context: Context): Promise<void> {
+async function bringImages({ found }: Prepared, context: Context): Promise<void> {
   const { service, version } = found;
-  const local = found.images.filter(({ repository }) => repository.startsWith(`${localRegistry}/`));
-  if (local.length === 0) return;
+  const images = localImages(found);
+  if (images.length === 0) return;
   const { source, provider, steps, signal } = context;
   await steps.run({ id: `image ${service}`, title: `image ${service}` }, async (step) => {
-    const present = await Promise.all(
-      local.map(async ({ repository, digest }) => {
-        const [from, to] = [source.repository(repository), await provider.imageRepository(repository)];
-        if ((await to.resolve(digest, { signal })) !== undefined) return true;
-        const { descriptor } = await from.manifest(digest, { signal });
-        await copy(from, to, descriptor, { signal, tag: tagOf(version) });
-        return false;
-      }),
-    );
-    if (present.every(Boolean)) step.skip("present");
+    if (!(await importImages({ images, version }, { source, provider, signal }))) step.skip("present");
   });
 }
 

@@ -8,8 +8,8 @@ import { parse } from "yaml";
 import { type ArchiveFiles, readArchive, writeArchive } from "../packages/archive.ts";
 import { locateTool } from "../tools/locate.ts";
 import { releaseSize } from "./build-manifest.ts";
-import type { PackageSource } from "./fetch.ts";
 import { fits } from "./umbrella.ts";
+import type { PackageSource } from "../packages/fetch.ts";
 import { type Entry, fetchManifest, listManifests, readManifestFile, storeManifest } from "./manifest.ts";
 
 let folder: string;
@@ -41,7 +41,18 @@ async function entry(
   ]);
   const archive = await writeArchive(files, 0);
   const digest = `sha256:${(version + service).replaceAll(/[^0-9a-f]/g, "").padEnd(64, "0")}`;
-  const found = { service, version, digest, images: [], created: "2026-01-02T03:04:05Z", archive, files };
+  const created = "2026-01-02T03:04:05Z";
+  const found = {
+    service,
+    chart: service,
+    version,
+    digest,
+    images: [],
+    dependsOn: [],
+    created,
+    archive,
+    files,
+  };
   return { found, profile: "qa1", dependsOn: [], values: {}, ...more };
 }
 

@@ -14,7 +14,7 @@ import { fetchArchive, pushChart } from "../packages/store.ts";
 import { checkGraph } from "../project/graph.ts";
 import { validate } from "../project/validate.ts";
 import { parseYaml } from "../project/yaml-file.ts";
-import type { FoundPackage, PackageSource } from "./fetch.ts";
+import type { FoundPackage, PackageSource } from "../packages/fetch.ts";
 
 const name = "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$";
 

@@ -11,12 +11,12 @@ import { type RenderedRelease, renderRelease, type RenderOptions } from "../char
 import type { Release } from "../services/releases.ts";
 import { partObjects } from "../stacks/parts.ts";
 import { objectsIn } from "./changes.ts";
-import type { PackageSource } from "./fetch.ts";
+import type { PackageSource } from "../packages/fetch.ts";
 import { type Manifest, packUmbrella } from "./manifest.ts";
-import { type Prepared, renderPrepared } from "./prepare.ts";
-import { reworded } from "./reword.ts";
+import { type Prepared, renderPrepared } from "../packages/prepare.ts";
+import { reworded } from "../packages/reword.ts";
 import type { Unit } from "./unit.ts";
-import { refuseSealedManifests } from "./values.ts";
+import { refuseSealedManifests } from "../packages/values.ts";
 
 /** Bytes that a Secret can hold, in which Helm keeps a release (`MaxSecretSize` of Kubernetes). */
 export const releaseLimit = 1024 * 1024;

@@ -15,7 +15,7 @@ import {
 } from "../services/labels.ts";
 import type { Release } from "../services/releases.ts";
 import type { Holder } from "../stacks/lock.ts";
-import type { Prepared } from "./prepare.ts";
+import type { Prepared } from "../packages/prepare.ts";
 
 /** One Helm release to come. */
 export interface Unit {
