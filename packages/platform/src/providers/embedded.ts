@@ -33,6 +33,7 @@ export function embeddedProvider(options: EmbeddedOptions): Provider {
   const images = () => (opened ??= openImages(options.home, options.env));
   return {
     name: "embedded",
+    sharesFiles: true,
     async start({ signal, ingressPort }) {
       await makeHome(options.home);
       const { startCluster } = await import("@kws/cluster/lifecycle");

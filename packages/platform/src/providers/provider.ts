@@ -71,6 +71,8 @@ export interface BuildImageContext extends BuildContext {
 
 export interface Provider {
   name: string;
+  /** Its nodes see the files of this machine under the same paths, so that a pod can mount a folder of it. */
+  sharesFiles?: boolean;
   start(context: BuildContext & { ingressPort?: number }): Promise<ProviderStatus>;
   /** True where there was something to stop. */
   stop(): Promise<boolean>;

@@ -30,7 +30,8 @@ import {
   type InstallOptions,
   ready,
 } from "../stacks/install.ts";
-import { type Holder, lockStack } from "../stacks/lock.ts";
+import type { Holder } from "../services/lease.ts";
+import { lockStack } from "../stacks/lock.ts";
 import { ensureNamespace, refuseForeign } from "../stacks/namespace.ts";
 import type { StackPlace } from "../stacks/ready.ts";
 import { recordStack } from "../stacks/record.ts";

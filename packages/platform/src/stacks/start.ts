@@ -31,7 +31,8 @@ import {
 import { listReleases, type Release } from "../services/releases.ts";
 import { workloadsOf } from "../services/workloads.ts";
 import { dropUnfinished, fingerprintOf, install, ready } from "./install.ts";
-import { type Holder, lockStack } from "./lock.ts";
+import type { Holder } from "../services/lease.ts";
+import { lockStack } from "./lock.ts";
 import { ensureNamespace, refuseForeign } from "./namespace.ts";
 import { recordStack } from "./record.ts";
 import { NamespaceView } from "./view.ts";
