@@ -109,11 +109,12 @@ export async function* followLog(
   const source = { service, namespace, pod: pod.name, container, restarts: pod.restarts ?? 0 };
   let last: LogLine | undefined;
   while (!signal.aborted) {
+    const before = last;
     const again =
-      last === undefined ? (tail === undefined ? {} : { tail }) : { sinceMs: ageOf(last, clock()) };
+      before === undefined ? (tail === undefined ? {} : { tail }) : { sinceMs: ageOf(before, clock()) };
     try {
       for await (const line of streamOf(connection, source, { follow: true, signal, ...again })) {
-        if (last !== undefined && byTime(line, last) <= 0) continue;
+        if (before !== undefined && byTime(line, before) <= 0) continue;
         last = line;
         yield line;
       }
