@@ -112,7 +112,7 @@ async function deploy(...args: string[]): Promise<unknown> {
 }
 
 const cases: [heading: string, value: () => Promise<unknown>][] = [
-  ["kws stack start, kws demo", () => Promise.resolve(started)],
+  ["kws stack start, kws service start, kws demo", () => Promise.resolve(started)],
   ["kws cluster start, status, stop", () => kws.json("cluster", "status")],
   ["kws cluster list", () => kws.json("cluster", "list")],
   ["kws image list", () => kws.json("image", "list")],
@@ -154,6 +154,8 @@ const cases: [heading: string, value: () => Promise<unknown>][] = [
     () => inService("secrets", "rotate", "--in-place", secretsFile),
   ],
   ["kws secrets keygen", () => inService("secrets", "keygen")],
+  ["kws secrets list", () => inService("secrets", "list")],
+  ["kws secrets check", () => inService("secrets", "check")],
   ["kws secrets report", () => inService("secrets", "report", "--max-age", "0")],
   ["kws secrets install-git", () => inService("secrets", "install-git")],
   [
