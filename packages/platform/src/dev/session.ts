@@ -211,6 +211,7 @@ class Session implements DevSession {
   async #swap(): Promise<void> {
     const { service, plan, namespace, connection, provider, holder, clock } = this.#options;
     const mark = {
+      service: service.name,
       by: `${holder.user}@${holder.host}`,
       since: new Date(clock()).toISOString(),
       container: plan.container,

@@ -9,7 +9,7 @@ import { readMark } from "../services/held.ts";
 import { devTemplate, type PodTemplate } from "./container.ts";
 import { giveBack, originalTemplate, swapIn } from "./swap.ts";
 
-const mark = { by: "ann@one", since: "2030-01-01T00:00:00Z", container: "web" };
+const mark = { service: "web", by: "ann@one", since: "2030-01-01T00:00:00Z", container: "web" };
 const workload = { kind: "Deployment", name: "web", namespace: "shop" } as const;
 
 const template: PodTemplate = {

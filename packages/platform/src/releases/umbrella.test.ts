@@ -6,9 +6,9 @@ import { readChart } from "../charts/chart.ts";
 import { writeArchive } from "../packages/archive.ts";
 import type { Release } from "../services/releases.ts";
 import { locateTool } from "../tools/locate.ts";
-import { type FoundPackage, type PackageSource, unpackPackage } from "./fetch.ts";
+import { type FoundPackage, type PackageSource, unpackPackage } from "../packages/fetch.ts";
 import type { Manifest } from "./manifest.ts";
-import type { Prepared } from "./prepare.ts";
+import type { Prepared } from "../packages/prepare.ts";
 import { chooseForm, planUmbrella, type Umbrella } from "./umbrella.ts";
 
 let folder: string;
@@ -29,9 +29,11 @@ async function part(service: string, template: string): Promise<Prepared> {
   ]);
   const found: FoundPackage = {
     service,
+    chart: service,
     version: "1.0.0",
     digest: `sha256:${"0".repeat(64)}`,
     images: [],
+    dependsOn: [],
     created: "2026-01-02T03:04:05Z",
     archive: await writeArchive(files, 0),
     files,

@@ -6,7 +6,6 @@ import type { KubeClient } from "@kws/kube/client";
 import type { KubeObject } from "@kws/kube/object";
 import { leases } from "@kws/kube/resources";
 import { describeHolder, heldSince, isRenewed } from "./lease.ts";
-import { releaseAnnotation } from "./labels.ts";
 import type { NamespaceObjects } from "./workloads.ts";
 
 /** On a workload: who replaced it, and since when; on its pods, as a label: the service's name. */
@@ -15,6 +14,7 @@ export const devKey = "kws.dev/dev";
 export const originalAnnotation = "kws.dev/dev-original";
 
 export interface DevMark {
+  service: string;
   /** `user@host`. */
   by: string;
   /** RFC 3339. */
@@ -25,7 +25,6 @@ export interface DevMark {
 
 /** A service in development mode. */
 export interface Hold extends DevMark {
-  service: string;
   namespace: string;
   kind: "Deployment" | "StatefulSet";
   /** The workload's. */
@@ -43,11 +42,11 @@ export function readMark({ metadata }: KubeObject): DevMark | undefined {
   const text = metadata.annotations?.[devKey];
   if (text === undefined) return undefined;
   try {
-    const { by, since, container } = JSON.parse(text) as Partial<DevMark>;
-    return { by: String(by), since: String(since), container: String(container) };
+    const { service = metadata.name, by, since, container } = JSON.parse(text) as Partial<DevMark>;
+    return { service, by: String(by), since: String(since), container: String(container) };
   } catch {
     // Somebody wrote into it: what counts is that it is there.
-    return { by: "somebody", since: "", container: "" };
+    return { service: metadata.name, by: "somebody", since: "", container: "" };
   }
 }
 
@@ -63,15 +62,14 @@ export async function findHolds(
     ...objects.statefulSets.map((object) => ({ object, kind: "StatefulSet" as const })),
   ].flatMap(({ object, kind }) => {
     const mark = readMark(object);
-    const service = object.metadata.annotations?.[releaseAnnotation];
-    return mark === undefined || service === undefined ? [] : [{ object, kind, mark, service }];
+    return mark === undefined ? [] : [{ object, kind, mark }];
   });
   return Promise.all(
-    marked.map(async ({ object, kind, mark, service }) => {
-      const lease = await client.find(leases, leaseName(service), namespace);
+    marked.map(async ({ object, kind, mark }) => {
+      const lease = await client.find(leases, leaseName(mark.service), namespace);
       const alive = lease !== undefined && isRenewed(lease, host, now);
       const holder = alive ? { by: describeHolder(lease), since: heldSince(lease) } : {};
-      return { ...mark, ...holder, service, namespace, kind, name: object.metadata.name, alive };
+      return { ...mark, ...holder, namespace, kind, name: object.metadata.name, alive };
     }),
   );
 }

@@ -1,12 +1,11 @@
 import { giveBack } from "@kws/platform/dev/swap";
-import { describeHold, findHolds } from "@kws/platform/services/held";
-import { readNamespace } from "@kws/platform/services/workloads";
+import { describeHold } from "@kws/platform/services/held";
 import { untilReady } from "@kws/platform/stacks/ready";
 import { NamespaceView } from "@kws/platform/stacks/view";
 import { choose, stackOption } from "../../choosing.ts";
 import { defineCommand } from "../../command.ts";
 import { defaultTimeoutMs } from "../../starting.ts";
-import { isOwn } from "../../holding.ts";
+import { holdsOf, isOwn } from "../../holding.ts";
 
 export const command = defineCommand({
   summary: "give services back that are in development mode",
@@ -26,23 +25,19 @@ export const command = defineCommand({
   },
   examples: ["kws service down orders", "kws service down orders payments --stack shop"],
   async run({ args, options }, ctx) {
-    const { connection, releases } = await choose(ctx, [...new Set(args)], options.stack);
+    const chosen = await choose(ctx, [...new Set(args)], options.stack);
+    const { connection, releases } = chosen;
     const { client } = connection;
     const { signal, clock, holder } = ctx;
-    const chosen = await Promise.all(
-      releases.map(async ({ service, stack, namespace }) => {
-        const objects = await readNamespace(client, namespace, signal);
-        const holds = await findHolds(client, objects, namespace, { host: holder.host, now: clock() });
-        return { service, stack, namespace, hold: holds.find((hold) => hold.service === service) };
-      }),
-    );
-    for (const { hold } of chosen) {
-      if (hold === undefined || !hold.alive || isOwn(hold, holder)) continue;
+    const holds = await holdsOf(ctx, chosen);
+    for (const hold of holds) {
+      if (!hold.alive || isOwn(hold, holder)) continue;
       if (!(await ctx.confirm(`${describeHold(hold)}. End that?`))) return {};
     }
     const steps = ctx.steps();
     const data = await Promise.all(
-      chosen.map(async ({ service, stack, namespace, hold }) => {
+      releases.map(async ({ service, stack, namespace }) => {
+        const hold = holds.find((one) => one.service === service && one.namespace === namespace);
         if (hold === undefined) return { service, stack, changed: false };
         return steps.run({ id: `down ${service}`, title: `give ${service} back` }, async (step) => {
           const changed = await giveBack(client, hold, service);
