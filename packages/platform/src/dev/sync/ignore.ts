@@ -61,7 +61,9 @@ function dockerPatterns(text: string): string[] {
     const trimmed = line.trim();
     if (trimmed === "" || trimmed.startsWith("#")) return [];
     const brings = trimmed.startsWith("!");
-    const parts = (brings ? trimmed.slice(1).trim() : trimmed).split("/").filter((part) => !/^\.?$/.test(part));
+    const parts = (brings ? trimmed.slice(1).trim() : trimmed)
+      .split("/")
+      .filter((part) => !/^\.?$/.test(part));
     if (parts.length === 0) return [];
     if (!brings) return [`/${parts.join("/")}`];
     return parts.map((_part, index) => `!/${parts.slice(0, index + 1).join("/")}`);
@@ -71,7 +73,9 @@ function dockerPatterns(text: string): string[] {
 /** Patterns without a slash hold for every name, unless a later exception could be about them. */
 function plainNames(patterns: readonly string[]): string[] {
   const lastException = patterns.findLastIndex((pattern) => pattern.startsWith("!"));
-  const excepted = new Set(patterns.filter((pattern) => pattern.startsWith("!")).map((pattern) => pattern.slice(1)));
+  const excepted = new Set(
+    patterns.filter((pattern) => pattern.startsWith("!")).map((pattern) => pattern.slice(1)),
+  );
   return patterns.filter(
     (pattern, index) =>
       /^[^/!#\s\\']+$/.test(pattern) &&
