@@ -150,12 +150,8 @@ export class Engine implements Sync {
     if (session.container !== this.#container) await this.#compare(session);
     this.#container = session.container;
     if (this.#state.options.direction === "both") this.#lookAt = 0;
-    let lost = false;
-    void session.ended.then(() => {
-      lost = true;
-      this.#wake();
-    });
-    while (!this.#ending.signal.aborted && !lost) await this.#step(session);
+    void session.ended.then(() => this.#wake());
+    while (!this.#ending.signal.aborted && !session.hasEnded) await this.#step(session);
   }
 
   async #connect(): Promise<Session> {
@@ -190,7 +186,7 @@ export class Engine implements Sync {
     dirty.clear();
     this.#failed.clear();
     const near = new Map(this.#state.near);
-    const far = await listAll(session, rules);
+    const far = await listAll(session, rules, near);
     const { same, differ, farOnly } = await compare(session, options.local, near, far.tree);
     base.clear();
     for (const [path, entry] of far.tree) base.set(path, { near: undefined, far: entry });

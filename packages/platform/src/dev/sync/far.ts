@@ -1,5 +1,5 @@
 /** What is asked of the far side: what is there, and to write, remove and hand over files. */
-import { byDepth, bytesOf, type Entry, parentOf, type Tree } from "./entry.ts";
+import { byDepth, bytesOf, type Entry, type Kind, parentOf, type Tree } from "./entry.ts";
 import type { IgnoreRules } from "./ignore.ts";
 import type { Payload, Session } from "./session.ts";
 
@@ -9,11 +9,20 @@ export interface FarTree {
   at: number;
 }
 
-/** Everything below the folder that is not left out. */
-export async function listAll(session: Session, rules: IgnoreRules): Promise<FarTree> {
+/** Everything below the folder that is not left out; what is `known` not to be is not asked about again. */
+export async function listAll(
+  session: Session,
+  rules: IgnoreRules,
+  known: { has(path: string): boolean },
+): Promise<FarTree> {
   const { output } = await session.run(`date +%s; ${listing(session, rules)}`);
   const text = output.toString("latin1");
-  return { at: Number(text.slice(0, text.indexOf("\n"))) * 1000, tree: parse(session, text, rules) };
+  return {
+    at: Number(text.slice(0, text.indexOf("\n"))) * 1000,
+    tree: parse(session, text, (path, kind) =>
+      known.has(path) ? false : rules.ignores(path, kind === "folder"),
+    ),
+  };
 }
 
 /** A checksum over everything that `listAll` would list: one line instead of all. */
@@ -91,7 +100,7 @@ function list(paths: string[]): Payload {
   return { length: bytes.length, chunks: [bytes] };
 }
 
-function parse(session: Session, text: string, rules?: IgnoreRules): Tree {
+function parse(session: Session, text: string, ignores?: (path: string, kind: Kind) => boolean): Tree {
   const tree: Tree = new Map();
   const leftOut = new Set<string>();
   for (const record of text.split(`${session.word}:`).slice(1)) {
@@ -107,15 +116,20 @@ function parse(session: Session, text: string, rules?: IgnoreRules): Tree {
     ];
     const entry = entryOf(Number.parseInt(mode, 16), Number(size), Number(mtime), Number(ctime));
     if (entry === undefined || !isInside(path)) continue;
-    if (rules !== undefined && isLeftOut(path, entry, rules, leftOut)) continue;
+    if (ignores !== undefined && isLeftOut(path, entry, ignores, leftOut)) continue;
     tree.set(path, entry);
   }
   return tree;
 }
 
 /** `find` lists a folder before what is in it. */
-function isLeftOut(path: string, entry: Entry, rules: IgnoreRules, leftOut: Set<string>): boolean {
-  const out = leftOut.has(parentOf(path)) || rules.ignores(path, entry.kind === "folder");
+function isLeftOut(
+  path: string,
+  entry: Entry,
+  ignores: (path: string, kind: Kind) => boolean,
+  leftOut: Set<string>,
+): boolean {
+  const out = leftOut.has(parentOf(path)) || ignores(path, entry.kind);
   if (out && entry.kind === "folder") leftOut.add(path);
   return out;
 }

@@ -13,7 +13,7 @@ const notable = 20;
 export async function pull(session: Session, state: State): Promise<boolean> {
   const since = performance.now();
   const { base, near, options, problems } = state;
-  const far = await listAll(session, state.rules);
+  const far = await listAll(session, state.rules, base);
   const { changed, gone, settled } = differences(state, far);
   refuseMassRemoval(state, far, gone);
   const untouched = (path: string): boolean => {

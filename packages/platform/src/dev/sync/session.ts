@@ -57,6 +57,10 @@ export class Session {
   container = "";
   /** The number of the user that commands run as. */
   user = "";
+  /** Whether the connection is over. */
+  hasEnded = false;
+  /** Resolves when it is. */
+  readonly ended: Promise<void>;
   readonly #process: RemoteProcess;
   readonly #output: AsyncIterator<Buffer>;
   #rest: Buffer = Buffer.alloc(0);
@@ -66,15 +70,13 @@ export class Session {
   constructor(process: RemoteProcess, word: string) {
     this.#process = process;
     this.word = word;
+    this.ended = process.ended.then(() => {
+      this.hasEnded = true;
+    });
     this.#output = process.stdout[Symbol.asyncIterator]() as AsyncIterator<Buffer>;
     process.stderr.on("data", (chunk: Buffer) => {
       this.#errors = (this.#errors + chunk.toString("utf8")).slice(-4000);
     });
-  }
-
-  /** Resolves when the connection has ended. */
-  get ended(): Promise<unknown> {
-    return this.#process.ended;
   }
 
   close(): void {

@@ -206,7 +206,7 @@ class Watcher implements FolderWatcher {
     const before: Tree = new Map();
     for (const [path, entry] of this.tree) if (below(path)) before.set(path, entry);
     for (const path of before.keys()) this.tree.delete(path);
-    for (const path of [...this.#watches.keys()]) if (roots.has(path) || below(path)) this.#unwatch(path);
+    for (const path of this.#watches.keys()) if (roots.has(path) || below(path)) this.#unwatch(path);
     for (const folder of roots) {
       if (this.tree.get(folder)?.kind !== "folder") continue;
       for await (const [path, { entry }] of this.#scan(folder)) this.tree.set(path, entry);
@@ -223,7 +223,7 @@ class Watcher implements FolderWatcher {
     for await (const [path, { entry }] of this.#scan("")) now.set(path, entry);
     this.tree.clear();
     for (const [path, entry] of now) this.tree.set(path, entry);
-    for (const path of [...this.#watches.keys()]) {
+    for (const path of this.#watches.keys()) {
       if (path !== "" && now.get(path)?.kind !== "folder") this.#unwatch(path);
     }
     return difference(before, now);
