@@ -16,12 +16,13 @@ export interface IgnoreRules {
 }
 
 /** Repositories, installed dependencies, what builds and tools write, and what editors write for a moment. */
-export const defaultPatterns: readonly string[] = [
-  ...[".git", ".hg", ".svn", ".DS_Store"],
-  ...["node_modules", ".venv", "__pycache__", "*.pyc", ".gradle", ".next", ".cache"],
-  ...["/dist", "/build", "/out", "/target", "/coverage"],
-  ...[".*.sw?", ".*.swpx", "4913", "*~", ".#*", "*___jb_tmp___", "*___jb_old___", ".goutputstream-*"],
-];
+export const defaultPatterns: readonly string[] = `
+  .git .hg .svn .DS_Store
+  node_modules .venv __pycache__ *.pyc .gradle .next .cache
+  /dist /build /out /target /coverage
+  .*.sw? .*.swpx 4913 *~ .#* *___jb_tmp___ *___jb_old___ .goutputstream-*`
+  .trim()
+  .split(/\s+/);
 
 /** Names that the synchronisation itself writes; never transferred. */
 export const ownNames = /(^|\/)(\.kws-sync-[^/]*|[^/]*\.kws-conflict(-\d+)?)$/;

@@ -64,4 +64,21 @@ export interface Sync {
   status(): SyncStatus;
 }
 
-export type StartSync = (options: SyncOptions) => Promise<Sync>;
+/** Resolves when the local folder has been read and is watched; then it connects, see `Sync.ready`. */
+export async function startSync(options: SyncOptions): Promise<Sync> {
+  const [{ Engine }, { ignoreRules }, { watchFolder }] = await Promise.all([
+    import("./engine.ts"),
+    import("./ignore.ts"),
+    import("./watch.ts"),
+  ]);
+  const ignore = await ignoreRules(options.local, options.ignore);
+  let engine: InstanceType<typeof Engine> | undefined;
+  const watcher = await watchFolder({
+    root: options.local,
+    ignore,
+    onBatch: (paths, since) => engine?.changed(paths, since),
+    onError: (error) => engine?.fail(error),
+  });
+  engine = new Engine(options, ignore, watcher);
+  return engine;
+}
