@@ -80,16 +80,16 @@ async function removeThere(session: Session, state: State, paths: string[]): Pro
   const files = paths.filter((path) => !isFolder(path));
   const folders = paths.filter(isFolder);
   const problem = await remove(session, files, folders);
-  const left = problem === undefined ? new Map<string, Entry>() : await listSome(session, files);
+  const left = await listSome(session, problem === undefined ? folders : [...files, ...folders]);
   const removed = new Set<string>();
   for (const path of paths) {
-    if (left.has(path)) {
+    if (left.has(path) && !isFolder(path)) {
       problems.set(path, `${readable(path)} cannot be removed: ${problem ?? ""}`);
       continue;
     }
     removed.add(path);
     problems.clear(path);
-    if (isFolder(path) && !near.has(path)) leftovers.add(path);
+    if (left.has(path) && !near.has(path)) leftovers.add(path);
     base.delete(path);
   }
   return removed;
@@ -124,7 +124,7 @@ async function withoutClashes(session: Session, state: State, candidates: string
   }
   const { written, failed } = await download(session, options.local, kept);
   for (const path of written.keys()) tellConflict(state, path, kept.get(path)?.to ?? path);
-  const unsafe = new Set([...failed.keys()]);
+  const unsafe = new Set(failed.keys());
   for (const [path, message] of failed) {
     state.problems.set(
       path,
