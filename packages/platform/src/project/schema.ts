@@ -11,7 +11,16 @@ const Argv = Type.Array(Type.String({ minLength: 1 }), { minItems: 1 });
 const strict = { additionalProperties: false };
 
 export const LocalSource = Type.Object(
-  { path: Type.String({ minLength: 1, description: "The service's folder, relative to this file." }) },
+  {
+    path: Type.String({ minLength: 1, description: "The service's folder, relative to this file." }),
+    root: Type.Optional(
+      Type.String({
+        minLength: 1,
+        description:
+          "The folder, relative to this file, that its image may be built from; the service's own unless given.",
+      }),
+    ),
+  },
   strict,
 );
 

@@ -17,6 +17,8 @@ export interface ProjectService {
   name: string;
   /** The service's folder, absolute, symlinks resolved. */
   dir: string;
+  /** What its image may be built from, absolute: its folder, or a wider one that the workspace's own file names. */
+  root: string;
   config: Service;
   file: YamlFile;
   dependsOn: string[];
@@ -174,6 +176,7 @@ interface Source {
   /** The name it was given, where it was. */
   key?: string;
   dir: string;
+  root?: string;
   at: string;
 }
 
@@ -188,6 +191,7 @@ async function findSources(project: Project, options: Omit<GitOptions, "at">): P
         return {
           key,
           dir: resolve(project.root, source.path),
+          ...(source.root === undefined ? {} : { root: resolve(project.root, source.root) }),
           at: project.file.at(["services", key, "path"]),
         };
       }
@@ -264,7 +268,8 @@ async function loadService(project: Project, source: Source): Promise<ProjectSer
     });
   }
   const dir = await realpath(source.dir);
-  return { name: config.name, dir, config, file, dependsOn: config.dependsOn ?? [] };
+  const root = source.root ?? dir;
+  return { name: config.name, dir, root, config, file, dependsOn: config.dependsOn ?? [] };
 }
 
 function checkStack(project: Project, stack: ProjectStack, services: ProjectService[]): void {
