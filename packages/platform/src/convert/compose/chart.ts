@@ -120,7 +120,11 @@ function valuesYaml({ project, service, environment, ports, volumes }: Parts): s
   const { tree, name } = service;
   const replicas = number(get(tree, "deploy", "replicas")) ?? number(get(tree, "scale")) ?? 1;
   if (replicas > 1 && volumes.own.size > 0) {
-    project.report("note", tree, `each of the ${replicas} replicas has volumes of its own, where Compose shares them`);
+    project.report(
+      "note",
+      tree,
+      `each of the ${replicas} replicas has volumes of its own, where Compose shares them`,
+    );
   }
   const claims = [...volumes.own, ...volumes.shared].map((volume): [string, unknown] => [
     volume,

@@ -32,18 +32,20 @@ export async function convertCompose(files: string[], options: ConvertOptions): 
     findings: model.findings,
   };
   reportNetworks(project);
-  const contexts = project.services.map(({ tree }) => text(get(tree, "build", "context")));
+  const contextOf = ({ tree }: ComposeService) => text(get(tree, "build", "context"));
+  const owners = project.services.toSorted((a, b) => Number(a.isJob) - Number(b.isJob));
   for (const service of project.services) {
     const { tree, name } = service;
     if (get(tree, "image") === undefined && get(tree, "build") === undefined) {
       project.report("error", tree, "the service has neither an image nor a build, and is left out");
       continue;
     }
-    const context = text(get(tree, "build", "context"));
+    const context = contextOf(service);
     // Where the sources are, a dev session finds them; the workspace's own kws.yaml has the root for itself.
-    const isOwn = context !== undefined && context !== root && isWithin(context, root) && existsSync(context);
-    const dir =
-      isOwn && contexts.filter((other) => other === context).length === 1 ? context : join(root, name);
+    const isInside =
+      context !== undefined && context !== root && isWithin(context, root) && existsSync(context);
+    const isOwner = owners.find((other) => contextOf(other) === context) === service;
+    const dir = isInside && isOwner ? context : join(root, name);
     const chart = await chartOf(project, service);
     for (const [path, content] of chart.files) conversion.files.set(join(dir, "chart", path), content);
     conversion.files.set(join(dir, fileName), serviceYaml(project, service, dir, chart, conversion.files));

@@ -237,7 +237,8 @@ function absolute(path: string, { dir, home }: Base): string {
 function normalizePort(item: Tree): Tree[] {
   if (item.kind === "map") return [item];
   const line = text(item) ?? "";
-  const match = /^(?:(?:\[([^\]]*)\]|(\d+\.\d+\.\d+\.\d+)):)?(?:(\d+(?:-\d+)?)?:)?(\d+(?:-\d+)?)(?:\/(\w+))?$/.exec(line);
+  const match =
+    /^(?:(?:\[([^\]]*)\]|(\d+\.\d+\.\d+\.\d+)):)?(?:(\d+(?:-\d+)?)?:)?(\d+(?:-\d+)?)(?:\/(\w+))?$/.exec(line);
   const [, ipv6, ipv4, published, target = "", protocol] = match ?? [];
   if (match === null) throw wrong(item, "a port such as 8080:80");
   const targets = range(target);

@@ -52,11 +52,7 @@ export function openProject(model: Model): ComposeProject {
     for (let count = 2; taken.has(name); count++) name = `${wanted.slice(0, 50)}-${count}`;
     taken.add(name);
     if (name !== compose) {
-      project.report(
-        "note",
-        tree,
-        `the service is called ${name}: only that is a name in Kubernetes`,
-      );
+      project.report("note", tree, `the service is called ${name}: only that is a name in Kubernetes`);
     }
     project.services.push({
       compose,
