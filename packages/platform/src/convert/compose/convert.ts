@@ -1,5 +1,5 @@
 /** A Compose project made into a workspace: a chart and a `kws.yaml` for each service, and one for all. */
-import { existsSync } from "node:fs";
+import { existsSync, statSync } from "node:fs";
 import { isAbsolute, join, relative } from "node:path";
 import { fileName, toName } from "../../project/workspace.ts";
 import type { Conversion, PlannedSecrets } from "../plan.ts";
@@ -78,7 +78,7 @@ function serviceYaml(
       build: buildOf(project, service, dir, files),
       chart: "./chart",
       dependsOn: dependenciesOf(project, service),
-      dev: devOf(service, dir, volumes.synced, text(get(tree, "working_dir"))),
+      dev: devOf(project, service, dir, volumes),
     }),
   );
 }
@@ -167,29 +167,50 @@ const actions: Record<string, string> = {
   rebuild: "rebuild",
 };
 
-/** Rules of a dev session, from `develop.watch` and from mounts of what the image is built from. */
+/**
+ * What a dev session does: by `develop.watch`, and by mounts of what the image is built from, whose files the program itself
+ * looks at. Patterns go from the service's folder, which is the container's working directory.
+ */
 function devOf(
+  { report }: ComposeProject,
   { tree }: ComposeService,
   dir: string,
-  synced: ServiceChart["volumes"]["synced"],
-  workdir: string | undefined,
+  { synced, kept }: ServiceChart["volumes"],
 ): Record<string, unknown> | undefined {
-  const pattern = (path: string): string => {
-    const way = relative(dir, path).split("\\").join("/");
-    return /\.\w+$/.test(way) ? way : way === "" ? "**" : `${way}/**`;
+  const rules: object[] = [];
+  const ignore: string[] = [];
+  let workdir = text(get(tree, "working_dir"));
+  const addRule = (place: Tree, source: string, target: string | undefined, rule: object): void => {
+    const way = relative(dir, source).replaceAll("\\", "/");
+    if (!isWithin(source, dir)) {
+      report(
+        "warning",
+        place,
+        `${source} is not in the service's folder, and is not synchronised in a dev session`,
+        "Convert without -o, so that the service's folder is that of its sources.",
+      );
+      return;
+    }
+    if (target?.endsWith(way === "" ? "" : `/${way}`) === true)
+      workdir ??= target.slice(0, target.length - (way === "" ? 0 : way.length + 1)) || "/";
+    const isFile = existsSync(source) && statSync(source).isFile();
+    rules.push({ path: isFile ? way : way === "" ? "**" : `${way}/**`, ...rule });
   };
-  const watched = items(get(tree, "develop", "watch")).map((rule) =>
-    compact({
-      path: pattern(text(get(rule, "path")) ?? ""),
-      action: actions[text(get(rule, "action")) ?? "sync"] ?? "sync",
-      run: texts(get(rule, "exec", "command")),
-    }),
-  );
-  const mounted = synced.map(({ source }) => ({ path: pattern(source), action: "sync" }));
-  const rules = [...watched, ...mounted];
+  for (const rule of items(get(tree, "develop", "watch"))) {
+    const action = actions[text(get(rule, "action")) ?? "sync"] ?? "sync";
+    const run = action === "run" ? { run: texts(get(rule, "exec", "command")) } : {};
+    addRule(rule, text(get(rule, "path")) ?? "", text(get(rule, "target"))?.replace(/(.)\/+$/, "$1"), {
+      action,
+      ...run,
+    });
+    ignore.push(...texts(get(rule, "ignore")));
+  }
+  for (const { place, source, target } of synced) addRule(place, source, target, { action: "sync" });
   if (rules.length === 0) return undefined;
-  const own = synced.find(({ source }) => relative(dir, source) === "");
-  return compact({ workdir: workdir ?? own?.target, rules });
+  const keep = kept
+    .filter((path) => workdir !== undefined && path.startsWith(`${workdir}/`))
+    .map((path) => path.slice((workdir ?? "").length + 1));
+  return compact({ workdir, keep, ignore: [...new Set(ignore)], rules });
 }
 
 /** What kept services apart does not any more. */

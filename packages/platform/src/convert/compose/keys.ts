@@ -127,9 +127,9 @@ export const keyRows: readonly KeyRow[] = [
   [
     "services.*.develop.watch.*.target",
     "partly",
-    "the folders that are synchronised keep their places below the working directory",
+    "`dev.workdir`: what is synchronised keeps its place below it",
   ],
-  ["services.*.develop.watch.*.ignore", "no", "ignored are what `.gitignore` and `.dockerignore` name"],
+  ["services.*.develop.watch.*.ignore", "yes", "`dev.ignore`"],
   ["services.*.develop.watch.*.include", "no", "write the pattern into `dev.rules`"],
   ["services.*.develop.watch.*.exec", "yes", "`run`"],
   ["services.*.device_cgroup_rules", "no", nodeOnly],

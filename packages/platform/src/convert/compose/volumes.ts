@@ -24,7 +24,9 @@ export interface Volumes {
   shared: Set<string>;
   files: CarriedFiles;
   /** Folders that are synchronised in a dev session: where they are, and where the container has them. */
-  synced: { source: string; target: string }[];
+  synced: { place: Tree; source: string; target: string }[];
+  /** Folders below those that stay as the image has them. */
+  kept: string[];
 }
 
 /** The name of the pod's volume of the chart's plain files, and that of the secret ones. */
@@ -40,6 +42,7 @@ export async function volumesOf(project: ComposeProject, service: ComposeService
     shared: new Set(),
     files: noFiles(),
     synced: [],
+    kept: [],
   };
   const state: State = { project, service, result };
   const mounts = items(get(tree, "volumes"));
@@ -125,6 +128,7 @@ function named(state: State, mount: Tree): void {
   if (source === undefined) {
     // `.:/app` with `/app/node_modules` keeps what the image has there from being hidden; in the chart nothing hides it.
     if (result.synced.some((one) => target.startsWith(`${one.target}/`))) {
+      result.kept.push(target);
       project.report("note", mount, `${target} needs no volume: nothing hides what the image has there`);
       return;
     }
@@ -274,7 +278,7 @@ async function bind(state: State, mount: Tree): Promise<void> {
     !found.isEmpty &&
     !isData(target)
   ) {
-    result.synced.push({ source, target });
+    result.synced.push({ place: mount, source, target });
     report(
       "note",
       mount,
