@@ -42,6 +42,7 @@ export const commands: Record<string, Load> = {
   "secrets merge-driver": () => import("./commands/secrets/merge-driver.ts"),
   "secrets textconv": () => import("./commands/secrets/textconv.ts"),
   "convert compose": () => import("./commands/convert/compose.ts"),
+  "convert kustomize": () => import("./commands/convert/kustomize.ts"),
   "manifest build": () => import("./commands/manifest/build.ts"),
   "manifest install": () => import("./commands/manifest/install.ts"),
   "secrets rollout start": () => import("./commands/secrets/rollout/start.ts"),

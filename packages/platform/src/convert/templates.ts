@@ -38,6 +38,20 @@ export class Template {
     });
   }
 
+  /** Like `keys`, for one key that is there where its value is, whatever it is. */
+  maybe(key: string, value: string): string {
+    const quoted = yamlText(key).trimEnd();
+    return this.#mark({
+      kind: "keys",
+      text: (indent) =>
+        [
+          `{{- if not (kindIs "invalid" ${value}) }}`,
+          `${quoted}: {{ ${value} | toJson }}`,
+          "{{- end }}",
+        ].join(`\n${" ".repeat(indent)}`),
+    });
+  }
+
   #mark(marked: Marked): string {
     this.#marked.push(marked);
     return `${open}${this.#marked.length - 1}${close}`;
