@@ -60,7 +60,7 @@ test.each([
   ["lone", "lone", [[".", "local"]]],
   [
     "apart",
-    "common",
+    "apart",
     [
       ["a", "a"],
       ["b", "b"],

@@ -156,12 +156,14 @@ function nameFor(path: string[], names: Set<string>): string {
   return free;
 }
 
+/** `["web", "Deployment"]` → `webDeployment`. */
 export function camel(parts: string[]): string {
   return parts
-    .map(
-      (part, index) =>
-        (index === 0 ? part.charAt(0).toLowerCase() : part.charAt(0).toUpperCase()) + part.slice(1),
-    )
+    .map((part) => (part === part.toUpperCase() ? part.toLowerCase() : part))
+    .map((part, index) => {
+      const first = part.charAt(0);
+      return (index === 0 ? first.toLowerCase() : first.toUpperCase()) + part.slice(1);
+    })
     .join("");
 }
 
