@@ -104,6 +104,8 @@ export function lift(all: Variants[], count: number): Lifted {
     if (before !== undefined) return before;
     const isNamespace = isEverywhere && !known.has("namespace") && path.join(".") === "metadata.namespace";
     const name = isNamespace ? "namespace" : nameFor(path, names);
+    // Where a variant lacks all of an object's values, templates still ask for them.
+    for (const own of isNamespace ? [] : values) own[key] ??= {};
     for (const [at, one] of given.entries()) {
       const own = values[indexes[at] ?? 0];
       if (own === undefined || one === absent) continue;
