@@ -106,7 +106,8 @@ export async function deploy(waves: Unit[][], options: DeployOptions): Promise<D
       namespace: stack.namespace,
       workspace: project.name,
       services: deployed.map(({ service }) => service),
-      whole: false,
+      // What a manifest no longer has is not missed.
+      whole: failed === undefined && wave.some(({ together }) => together),
       // Also after an interrupt: it says what was done.
       signal: AbortSignal.timeout(options.timeoutMs),
     });
