@@ -7,6 +7,7 @@ export const commands: Record<string, Load> = {
   init: () => import("./commands/init.ts"),
   demo: () => import("./commands/demo.ts"),
   open: () => import("./commands/open.ts"),
+  analyze: () => import("./commands/analyze.ts"),
   completion: () => import("./commands/completion.ts"),
   version: () => import("./commands/version.ts"),
   package: () => import("./commands/package.ts"),

@@ -220,3 +220,9 @@ async function buildImage(
       : await buildDockerfile({ ...common, ...dockerfileOf(build) });
   return { repository, tag, digest: result.digest, cached: result.cached };
 }
+
+/** What this machine lacks to run the embedded cluster's containers; they are really tried. */
+export async function sandboxProblem(): Promise<UserError | undefined> {
+  const { preflight } = await import("@kws/cluster/kubelet/runtimes/sandbox/preflight");
+  return preflight();
+}
