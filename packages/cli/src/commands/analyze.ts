@@ -1,7 +1,8 @@
+import { resolve } from "node:path";
 import { exitCodes, type UserError } from "@kws/base/errors";
 import { type Analysis, analyze, type ReportedFinding } from "@kws/platform/analysis/analyze";
 import { families } from "@kws/platform/analysis/finding";
-import { openSubject } from "@kws/platform/analysis/subject";
+import { openSubject, type Subject } from "@kws/platform/analysis/subject";
 import { findProjectFile } from "@kws/platform/project/workspace";
 import { defineCommand } from "../command.ts";
 import type { Context } from "../context.ts";
@@ -33,12 +34,19 @@ export const command = defineCommand({
     skip: { type: "list", value: "ids", description: "not these checks" },
     all: { type: "boolean", description: "show also what is in order" },
     fix: { type: "boolean", description: "make the fixes that are safe, and tell which" },
+    bundle: {
+      type: "string",
+      value: "file",
+      description:
+        "write a .tar.gz for a bug report too: what was found and how the cluster is, without secrets",
+    },
   },
   examples: [
     "kws analyze",
     "kws analyze --only machine,schema --all",
     "kws analyze orders --skip tests",
     "kws analyze --fix",
+    "kws analyze --bundle kws-bundle.tar.gz",
   ],
   async run({ args, options }, ctx) {
     const subject = openSubject({
@@ -59,9 +67,18 @@ export const command = defineCommand({
       fix: options.fix === true,
       now: ctx.now,
     });
+    const bundle =
+      options.bundle === undefined ? undefined : await bundled(ctx, subject, analysis, options.bundle);
     return {
-      data: analysis,
-      text: told(ctx, analysis, options.all === true),
+      data: { ...analysis, ...(bundle === undefined ? {} : { bundle }) },
+      text: [
+        told(ctx, analysis, options.all === true),
+        ...(bundle === undefined
+          ? []
+          : [
+              `${bundle.path} holds ${bundle.files.length} files, without secrets; look into it before you send it.`,
+            ]),
+      ].join("\n"),
       exitCode: exitCodeOf(analysis),
     };
   },
@@ -76,6 +93,18 @@ async function workspaceFile({ cwd, globals }: Context): Promise<string | undefi
     if (at !== undefined) return at.replace(/:\d+:\d+$/, "");
     return undefined;
   }
+}
+
+async function bundled(
+  ctx: Context,
+  subject: Subject,
+  analysis: Analysis,
+  file: string,
+): Promise<{ path: string; files: string[] }> {
+  const { writeBundle } = await import("@kws/platform/analysis/bundle");
+  const path = resolve(ctx.cwd, file);
+  const { user, host } = ctx.holder;
+  return { path, files: await writeBundle(subject, { path, analysis, version: ctx.version, user, host }) };
 }
 
 const ofFiles = new Set(["workspace", "service"]);

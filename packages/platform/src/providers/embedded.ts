@@ -226,3 +226,9 @@ export async function sandboxProblem(): Promise<UserError | undefined> {
   const { preflight } = await import("@kws/cluster/kubelet/runtimes/sandbox/preflight");
   return preflight();
 }
+
+/** Where a cluster's own process writes what happens to it. */
+export async function clusterLogPath(home: string, name: string): Promise<string> {
+  const { clusterFolder } = await import("@kws/cluster/lifecycle");
+  return join(clusterFolder({ name, home }), "daemon.log");
+}
