@@ -109,11 +109,12 @@ async function bundled(
 
 const ofFiles = new Set(["workspace", "service"]);
 
-function exitCodeOf({ findings, counts }: Analysis): number {
-  const errors = findings.filter(({ severity, fixed }) => severity === "error" && fixed === undefined);
+function exitCodeOf({ findings }: Analysis): number {
+  const open = findings.filter(({ fixed }) => fixed === undefined);
+  const errors = open.filter(({ severity }) => severity === "error");
   if (errors.some(({ family }) => !ofFiles.has(family))) return exitCodes.failed;
   if (errors.length > 0) return exitCodes.config;
-  return counts.warning > 0 ? exitCodes.degraded : exitCodes.ok;
+  return open.some(({ severity }) => severity === "warning") ? exitCodes.degraded : exitCodes.ok;
 }
 
 function told(ctx: Context, { findings, counts }: Analysis, all: boolean): string {

@@ -24,8 +24,8 @@ export interface Analysis {
   /** The worst first within each family. */
   findings: ReportedFinding[];
   counts: Record<Severity, number>;
-  /** Milliseconds of each check. */
-  took: Record<string, number>;
+  /** Those that were run, and how long each took. */
+  checks: { id: string; milliseconds: number }[];
 }
 
 export interface AnalyzeOptions {
@@ -62,12 +62,12 @@ export async function analyze(subject: Subject, options: AnalyzeOptions, all = c
   // One service's repository says nothing of this machine.
   const meant = subject.chosen.length === 0 ? all : all.filter(({ family }) => family === "service");
   const chosen = chooseChecks(options.only.length === 0 ? meant : all, options.only, options.skip);
-  const took: Record<string, number> = {};
+  const ran: Analysis["checks"] = [];
   const found = await Promise.all(
     chosen.map(async (check) => {
       const began = options.now();
       const findings = await runCheck(check, subject);
-      took[check.id] = Math.round(options.now() - began);
+      ran.push({ id: check.id, milliseconds: Math.round(options.now() - began) });
       return findings.map((finding) => ({ check, finding }));
     }),
   );
@@ -80,7 +80,7 @@ export async function analyze(subject: Subject, options: AnalyzeOptions, all = c
     counts: Object.fromEntries(
       severities.map((severity) => [severity, findings.filter((one) => one.severity === severity).length]),
     ) as Record<Severity, number>,
-    took,
+    checks: ran.toSorted((a, b) => b.milliseconds - a.milliseconds),
   };
 }
 

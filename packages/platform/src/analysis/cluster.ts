@@ -15,7 +15,7 @@ import { type Check, type Finding, ok } from "./finding.ts";
 import { successorOf } from "./api-versions.ts";
 
 const reachable: Check = {
-  id: "cluster",
+  id: "api-server",
   family: "cluster",
   about: "the provider's cluster runs, and its API server answers",
   async run(subject, signal) {

@@ -1,5 +1,4 @@
 /** What is analysed: this machine, and the workspace and the cluster that a command would work on, each opened when first asked for. */
-import { basename } from "node:path";
 import { UserError } from "@kws/base/errors";
 import { limiter } from "@kws/base/limiter";
 import type { Locations } from "../project/locations.ts";
@@ -7,8 +6,8 @@ import { suggest } from "../project/nearest.ts";
 import { Service, Workspace } from "../project/schema.ts";
 import { faultsIn } from "../project/validate.ts";
 import {
-  fileName,
   hasSource,
+  isWorkspace,
   loadProject,
   type Project,
   type ProjectService,
@@ -141,11 +140,11 @@ async function surveyWorkspace(
 /** All faults of the file, where the one that loading ended with is one of its schema's. */
 async function allLike(fault: UserError): Promise<UserError[]> {
   const path = fault.at?.replace(/:\d+:\d+$/, "") ?? "";
-  if (basename(path) !== fileName && !/\.ya?ml$/.test(path)) return [fault];
+  if (!/\.ya?ml$/.test(path)) return [fault];
   try {
     const file = await readYamlFile(path);
-    const found = [Workspace, Service].map((schema) => faultsIn(file, schema, "the file"));
-    return found.find((all) => all.some(({ message }) => message === fault.message)) ?? [fault];
+    const all = faultsIn(file, isWorkspace(file) ? Workspace : Service, "the file");
+    return all.some(({ message }) => message === fault.message) ? all : [fault];
   } catch (error) {
     if (error instanceof UserError) return [fault];
     throw error;
