@@ -1,7 +1,7 @@
 /** Checks of the cluster that commands would work on. */
 import { performance } from "node:perf_hooks";
 import { formatDuration } from "@kws/base/duration";
-import { isErrno, messageOf, UserError } from "@kws/base/errors";
+import { isErrno, messageOf } from "@kws/base/errors";
 import { limiter } from "@kws/base/limiter";
 import type { KubeClient } from "@kws/kube/client";
 import type { KubeObject } from "@kws/kube/object";
@@ -328,9 +328,9 @@ function servedKinds(client: KubeClient, signal: AbortSignal): (apiVersion: stri
   };
 }
 
-/** What the API server or the way to it says against a check, in words. */
-export function unreached(error: unknown): Finding {
-  if (error instanceof ApiError || error instanceof UserError || isErrno(error, "ECONNRESET", "ECONNREFUSED"))
+/** What the API server says against a check, or that it ceased to answer. */
+function unreached(error: unknown): Finding {
+  if (error instanceof ApiError || isErrno(error, "ECONNRESET", "ECONNREFUSED"))
     return { severity: "error", message: `the API server did not answer: ${messageOf(error)}` };
   throw error;
 }

@@ -75,17 +75,16 @@ const providers: Check = {
 };
 
 /** Those whose nodes are containers or machines of Docker. */
-const onDocker = new Set(["docker-desktop", "k3d", "kind", "minikube"]);
+const onDocker = ["docker-desktop", "k3d", "kind", "minikube"] as const;
 
 const containerRuntime: Check = {
   id: "container-runtime",
   family: "machine",
   about: "a Docker Engine answers; told as an error only where the provider needs one",
   async run(subject, signal) {
-    const { name } = await subject.provider();
-    const needed = onDocker.has(name);
+    const needed = await subject.isOn(onDocker);
     const severity = needed ? "error" : "info";
-    const rest = needed ? `${name} needs it` : `${name} does without it`;
+    const rest = needed ? "the workspace's provider needs it" : "the workspace's provider does without it";
     const fix = needed ? { fix: "Install Docker and start it, or choose another `cluster.provider`." } : {};
     try {
       const args = ["version", "--format", "{{.Server.Version}}"];

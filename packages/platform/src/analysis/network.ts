@@ -3,10 +3,11 @@ import { lookup } from "node:dns/promises";
 import { readdir, readlink } from "node:fs/promises";
 import { createServer, connect as connectTo } from "node:net";
 import { basename, join } from "node:path";
-import { isErrno, messageOf } from "@kws/base/errors";
+import { isErrno, messageOf, UserError } from "@kws/base/errors";
 import { loadUserConfig } from "../project/workspace.ts";
 import { type Check, type Finding, ok } from "./finding.ts";
 import { textOf } from "./machine.ts";
+import { faultOf } from "./rendered.ts";
 
 /** Every embedded cluster's unless it is told another. */
 const usualIngressPort = 8080;
@@ -64,8 +65,9 @@ const ports: Check = {
   about:
     "the ports of Ingress hosts and of the API server are really bound, or, where the cluster runs, connected to; who holds a taken one is told",
   async run(subject) {
-    const { state, ingressPort, ingressPortMoved, apiUrl, provider } = await subject.status();
-    if (provider === "kubeconfig") return [];
+    const status = await subject.status().catch(faultOf);
+    if (status instanceof UserError || status.provider === "kubeconfig") return [];
+    const { state, ingressPort, ingressPortMoved, apiUrl } = status;
     const project = await subject.project();
     const user = await loadUserConfig(subject.locations.config);
     const wanted = project?.cluster.ingressPort ?? user.cluster?.ingressPort ?? usualIngressPort;

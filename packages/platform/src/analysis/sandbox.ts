@@ -8,11 +8,6 @@ import { tempDir } from "@kws/base/tempdir";
 import { sandboxProblem } from "../providers/embedded.ts";
 import { type Check, type Finding, ok } from "./finding.ts";
 import { nearestFolder, textOf } from "./machine.ts";
-import type { Subject } from "./subject.ts";
-
-async function isEmbedded(subject: Subject): Promise<boolean> {
-  return (await subject.provider()).name === "embedded";
-}
 
 const namespaces: Check = {
   id: "namespaces",
@@ -20,7 +15,7 @@ const namespaces: Check = {
   about:
     "for the embedded cluster: user, network, mount and process namespaces and a bridge are made in a child process",
   async run(subject) {
-    if (!(await isEmbedded(subject))) return [];
+    if (!(await subject.isOn(["embedded"]))) return [];
     const problem = await sandboxProblem();
     if (problem === undefined) return [ok("namespaces and a network bridge can be made")];
     const { message, fix } = problem;
@@ -36,7 +31,7 @@ const overlay: Check = {
   about:
     "for the embedded cluster: an overlay is mounted where kws keeps its data, in a mount namespace that ends with it",
   async run(subject, signal) {
-    if (subject.platform !== "linux" || !(await isEmbedded(subject))) return [];
+    if (subject.platform !== "linux" || !(await subject.isOn(["embedded"]))) return [];
     const folder = await nearestFolder(subject.locations.data);
     return [await overlayFinding(folder, subject.env, signal)];
   },
@@ -76,7 +71,7 @@ const wayOut: Check = {
   family: "machine",
   about: "for the embedded cluster: slirp4netns and /dev/net/tun, by which pods reach other machines",
   async run(subject) {
-    if (subject.platform !== "linux" || !(await isEmbedded(subject))) return [];
+    if (subject.platform !== "linux" || !(await subject.isOn(["embedded"]))) return [];
     const found = await onPath("slirp4netns", subject.env);
     if (found === undefined) {
       return [
@@ -122,7 +117,7 @@ const cgroups: Check = {
   about:
     "for the embedded cluster: a cgroup is made and removed, by which limits of processor and memory are enforced",
   async run(subject) {
-    if (subject.platform !== "linux" || !(await isEmbedded(subject))) return [];
+    if (subject.platform !== "linux" || !(await subject.isOn(["embedded"]))) return [];
     const root = "/sys/fs/cgroup";
     const unified = await may(join(root, "cgroup.controllers"), constants.R_OK);
     const own = await textOf(join(subject.proc, "self/cgroup"));
@@ -162,7 +157,8 @@ const subordinates: Check = {
   about:
     "for an ordinary user: ranges in /etc/subuid and /etc/subgid, which rootless Docker and Podman need and kws does without",
   async run(subject) {
-    if (subject.platform !== "linux" || process.getuid?.() === 0 || !(await isEmbedded(subject))) return [];
+    if (subject.platform !== "linux" || process.getuid?.() === 0 || !(await subject.isOn(["embedded"])))
+      return [];
     const user = userInfo().username;
     const lines = await Promise.all(["/etc/subuid", "/etc/subgid"].map(textOf));
     if (lines.every((text) => text.split("\n").some((line) => line.startsWith(`${user}:`))))

@@ -4,6 +4,7 @@ import { limiter } from "@kws/base/limiter";
 import type { Locations } from "../project/locations.ts";
 import { suggest } from "../project/nearest.ts";
 import { Service, Workspace } from "../project/schema.ts";
+import type { ProviderName } from "../project/provider-names.ts";
 import { faultsIn } from "../project/validate.ts";
 import {
   hasSource,
@@ -17,7 +18,7 @@ import {
 import { readYamlFile } from "../project/yaml-file.ts";
 import type { Connection, Provider, ProviderStatus } from "../providers/provider.ts";
 import { locateTool } from "../tools/locate.ts";
-import { renderService, type RenderedService } from "./rendered.ts";
+import { faultOf, renderService, type RenderedService } from "./rendered.ts";
 
 export interface SubjectOptions {
   env: NodeJS.ProcessEnv;
@@ -52,11 +53,14 @@ export interface Subject extends Omit<SubjectOptions, "connect" | "proc" | "plat
   project(): Promise<Project | undefined>;
   /** The chosen services whose source is at hand. */
   services(): Promise<ProjectService[]>;
+  /** Throws where the provider cannot be chosen or asked; the check of the API server tells why. */
   status(): Promise<ProviderStatus>;
-  /** Undefined where the cluster does not run. */
+  /** Undefined where the cluster does not run or is not reached. */
   connection(): Promise<Connection | undefined>;
+  /** False too where the provider cannot be chosen. */
+  isOn(names: readonly ProviderName[]): Promise<boolean>;
   helm(): Promise<string>;
-  /** The chosen services' charts as Helm renders them, for each of the workspace's stacks that has the service. */
+  /** None without Helm. The chosen services' charts as Helm renders them, for each of the workspace's stacks that has the service. */
   rendered(): Promise<RenderedService[]>;
 }
 
@@ -94,13 +98,20 @@ export function openSubject(options: SubjectOptions): Subject {
     status,
     helm,
     connection: once(async () => {
-      if ((await status()).state !== "running") return undefined;
-      return options.connect(await provider());
+      const found = await status().catch(faultOf);
+      if (found instanceof UserError || found.state !== "running") return undefined;
+      const opened = await options.connect(await provider()).catch(faultOf);
+      return opened instanceof UserError ? undefined : opened;
     }),
+    async isOn(names) {
+      const found = await provider().catch(faultOf);
+      return !(found instanceof UserError) && names.includes(found.name);
+    },
     rendered: once(async () => {
       const found = await project();
       if (found === undefined) return [];
-      const program = await helm();
+      const program = await helm().catch(faultOf);
+      if (program instanceof UserError) return [];
       const inTurn = limiter(rendersAtOnce);
       const wanted = (await services()).flatMap((service) =>
         found.stacks

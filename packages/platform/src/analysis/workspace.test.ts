@@ -1,6 +1,7 @@
 /** On real folders, repositories and charts that real Helm renders. */
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
+import { UserError } from "@kws/base/errors";
 import { run as exec } from "@kws/base/exec";
 import { tempDir, type TempDir } from "@kws/base/tempdir";
 import { encrypt } from "@kws/sops/file";
@@ -86,6 +87,26 @@ test("a cycle is told with its way, and a service alone needs nothing of others"
   ]);
   const alone = subjectIn(dir.path, { file: join(dir.path, "a/kws.yaml"), chosen: ["a"] });
   expect((await run(alone, "schema", "dependencies")).counts.error).toBe(0);
+});
+
+test("a provider that cannot be chosen, and a helm that is not there, are each told once", async () => {
+  await writeFiles(dir.path, {
+    "kws.yaml": "services: [./a]\nstacks: { one: {} }\n",
+    "a/kws.yaml": "name: a\n",
+    ...chart("a", {}),
+  });
+  const refused = () => Promise.reject(new UserError("the context is not on the allow-list"));
+  const env = { PATH: process.env["PATH"], HOME: dir.path, KWS_HELM: "/nonexistent" };
+  const subject = subjectIn(dir.path, { provider: refused, env });
+  const { findings } = await run(subject, "machine", "cluster", "service");
+  const told = findings
+    .filter(({ severity }) => severity === "error")
+    .map(({ id, message }) => [id, message]);
+  expect(told).toEqual([
+    ["tools", expect.stringContaining("KWS_HELM")],
+    ["api-server", "the context is not on the allow-list"],
+    ["chart", expect.stringContaining("KWS_HELM")],
+  ]);
 });
 
 test("without a kws.yaml that is said, and nothing of a workspace is claimed", async () => {
