@@ -135,6 +135,8 @@ class Session implements DevSession {
   #exitCode: number | undefined;
   /** The last state that was told. */
   #told = "";
+  /** Something has changed that nobody told the command: it may run already, in a container that is not known to. */
+  #stale = false;
   #begun = Promise.withResolvers<void>();
 
   constructor(options: DevOptions, lease: HeldLease) {
@@ -173,7 +175,7 @@ class Session implements DevSession {
       // Mounting over it makes the folder, as root: the person's own is better.
       for (const path of plan.keep) await mkdir(join(service.dir, path), { recursive: true });
     }
-    await this.#swap();
+    this.#stale = await this.#swap();
     this.#begun.promise.catch(() => {});
     const timeout = AbortSignal.timeout(timeoutMs);
     const stop = AbortSignal.any([signal, timeout]);
@@ -196,18 +198,30 @@ class Session implements DevSession {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    const { connection, namespace, plan } = this.#options;
     this.#over.abort(new Error("the session is over"));
     this.#run?.over.abort();
     this.#watcher?.close();
     this.#control.close();
-    if (!this.#lease.signal.aborted) {
+    try {
+      if (!this.#lease.signal.aborted) await this.#giveBack();
+    } finally {
+      await this.#lease[Symbol.asyncDispose]();
+      await Promise.allSettled([...this.#background, this.#work, this.#sync]);
+      this.#state("stopped");
+    }
+  }
+
+  async #giveBack(): Promise<void> {
+    const { connection, namespace, plan } = this.#options;
+    try {
       await giveBack(connection.client, { ...plan, namespace }, this.service);
       this.#emit({ kind: "note", message: `${this.service} is given back` });
+    } catch (error) {
+      throw new UserError(`${this.service} could not be given back: ${messageOf(error)}`, {
+        fix: `Run \`kws service down ${this.service}\` when the cluster answers.`,
+        cause: error,
+      });
     }
-    await this.#lease[Symbol.asyncDispose]();
-    await Promise.allSettled([...this.#background, this.#work, this.#sync]);
-    this.#state("stopped");
   }
 
   #podOptions(signal: AbortSignal): PodWatchOptions {
@@ -215,7 +229,9 @@ class Session implements DevSession {
     return { connection, service: this.service, namespace, container: plan.container, clock, signal };
   }
 
-  async #swap(): Promise<void> {
+  /** True where the service was held already. */
+  async #swap(): Promise<boolean> {
+    this.#state("starting");
     const { service, plan, namespace, connection, holder, clock } = this.#options;
     const mark = {
       service: service.name,
@@ -223,7 +239,7 @@ class Session implements DevSession {
       since: new Date(clock()).toISOString(),
       container: plan.container,
     };
-    await swapIn(connection.client, { ...plan, namespace }, mark, (original) =>
+    return swapIn(connection.client, { ...plan, namespace }, mark, (original) =>
       devTemplate(original, {
         service: service.name,
         container: plan.container,
@@ -235,7 +251,6 @@ class Session implements DevSession {
         ...(this.#mounted ? { mount: service.dir } : {}),
       }),
     );
-    this.#state("starting");
   }
 
   #onPod(pod: DevPod | undefined): void {
@@ -255,6 +270,8 @@ class Session implements DevSession {
     this.#state("running");
     this.#begun.resolve();
     if (!this.#mounted) this.#sync ??= this.#copy();
+    else if (this.#stale) this.#restart();
+    this.#stale = false;
     this.#background.push(this.#readLog(pod, AbortSignal.any([this.#over.signal, over.signal]), first));
   }
 
@@ -294,8 +311,7 @@ class Session implements DevSession {
       signal: this.#over.signal,
       onBatch: ({ direction, initial, paths, removed }) => {
         // The first files of a container let its command begin.
-        if (initial)
-          this.#background.push(this.#control.restart().catch((error: unknown) => this.#problem(error)));
+        if (initial) this.#restart();
         else if (direction === "up") this.#onChange([...paths, ...removed]);
       },
       onProblem: ({ path, message, fix }) =>
@@ -307,6 +323,10 @@ class Session implements DevSession {
     });
     sync.catch((error: unknown) => this.#begun.reject(error));
     return sync;
+  }
+
+  #restart(): void {
+    this.#background.push(this.#control.restart().catch((error: unknown) => this.#problem(error)));
   }
 
   /** Changes that come while others are worked on are worked on together. */
@@ -340,8 +360,9 @@ class Session implements DevSession {
       await this.#swap();
       return;
     }
-    // One that is still to come begins with what is there then.
-    if (action === "sync" || this.#pod?.running !== true) return;
+    if (action === "sync") return;
+    this.#stale = this.#pod?.running !== true;
+    if (this.#stale) return;
     for (const command of commands) await this.#command(command);
     await this.#control.restart();
   }
