@@ -53,7 +53,9 @@ async function saveAtomically(word: string): Promise<void> {
 
 function answer(): Promise<string> {
   return new Promise((resolve) => {
-    get({ port, host: "127.0.0.1", headers: { host: "web.shop.localhost" } }, (response) => {
+    // A pod that ends takes requests with it.
+    const signal = AbortSignal.timeout(2000);
+    get({ port, host: "127.0.0.1", signal, headers: { host: "web.shop.localhost" } }, (response) => {
       let text = "";
       response.setEncoding("utf8").on("data", (chunk: string) => (text += chunk));
       response.on("end", () => resolve(text));
