@@ -2,7 +2,7 @@
 import { renameSync } from "node:fs";
 import { hashHere } from "./compare.ts";
 import { conflictName, download, type Wanted } from "./download.ts";
-import { type Entry, readable, type Tree, unchanged } from "./entry.ts";
+import { type Entry, isExecutable, readable, type Tree, unchanged } from "./entry.ts";
 import { hashes, listSome, remove } from "./far.ts";
 import { absolute } from "./scan.ts";
 import type { Session } from "./session.ts";
@@ -101,7 +101,8 @@ async function withoutClashes(session: Session, state: State, candidates: string
   const there = await listSome(session, candidates);
   const clashing = candidates.filter((path) => !unchanged(base.get(path)?.far, there.get(path)));
   if (clashing.length === 0) return candidates;
-  const settled = await alike(session, state, clashing, there);
+  const equal = await alike(session, state, clashing, there);
+  const settled = new Set([...equal].filter((path) => samePermission(near.get(path), there.get(path))));
   for (const path of settled) {
     const [here, far] = [near.get(path), there.get(path)];
     if (here === undefined && far === undefined) base.delete(path);
@@ -118,7 +119,7 @@ async function withoutClashes(session: Session, state: State, candidates: string
     const far = there.get(path);
     // The far side's kind decides what has to make room.
     base.set(path, { near: base.get(path)?.near, far });
-    if (far !== undefined && far.kind !== "folder") {
+    if (far !== undefined && far.kind !== "folder" && !equal.has(path)) {
       kept.set(path, { to: conflictName(options.local, path), expected: undefined });
     }
   }
@@ -134,7 +135,11 @@ async function withoutClashes(session: Session, state: State, candidates: string
   return candidates.filter((path) => !settled.has(path) && !unsafe.has(path));
 }
 
-/** Those of the paths that are alike on both sides by now. */
+function samePermission(here: Entry | undefined, there: Entry | undefined): boolean {
+  return here === undefined || there === undefined || isExecutable(here) === isExecutable(there);
+}
+
+/** Those of the paths that have the same content on both sides by now. */
 async function alike(
   session: Session,
   { near, options }: State,

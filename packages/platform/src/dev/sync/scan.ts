@@ -43,6 +43,11 @@ function kindOf(stats: Stats): Kind | undefined {
   return stats.isSymbolicLink() ? "link" : undefined;
 }
 
+/** True for what the operating system refuses. */
+export function isRefusal(error: unknown): error is NodeJS.ErrnoException {
+  return error instanceof Error && "syscall" in error;
+}
+
 export interface ScanVisitor {
   /** Told of each folder before it is read, so that a watch that begins here misses nothing. */
   onFolder?(path: string, identity: string): void;
