@@ -44,7 +44,7 @@ export class Engine implements Sync {
   #pause = pauses.least;
   #retryAt = Number.POSITIVE_INFINITY;
   #lookAt = Number.POSITIVE_INFINITY;
-  #lastLook = "";
+  #lastLook: string | undefined;
   #wake: () => void = () => {};
   #idle: (() => void)[] = [];
 
@@ -232,9 +232,9 @@ export class Engine implements Sync {
     const started = performance.now();
     const sum = await checksum(session, this.#state.rules);
     const took = performance.now() - started;
-    if (sum !== this.#lastLook) {
+    if (sum === undefined || sum !== this.#lastLook) {
       this.#doing = "transferring";
-      this.#lastLook = (await pull(session, this.#state)) ? sum : "";
+      this.#lastLook = (await pull(session, this.#state)) ? sum : undefined;
     }
     this.#lookAt = performance.now() + Math.max(look.every, took * look.share);
   }

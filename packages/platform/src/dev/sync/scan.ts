@@ -33,7 +33,6 @@ export function lookAt(root: string, path: string): Found | undefined {
 export function entryOf(stats: Stats): Entry | undefined {
   const kind = kindOf(stats);
   if (kind === undefined) return undefined;
-  if (kind === "folder") return { kind, size: 0, mtime: 0, ctime: 0, mode: stats.mode & 0o777 };
   return { kind, size: stats.size, mtime: stats.mtimeMs, ctime: stats.ctimeMs, mode: stats.mode & 0o777 };
 }
 
