@@ -3,7 +3,7 @@ import { UserError } from "@kws/base/errors";
 import { hashHere } from "./compare.ts";
 import { download, makeFolder, makeParents, removeHere, type Wanted } from "./download.ts";
 import { byDepth, readable, unchanged } from "./entry.ts";
-import { type FarTree, hashes, listAll } from "./far.ts";
+import { type FarTree, hashes, listAll, listSome } from "./far.ts";
 import { isRefusal } from "./scan.ts";
 import type { Session } from "./session.ts";
 import type { State } from "./state.ts";
@@ -59,6 +59,16 @@ export async function pull(session: Session, state: State): Promise<boolean> {
   for (const path of result.overtaken) state.dirty.add(path);
   for (const [path, message] of result.failed) {
     problems.set(path, `${readable(path)} cannot be taken from the container: ${message}`);
+  }
+  const missing = [...wanted.keys()].filter(
+    (path) => !result.written.has(path) && !result.failed.has(path) && !result.overtaken.includes(path),
+  );
+  for (const path of (await listSome(session, missing)).keys()) {
+    problems.set(
+      path,
+      `${readable(path)} cannot be read in the container`,
+      `Commands there run as user ${session.user}.`,
+    );
   }
   if (written.length + removed.length > 0) {
     const milliseconds = performance.now() - since;

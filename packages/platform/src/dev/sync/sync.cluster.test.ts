@@ -126,7 +126,11 @@ test("a folder that the container's user may not write to says what to do", asyn
       direction: "up",
       remote: containerRemote(target),
     });
-    return sync.ready.finally(() => sync.stop());
+    try {
+      return await sync.ready;
+    } finally {
+      await sync.stop();
+    }
   };
   await expect(start()).rejects.toMatchObject({
     code: "permission",
