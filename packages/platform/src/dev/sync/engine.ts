@@ -58,6 +58,7 @@ export class Engine implements Sync {
       base: new Map(),
       dirty: new Set(),
       leftovers: new Set(),
+      unsure: new Set(),
       conflicts: [],
       problems: new Problems((problem) => options.onProblem?.(problem)),
       emit: ({ changed, gone, ...batch }) => {

@@ -5,6 +5,8 @@ import type { Payload, Session } from "./session.ts";
 
 export interface FarTree {
   tree: Tree;
+  /** False where something could not be looked at: what is missing may be there. */
+  complete: boolean;
   /** The far side's clock when it began to look: whole seconds, as milliseconds. */
   at: number;
 }
@@ -15,9 +17,10 @@ export async function listAll(
   rules: IgnoreRules,
   known: { has(path: string): boolean },
 ): Promise<FarTree> {
-  const { output } = await session.run(`date +%s; ${listing(session, rules)}`);
+  const { status, output } = await session.run(`date +%s; ${listing(session, rules)}`);
   const text = output.toString("latin1");
   return {
+    complete: status === 0,
     at: Number(text.slice(0, text.indexOf("\n"))) * 1000,
     tree: parse(session, text, (path, kind) =>
       known.has(path) ? false : rules.ignores(path, kind === "folder"),

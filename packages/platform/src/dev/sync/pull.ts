@@ -102,8 +102,9 @@ function differences({ base, leftovers }: State, far: FarTree): Differences {
     else if (!isSettled) result.settled = false;
     else result.changed.push(path);
   }
+  if (!far.complete) result.settled = false;
   for (const [path, agreed] of base) {
-    if (agreed.far !== undefined && !far.tree.has(path)) result.gone.push(path);
+    if (far.complete && agreed.far !== undefined && !far.tree.has(path)) result.gone.push(path);
   }
   for (const path of leftovers) if (!far.tree.has(path)) leftovers.delete(path);
   return result;
