@@ -2,7 +2,7 @@
  * Processes that outlive the one that started them. A pid alone may have been given to somebody else since, so an identity
  * is a pid with the moment it started.
  */
-import { readFileSync } from "node:fs";
+import { readFileSync, readlinkSync } from "node:fs";
 
 export interface ProcessIdentity {
   pid: number;
@@ -26,6 +26,30 @@ export function identify(pid: number): ProcessIdentity | undefined {
 
 export function isAlive(process: ProcessIdentity): boolean {
   return identify(process.pid)?.startTicks === process.startTicks;
+}
+
+/**
+ * `host/<pid namespace>/<pid>/<start>`: one word for a process that is the same for everybody who sees it, and tells whoever is
+ * on the same machine whether it is gone.
+ */
+export function processName(host: string, pid: number): string {
+  return `${host}/${pidNamespace()}/${pid}/${identify(pid)?.startTicks ?? 0}`;
+}
+
+/** True only where that is certain: the process of that name was of this machine, and is no more. */
+export function isGone(name: string, host: string): boolean {
+  const match = /^([^/]*)\/(\d+)\/(\d+)\/(\d+)$/.exec(name);
+  if (match === null || match[1] !== host || match[2] !== pidNamespace()) return false;
+  return !isAlive({ pid: Number(match[3]), startTicks: Number(match[4]) });
+}
+
+function pidNamespace(): string {
+  try {
+    return /\d+/.exec(readlinkSync("/proc/self/ns/pid"))?.[0] ?? "0";
+  } catch {
+    // Not Linux: process numbers are the machine's.
+    return "0";
+  }
 }
 
 /** Sends a signal to exactly this process; false where it is gone. */

@@ -1,6 +1,8 @@
 /** What `kws deploy` and `kws manifest install` have in common: where packages come from, where they go, and how it is told. */
+import { join } from "node:path";
 import { UserError } from "@kws/base/errors";
 import type { Steps } from "@kws/base/steps";
+import { ownedDir, type TempDir } from "@kws/base/tempdir";
 import { openPackageStore } from "@kws/platform/packages/store";
 import { suggest } from "@kws/platform/project/nearest";
 import { defaultProfile, type Project, type ProjectStack } from "@kws/platform/project/workspace";
@@ -90,6 +92,11 @@ export function stackNamedFor(project: Project, name: string, namespace: string 
 function stackIn(project: Project, namespace: string): ProjectStack {
   const own = { name: namespace, namespace, profile: defaultProfile, services: [] };
   return project.stacks.find((stack) => stack.namespace === namespace) ?? placed(own, namespace);
+}
+
+/** For unpacked packages, whose secrets stay encrypted there; a killed command's is removed by the next. */
+export function workFolder({ locations, holder }: Context): Promise<TempDir> {
+  return ownedDir(join(locations.data, "run"), holder);
 }
 
 export interface DeployRequest {

@@ -1,5 +1,4 @@
 import { UserError } from "@kws/base/errors";
-import { tempDir } from "@kws/base/tempdir";
 import { profileNames, unknownProfile } from "@kws/platform/charts/profiles";
 import { whatChanges } from "@kws/platform/releases/changes";
 import { deploy } from "@kws/platform/releases/deploy";
@@ -14,6 +13,7 @@ import {
   packageSource,
   profileOption,
   stackFor,
+  workFolder,
 } from "../deploying.ts";
 
 export const command = defineCommand({
@@ -56,7 +56,7 @@ export const command = defineCommand({
     const stack = stackFor(project, profile, ctx.globals.namespace);
     const source = await packageSource(ctx, project, options.registry);
     const steps = ctx.steps();
-    await using work = await tempDir("kws-deploy");
+    await using work = await workFolder(ctx);
     const prepared = await steps.run({ id: `fetch ${service}`, title: `fetch ${service}` }, async (step) => {
       const one = await prepare(
         { service, version: options.version },

@@ -4,9 +4,10 @@
  */
 import { createHash } from "node:crypto";
 import { existsSync } from "node:fs";
-import { mkdir, writeFile } from "node:fs/promises";
+import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { UserError } from "@kws/base/errors";
+import { makeFolder } from "@kws/base/folder";
 import { exec, lastLines } from "@kws/base/exec";
 import type { KubeconfigRef } from "../providers/provider.ts";
 import type { Chart } from "./chart.ts";
@@ -43,7 +44,7 @@ export async function checkRenders(chart: Chart, options: CheckOptions): Promise
   if (existsSync(record)) return;
   const result = await template(chart, values, options);
   if (result.exitCode === 0) {
-    await mkdir(join(options.cache, "charts"), { recursive: true });
+    await makeFolder(join(options.cache, "charts"));
     await writeFile(record, "");
     return;
   }

@@ -36,7 +36,7 @@ import type { StackPlace } from "../stacks/ready.ts";
 import { recordStack } from "../stacks/record.ts";
 import { NamespaceView } from "../stacks/view.ts";
 import type { PackageSource } from "./fetch.ts";
-import { type Prepared, renderPrepared } from "./prepare.ts";
+import { inPackage, type Prepared, renderPrepared } from "./prepare.ts";
 import { reworded } from "./reword.ts";
 
 export interface DeployOptions {
@@ -87,7 +87,9 @@ export async function deploy(waves: Prepared[][], options: DeployOptions): Promi
   const limit = limiter(helmsAtATime);
   const rendering = { ...options, namespace: stack.namespace, kubeconfig: connection.kubeconfig };
   await using view = new NamespaceView(connection.client, stack.namespace);
-  await Promise.all([view.open(), ...all.map((one) => limit(() => renderPrepared(one, rendering)))]);
+  // Of several, the last must not turn out to be faulty when the first are installed.
+  const unsure = all.filter(({ renderFirst }) => renderFirst || all.length > 1);
+  await Promise.all(unsure.map((one) => limit(() => renderPrepared(one, rendering))));
   await ensureNamespace(options);
   await using lock = await lockStack({
     ...options,
@@ -130,18 +132,21 @@ interface Context extends DeployOptions, InstallOptions {
 async function deployOne(one: Prepared, context: Context): Promise<Deployed> {
   const { found, chart, profile } = one;
   // Pods may repeat secrets in the lines that are shown of them.
-  const hide = redactor(chart.layers).text;
+  const secret = redactor(chart.layers).text;
+  const place = inPackage(found, chart.dir);
+  const hide = (text: string) => place(secret(text));
   const { stack, steps, view } = context;
   const { service, version } = found;
   const before = await history(service, context);
   const fingerprint = fingerprintOf(chart, chart.values);
   const [newest] = before;
-  const unchanged =
+  const same =
     newest?.status === "deployed" &&
     newest.fingerprint === fingerprint &&
     newest.version === version &&
-    newest.profile === profile &&
-    workloadsOf(view.objects(), service).length >= (newest.workloads ?? 0);
+    newest.profile === profile;
+  if (same) await view.open();
+  const unchanged = same && workloadsOf(view.objects(), service).length >= (newest.workloads ?? 0);
   const running = lastGood(before) ?? newest;
   const result: Deployed = {
     service,
@@ -243,6 +248,7 @@ function describe(
 /** Puts back what ran before, and answers what it did in words. */
 async function undo(one: Prepared, before: Release[], context: Context, cause: unknown): Promise<string> {
   const { service } = one.found;
+  const { connection, stack } = context;
   const hide = redactor(one.chart.layers).text;
   const good = lastGood(before);
   if (good === undefined && before.length > 0)
@@ -254,6 +260,11 @@ async function undo(one: Prepared, before: Release[], context: Context, cause: u
   const own = { ...context, signal };
   const title = to === undefined ? `remove ${service}` : `roll ${service} back to ${to}`;
   try {
+    // Helm refuses a faulty chart before it changes anything.
+    const [newest] = await listRevisions(connection.client, { namespace: stack.namespace, service, signal });
+    if (newest?.revision === before[0]?.revision && newest?.status === before[0]?.status) {
+      return before.length === 0 ? `nothing of ${service} was installed` : `${service} was not changed`;
+    }
     await context.steps.run({ id: `undo ${service}`, title }, (step) =>
       reworded(hide, async () => {
         const release = { ...helmOptions(own), release: service, timeoutMs: context.timeoutMs };

@@ -122,10 +122,9 @@ function imagesIn(list: string, where: string): FoundPackage["images"] {
 
 /** Writes the package's chart below the folder and answers its own folder. What is secret in it stays encrypted. */
 export async function unpackPackage({ service, files }: FoundPackage, folder: string): Promise<string> {
-  for (const [path, content] of files) {
-    await mkdir(dirname(join(folder, path)), { recursive: true });
-    await writeFile(join(folder, path), content);
-  }
+  const folders = new Set([...files.keys()].map((path) => dirname(path)));
+  for (const path of folders) await mkdir(join(folder, path), { recursive: true });
+  await Promise.all([...files].map(([path, content]) => writeFile(join(folder, path), content)));
   return join(folder, service);
 }
 

@@ -3,6 +3,7 @@ import { createHash } from "node:crypto";
 import type { Logger } from "@kws/base/logger";
 import type { StepHandle } from "@kws/base/steps";
 import type { KubeClient } from "@kws/kube/client";
+import type { KubeObject } from "@kws/kube/object";
 import { secrets } from "@kws/kube/resources";
 import { isApiError } from "@kws/kube/status";
 import type { Chart } from "../charts/chart.ts";
@@ -21,7 +22,7 @@ import type { NamespaceView } from "./view.ts";
 export interface InstallOptions {
   stack: StackPlace;
   connection: Connection;
-  /** Of the stack's namespace, open. */
+  /** Of the stack's namespace. */
   view: NamespaceView;
   /** The path of the program. */
   helm: string;
@@ -36,7 +37,7 @@ export interface InstallOptions {
 export interface Installation {
   /** The service's name, which is the release's too. */
   service: string;
-  chart: Pick<Chart, "dir" | "layers">;
+  chart: Pick<Chart, "dir" | "layers" | "hasHooks">;
   values: Values;
   /** Kept on Helm's own Secret of the release; "null" takes one away that an older revision had. */
   labels: Record<string, string>;
@@ -55,10 +56,14 @@ export async function install(options: InstallOptions, one: Installation): Promi
   const { connection, stack, view, clock } = options;
   const hopeless = new AbortController();
   const finished = new AbortController();
-  const diagnosed = view
-    .until(() => diagnoseHooks(view.objects(), one.service, clock()), finished.signal)
+  const hookFault = async () => {
+    await view.open();
+    return view.until(() => diagnoseHooks(view.objects(), one.service, clock()), finished.signal);
+  };
+  const watched = one.chart.hasHooks ? hookFault() : Promise.resolve(undefined);
+  const diagnosed = watched
     .then((fault) => {
-      hopeless.abort(new Error("a hook fails"));
+      if (fault !== undefined) hopeless.abort(new Error("a hook fails"));
       return fault;
     })
     .catch(() => undefined);
@@ -98,23 +103,26 @@ export async function ready(
   { step, remember }: { step: StepHandle; remember: boolean },
 ): Promise<void> {
   const { connection, stack, view } = options;
+  const { client } = connection;
   await view.refresh();
-  await labelWorkloads(connection.client, view, service, stack);
-  await untilReady({ ...options, service, step });
-  if (remember) await rememberWorkloads(options, service);
+  await labelWorkloads(client, view, service, stack);
+  const selected = { labelSelector: `owner=helm,status=deployed,name=${service}`, signal: options.signal };
+  const [revisions] = await Promise.all([
+    remember ? client.list(secrets, stack.namespace, selected) : undefined,
+    untilReady({ ...options, service, step }),
+  ]);
+  if (revisions !== undefined) await rememberWorkloads(options, service, revisions.items);
 }
 
 /** On Helm's Secret of the newest revision, beside the labels that Helm puts there. */
-async function rememberWorkloads(options: InstallOptions, service: string): Promise<void> {
-  const { connection, stack, view, signal } = options;
-  const { client } = connection;
-  const list = await client.list(secrets, stack.namespace, {
-    labelSelector: `owner=helm,status=deployed,name=${service}`,
-    signal,
-  });
+async function rememberWorkloads(
+  { connection: { client }, stack, view }: InstallOptions,
+  service: string,
+  revisions: KubeObject[],
+): Promise<void> {
   const labels = { [workloadsLabel]: String(workloadsOf(view.objects(), service).length) };
   await Promise.all(
-    list.items.map(({ metadata }) =>
+    revisions.map(({ metadata }) =>
       client.patch(
         secrets,
         metadata.name,

@@ -2,9 +2,8 @@
  * One change to a stack at a time: a Lease in its namespace, held and renewed as client-go's leader election does
  * (https://kubernetes.io/docs/concepts/architecture/leases/), so that people on other machines are kept apart as well.
  */
-import { readlinkSync } from "node:fs";
 import { messageOf, UserError } from "@kws/base/errors";
-import { identify, isAlive } from "@kws/base/process";
+import { isGone, processName } from "@kws/base/process";
 import { sleep } from "@kws/base/retry";
 import type { Steps } from "@kws/base/steps";
 import type { KubeClient } from "@kws/kube/client";
@@ -46,13 +45,12 @@ const pollMs = 500;
 export async function lockStack(options: LockOptions): Promise<StackLock> {
   const me = identityOf(options.holder);
   const first = await tryTake(options, me);
-  if (first === undefined) return hold(options, me);
+  if (holderOf(first) === me) return hold(options, first);
   const title = `wait for ${describe(first)}, who changes ${options.stack}`;
-  await options.steps.run({ id: "lock", title }, () => waitFor(options, me, first));
-  return hold(options, me);
+  return hold(options, await options.steps.run({ id: "lock", title }, () => waitFor(options, me, first)));
 }
 
-async function waitFor(options: LockOptions, me: string, first: KubeObject): Promise<void> {
+async function waitFor(options: LockOptions, me: string, first: KubeObject): Promise<KubeObject> {
   const { clock, signal } = options;
   const deadline = clock() + options.timeoutMs;
   let seen = first.metadata.resourceVersion;
@@ -61,7 +59,7 @@ async function waitFor(options: LockOptions, me: string, first: KubeObject): Pro
     await sleep(pollMs, signal);
     // Counted from the last renewal that was seen here: clocks of machines differ.
     const other = await tryTake(options, me, clock() - seenAt > durationSeconds * 1000 ? seen : undefined);
-    if (other === undefined) return;
+    if (holderOf(other) === me) return other;
     if (other.metadata.resourceVersion !== seen) {
       seen = other.metadata.resourceVersion;
       seenAt = clock();
@@ -75,22 +73,23 @@ async function waitFor(options: LockOptions, me: string, first: KubeObject): Pro
   }
 }
 
-/** Takes the lock, or answers who has it. A lease that is still as in `expired` is taken over. */
-async function tryTake(options: LockOptions, me: string, expired?: string): Promise<KubeObject | undefined> {
+/** The lease as it is now: taken, or somebody else's. One that is still as in `expired` is taken over. */
+async function tryTake(options: LockOptions, me: string, expired?: string): Promise<KubeObject> {
   const { client, namespace, signal } = options;
   const found = await client.find(leases, nameOf(options.stack), namespace);
   try {
     if (found === undefined) {
-      await client.create(leases, leaseOf(options, me), { fieldManager, signal });
-      return undefined;
+      return await client.create(leases, leaseOf(options, me), { fieldManager, signal });
     }
-    const holder = String(found["spec"]?.holderIdentity ?? "");
-    const free = holder === "" || holder === me || isGone(holder, options.holder.host);
+    const holder = holderOf(found);
+    const free =
+      holder === "" ||
+      holder === me ||
+      isGone(holder.slice(holder.lastIndexOf("@") + 1), options.holder.host);
     if (!free && found.metadata.resourceVersion !== expired) return found;
     const fresh = leaseOf(options, me);
     const metadata = { ...found.metadata, ...fresh.metadata };
-    await client.update(leases, { ...fresh, metadata }, { fieldManager, signal });
-    return undefined;
+    return await client.update(leases, { ...fresh, metadata }, { fieldManager, signal });
   } catch (error) {
     // Somebody was quicker.
     if (!isApiError(error, "Conflict", "AlreadyExists", "NotFound")) throw error;
@@ -113,10 +112,12 @@ function leaseOf({ stack, namespace, clock }: LockOptions, holderIdentity: strin
   };
 }
 
-function hold(options: LockOptions, me: string): StackLock {
+function hold(options: LockOptions, taken: KubeObject): StackLock {
   const { client, namespace, stack, clock } = options;
   const lost = new AbortController();
   const closed = new AbortController();
+  const me = holderOf(taken);
+  let held = taken;
   const renew = async () => {
     let renewedAt = clock();
     while (!closed.signal.aborted) {
@@ -125,17 +126,17 @@ function hold(options: LockOptions, me: string): StackLock {
         const lease = await client.find(leases, nameOf(stack), namespace);
         // It went with its namespace: what else is to be lost is not ours.
         if (lease === undefined) return;
-        if (lease["spec"]?.holderIdentity !== me) throw taken(describe(lease));
+        if (holderOf(lease) !== me) throw lostTo(describe(lease));
         const spec = { ...lease["spec"], renewTime: microTime(clock()) };
-        await client.update(leases, { ...lease, spec }, { fieldManager });
+        held = await client.update(leases, { ...lease, spec }, { fieldManager });
         renewedAt = clock();
       } catch (error) {
         if (error instanceof UserError && error.code === "conflict") throw error;
-        if (clock() - renewedAt > durationSeconds * 1000) throw taken(messageOf(error));
+        if (clock() - renewedAt > durationSeconds * 1000) throw lostTo(messageOf(error));
       }
     }
   };
-  const taken = (by: string) =>
+  const lostTo = (by: string) =>
     new UserError(`the lock on the stack ${stack} was lost: ${by}`, {
       code: "conflict",
       fix: `Run \`kws stack start ${stack}\` again.`,
@@ -148,16 +149,15 @@ function hold(options: LockOptions, me: string): StackLock {
     async [Symbol.asyncDispose]() {
       closed.abort(new Error("released"));
       await renewing;
-      await release(options, me);
+      await release(options, held);
     },
   };
 }
 
-async function release({ client, stack, namespace }: LockOptions, me: string): Promise<void> {
+/** Only where it is still as it was when it was last taken or renewed. */
+async function release({ client, stack, namespace }: LockOptions, { metadata }: KubeObject): Promise<void> {
+  const { uid = "", resourceVersion = "" } = metadata;
   try {
-    const lease = await client.find(leases, nameOf(stack), namespace);
-    const { uid, resourceVersion } = lease?.metadata ?? {};
-    if (lease?.["spec"]?.holderIdentity !== me || uid === undefined || resourceVersion === undefined) return;
     await client.delete(leases, nameOf(stack), namespace, {
       preconditions: { uid, resourceVersion },
       signal: AbortSignal.timeout(5000),
@@ -168,33 +168,21 @@ async function release({ client, stack, namespace }: LockOptions, me: string): P
   }
 }
 
+function holderOf(lease: KubeObject): string {
+  return String(lease["spec"]?.holderIdentity ?? "");
+}
+
 function nameOf(stack: string): string {
   return `kws-stack-${stack}`;
 }
 
-/** `user@host/<pid namespace>/<pid>/<start>`: enough to see on the same machine that the holder is gone. */
+/** `user@` and the process: enough to see on the same machine that the holder is gone. */
 export function identityOf({ user, host, pid }: Holder): string {
-  return `${user}@${host}/${pidNamespace()}/${pid}/${identify(pid)?.startTicks ?? 0}`;
-}
-
-/** True only where that is certain: the process was of this machine, and is no more. */
-function isGone(identity: string, host: string): boolean {
-  const match = /^[^/]*@([^/]*)\/(\d+)\/(\d+)\/(\d+)$/.exec(identity);
-  if (match === null || match[1] !== host || match[2] !== pidNamespace()) return false;
-  return !isAlive({ pid: Number(match[3]), startTicks: Number(match[4]) });
-}
-
-function pidNamespace(): string {
-  try {
-    return /\d+/.exec(readlinkSync("/proc/self/ns/pid"))?.[0] ?? "0";
-  } catch {
-    // Not Linux: process numbers are the machine's.
-    return "0";
-  }
+  return `${user}@${processName(host, pid)}`;
 }
 
 function describe(lease: KubeObject): string {
-  const [who = "somebody", , pid] = String(lease["spec"]?.holderIdentity ?? "").split("/");
+  const [who = "somebody", , pid] = holderOf(lease).split("/");
   return pid === undefined ? who : `${who} (process ${pid})`;
 }
 

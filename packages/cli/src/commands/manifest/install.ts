@@ -1,6 +1,5 @@
 import { resolve } from "node:path";
 import { limiter } from "@kws/base/limiter";
-import { tempDir } from "@kws/base/tempdir";
 import { waves } from "@kws/platform/project/graph";
 import { deploy } from "@kws/platform/releases/deploy";
 import { fetchesAtATime } from "@kws/platform/releases/fetch";
@@ -17,6 +16,7 @@ import {
   packageSource,
   profilesOption,
   stackNamedFor,
+  workFolder,
 } from "../../deploying.ts";
 
 export const command = defineCommand({
@@ -53,7 +53,7 @@ export const command = defineCommand({
     const stack = stackNamedFor(project, manifest.name, ctx.globals.namespace);
     const steps = ctx.steps();
     const decrypt = secretOpener(ctx, signal);
-    await using work = await tempDir("kws-manifest");
+    await using work = await workFolder(ctx);
     const limit = limiter(fetchesAtATime);
     const prepared = await steps.run({ id: "fetch", title: "fetch the packages" }, () =>
       Promise.all(
