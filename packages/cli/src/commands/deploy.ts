@@ -7,6 +7,7 @@ import { secretOpener } from "@kws/platform/secrets/open";
 import { defineCommand } from "../command.ts";
 import {
   changesResult,
+  changesSettings,
   deployedTable,
   deployOptions,
   deploySettings,
@@ -77,19 +78,12 @@ export const command = defineCommand({
       const name = `${service} ${prepared.found.version}`;
       throw unknownProfile(name, profile, await profileNames(chart.dir));
     }
-    const start = options["dry-run"] !== true;
-    const settings = await deploySettings(ctx, {
-      project,
-      stack,
-      source,
-      provider: await ctx.provider(),
-      steps,
-      start,
-      reason,
-      timeout,
-    });
-    if (!start) return changesResult(await whatChanges(prepared, settings));
-    const deployed = await deploy([[prepared]], settings);
+    const provider = await ctx.provider();
+    if (options["dry-run"] === true) {
+      return changesResult(await whatChanges(prepared, await changesSettings(ctx, { stack, provider })));
+    }
+    const request = { project, stack, source, provider, steps, start: true, reason, timeout };
+    const deployed = await deploy([[prepared]], await deploySettings(ctx, request));
     return { data: deployed[0], table: deployedTable(deployed) };
   },
 });

@@ -77,7 +77,9 @@ async function template(
 
 /** A `config` error for what Helm says of a chart's own files; undefined where the fault lies elsewhere. */
 export function chartFault(said: string, dir: string): UserError | undefined {
-  if (!/parse error|YAML|Chart\.yaml|strict decoding|values don't meet/i.test(said)) return undefined;
+  const ofChart =
+    /parse error|YAML|Chart\.yaml|strict decoding|values don't meet|executing "|execution error/i;
+  if (!ofChart.test(said)) return undefined;
   const place = /[\w.-]+\/((?:templates|crds|charts)\/[^\s:)]+)(?::(\d+))?(?::(\d+))?/.exec(said);
   const at =
     place?.[1] === undefined

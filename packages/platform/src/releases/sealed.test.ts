@@ -23,7 +23,7 @@ function filesOf(more: Record<string, string | Uint8Array>): Map<string, Uint8Ar
     "api/Chart.yaml": "name: api\n",
     "api/values.yaml": "replicas: 1\n",
     "api/profiles/qa/secrets.yaml": sealedText,
-    "api/templates/deployment.yaml": "replicas: {{ .Values.replicas }}\n",
+    "api/templates/deployment.yaml": "replicas: {{ .Values.configFiles }}\nreadOnlyRootFilesystem: true\n",
     ...more,
   };
   return new Map(Object.entries(files).map(([path, content]) => [path, Buffer.from(content)]));
