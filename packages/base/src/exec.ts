@@ -12,7 +12,7 @@ export interface ExecOptions {
   /** The whole environment of the child. */
   env: NodeJS.ProcessEnv;
   /** Written to standard input, which is closed otherwise. */
-  input?: string | Uint8Array;
+  input?: string | Uint8Array | Readable;
   /** How standard output becomes text: `latin1` keeps every byte as one character, for programs that write no text. */
   encoding?: "utf8" | "latin1";
   /** Ends the child with SIGTERM, and with SIGKILL ten seconds later. */
@@ -56,9 +56,9 @@ export async function exec(file: string, args: readonly string[], options: ExecO
     child.once("error", (error) => reject(notStarted(file, options.cwd, error)));
     child.once("close", (code, by) => resolve(code ?? 128 + (constants.signals[by ?? "SIGKILL"] ?? 0)));
   });
-  let stopped: UserError | undefined;
+  let stopped: Error | undefined;
   let killing: NodeJS.Timeout | undefined;
-  const end = (reason?: UserError) => {
+  const end = (reason?: Error) => {
     stopped ??= reason;
     child.kill("SIGTERM");
     killing ??= setTimeout(() => child.kill("SIGKILL"), killAfterMs);
@@ -81,7 +81,8 @@ export async function exec(file: string, args: readonly string[], options: ExecO
   const [stdout, stderr] = [collect(child.stdout), collect(child.stderr)];
   // A program may end without having read everything: its exit code says whether that was well.
   child.stdin.on("error", () => undefined);
-  child.stdin.end(input);
+  if (isStream(input)) input.on("error", end).pipe(child.stdin);
+  else child.stdin.end(input);
   try {
     const exitCode = await ended;
     signal?.throwIfAborted();
@@ -95,7 +96,12 @@ export async function exec(file: string, args: readonly string[], options: ExecO
     clearTimeout(timer);
     clearTimeout(killing);
     signal?.removeEventListener("abort", cancel);
+    if (isStream(input)) input.destroy();
   }
+}
+
+function isStream(input: ExecOptions["input"]): input is Readable {
+  return typeof input === "object" && "pipe" in input;
 }
 
 /** From SIGTERM to SIGKILL. */

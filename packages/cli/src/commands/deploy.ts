@@ -2,7 +2,8 @@ import { UserError } from "@kws/base/errors";
 import { profileNames, unknownProfile } from "@kws/platform/charts/profiles";
 import { whatChanges } from "@kws/platform/releases/changes";
 import { deploy } from "@kws/platform/releases/deploy";
-import { prepare } from "@kws/platform/releases/prepare";
+import { unitOf } from "@kws/platform/releases/unit";
+import { prepare } from "@kws/platform/packages/prepare";
 import { secretOpener } from "@kws/platform/secrets/open";
 import { defineCommand } from "../command.ts";
 import {
@@ -83,7 +84,7 @@ export const command = defineCommand({
       return changesResult(await whatChanges(prepared, await changesSettings(ctx, { stack, provider })));
     }
     const request = { project, stack, source, provider, steps, start: true, reason, timeout };
-    const deployed = await deploy([[prepared]], await deploySettings(ctx, request));
+    const deployed = await deploy([[unitOf(prepared)]], await deploySettings(ctx, request));
     return { data: deployed[0], table: deployedTable(deployed) };
   },
 });

@@ -5,10 +5,10 @@ import { isMapping } from "../charts/layers.ts";
 import { keyPath, type KeyPath } from "../project/key-path.ts";
 import { listRevisions } from "../services/releases.ts";
 import { readRevision } from "../services/revision.ts";
-import { refuseForeign } from "../stacks/namespace.ts";
+import { ownRelease, refuseForeign } from "../stacks/namespace.ts";
 import type { Connection } from "../providers/provider.ts";
 import type { DeployOptions } from "./deploy.ts";
-import { type Prepared, renderPrepared } from "./prepare.ts";
+import { type Prepared, renderPrepared } from "../packages/prepare.ts";
 
 export interface ObjectChange {
   kind: string;
@@ -64,9 +64,9 @@ async function runningIn(
   service: string,
   { stack, signal }: ChangesOptions,
 ): Promise<{ version: string; manifests: string } | undefined> {
-  await refuseForeign({ connection, stack, signal }, [service]);
+  await refuseForeign({ connection, stack, signal }, [ownRelease(service)]);
   const { client } = connection;
-  const revisions = await listRevisions(client, { namespace: stack.namespace, service, signal });
+  const revisions = await listRevisions(client, { namespace: stack.namespace, release: service, signal });
   const deployed = revisions.find(({ status }) => status === "deployed");
   const content = deployed === undefined ? undefined : await readRevision(client, deployed);
   if (deployed === undefined || content === undefined) return undefined;
@@ -90,7 +90,8 @@ export function compareManifests(before: string, after: string): ObjectChange[] 
   return changes.sort((a, b) => a.kind.localeCompare(b.kind) || a.name.localeCompare(b.name));
 }
 
-function objectsIn(manifests: string): Map<string, unknown> {
+/** By namespace, kind and name: `/Service/orders`. */
+export function objectsIn(manifests: string): Map<string, unknown> {
   const documents = parseAllDocuments(manifests);
   const objects = (Array.isArray(documents) ? documents : []).flatMap((document) => {
     const [fault] = document.errors;

@@ -2,7 +2,7 @@
 import { UserError } from "@kws/base/errors";
 import { isArchive } from "../charts/chart.ts";
 import type { Values } from "../charts/layers.ts";
-import type { ArchiveFiles } from "../packages/archive.ts";
+import type { ArchiveFiles } from "./archive.ts";
 import { keyPath } from "../project/key-path.ts";
 
 /** What every value that SOPS encrypted begins with. */
