@@ -21,7 +21,8 @@ import {
   ready,
   rememberWorkloads,
 } from "../stacks/install.ts";
-import { type Holder, lockStack } from "../stacks/lock.ts";
+import type { Holder } from "../services/lease.ts";
+import { lockStack } from "../stacks/lock.ts";
 import { ensureNamespace, refuseForeign } from "../stacks/namespace.ts";
 import { labelParts } from "../stacks/parts.ts";
 import type { StackPlace } from "../stacks/ready.ts";

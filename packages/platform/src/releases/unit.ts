@@ -14,7 +14,7 @@ import {
   workspaceLabel,
 } from "../services/labels.ts";
 import type { Release } from "../services/releases.ts";
-import type { Holder } from "../stacks/lock.ts";
+import type { Holder } from "../services/lease.ts";
 import type { Prepared } from "../packages/prepare.ts";
 
 /** One Helm release to come. */
