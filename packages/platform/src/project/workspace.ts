@@ -354,9 +354,11 @@ async function loadService(project: Project, source: Source): Promise<ProjectSer
       fix: "Move `build` under `images`.",
     });
   }
+  const dir = await realpath(source.dir);
   return {
     name: config.name,
-    dir: await realpath(source.dir),
+    dir,
+    root: source.root ?? dir,
     config,
     file,
     keys: [],

@@ -8,7 +8,6 @@ import type { Logger } from "@kws/base/logger";
 import type { Steps } from "@kws/base/steps";
 import type { Connection, Provider } from "../providers/provider.ts";
 import { redactor } from "../charts/redact.ts";
-import { tagOf } from "../packages/version.ts";
 import { listRevisions, type Release } from "../services/releases.ts";
 import { workloadsOf } from "../services/workloads.ts";
 import { rollback, uninstall } from "../stacks/helm.ts";
@@ -107,7 +106,8 @@ export async function deploy(waves: Unit[][], options: DeployOptions): Promise<D
       namespace: stack.namespace,
       workspace: project.name,
       services: deployed.map(({ service }) => service),
-      whole: false,
+      // What a manifest no longer has is not missed.
+      whole: failed === undefined && wave.some(({ together }) => together),
       // Also after an interrupt: it says what was done.
       signal: AbortSignal.timeout(options.timeoutMs),
     });

@@ -139,7 +139,7 @@ export async function configOf(path: string, given?: string): Promise<SopsConfig
 /** Keys as command lines have them, those of a kind separated by commas; `texts` are by kind. */
 export function namedKeys(
   texts: Partial<Record<KeyType, string | undefined>>,
-  options: Pick<KeySpecOptions, "aws_profile" | "context"> = {},
+  options: Pick<KeySpecOptions, "aws_profile" | "context">,
 ): Key[] {
   return (Object.keys(texts) as KeyType[]).flatMap((type) => parseKeys(type, texts[type] ?? "", options));
 }

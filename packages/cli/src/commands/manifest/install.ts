@@ -60,7 +60,7 @@ export const command = defineCommand({
     });
     const { client, kubeconfig } = settings.connection;
     const { namespace } = stack;
-    const there = await listReleases(client, { stack: stack.name, signal });
+    const there = await listReleases(client, { signal });
     const form = await steps.run({ id: "form", title: "choose the form", after: ["fetch"] }, async (step) => {
       const { helm, env } = settings;
       const chosen = await chooseForm(
