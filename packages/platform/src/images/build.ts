@@ -1,6 +1,6 @@
 /** A service's images: prepared and built by the provider, and told to the chart as values. */
 import { existsSync } from "node:fs";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import { UserError } from "@kws/base/errors";
 import type { BuildImageContext, BuiltImage, ImageBuild, Provider } from "../providers/provider.ts";
 import type { Build } from "../project/schema.ts";
@@ -66,8 +66,9 @@ export function placeholderValues({ config }: ProjectService): Record<string, un
   return Object.fromEntries(Object.keys(config.images ?? {}).map((key) => [key, { image }]));
 }
 
-function toValues({ repository, tag, digest }: BuiltImage): Record<string, string> {
-  return { repository, tag, digest };
+/** A digest wins over a tag, so one that the nodes do not know is left out. */
+function toValues({ repository, tag, digest, byTag }: BuiltImage): Record<string, string> {
+  return { repository, tag, digest: byTag === true ? "" : digest };
 }
 
 async function buildOne(
@@ -86,7 +87,7 @@ async function buildOne(
   return { image: built, cached: built.cached && !prepared };
 }
 
-/** The build with its paths found and checked: they exist, and do not lead out of the service's folder. */
+/** The build with its paths found and checked: they exist, and do not lead out of what it may read. */
 async function resolveBuild(
   service: ProjectService,
   { build, keys, name }: WantedImage,
@@ -94,9 +95,13 @@ async function resolveBuild(
   const missing = (at: string, path: string, fix: string) =>
     new UserError(`${service.name} cannot be built: ${path} does not exist`, { code: "config", at, fix });
   const at = (key: string) => service.file.at([...keys, key]);
-  const context = await inside(service.dir, build.context ?? ".", at("context"));
+  const context = await inside(service.root, resolve(service.dir, build.context ?? "."), at("context"));
   if (!existsSync(context)) throw missing(at("context"), context, "Correct the path.");
-  const dockerfile = await inside(service.dir, build.dockerfile ?? "Dockerfile", at("dockerfile"));
+  const dockerfile = await inside(
+    service.root,
+    resolve(service.dir, build.dockerfile ?? "Dockerfile"),
+    at("dockerfile"),
+  );
   if ((build.builder === "dockerfile" || build.dockerfile !== undefined) && !existsSync(dockerfile)) {
     throw missing(at("dockerfile"), dockerfile, "Add the Dockerfile, or correct its path.");
   }
