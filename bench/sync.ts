@@ -3,10 +3,11 @@
  * way to it. Plain tar is what the first transfer is measured against.
  */
 import { execFile } from "node:child_process";
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { promisify } from "node:util";
+import { isErrno } from "@kws/base/errors";
 import { tempDir } from "@kws/base/tempdir";
 import { processRemote } from "@kws/platform/dev/sync/remote";
 import { startSync } from "@kws/platform/dev/sync/sync";
@@ -69,5 +70,10 @@ export async function measure(): Promise<Measurement[]> {
 
 /** tar removes a file before it writes the new one. */
 function contentOf(path: string): string | undefined {
-  return existsSync(path) ? readFileSync(path, "utf8") : undefined;
+  try {
+    return readFileSync(path, "utf8");
+  } catch (error) {
+    if (isErrno(error, "ENOENT")) return undefined;
+    throw error;
+  }
 }

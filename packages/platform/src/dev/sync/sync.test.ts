@@ -41,7 +41,7 @@ test("files of any name, folders, links and permissions arrive, and what is left
   await symlink(`${"long/".repeat(40)}target`, join(pair.near, "long-link"));
   const odd = ["-rf", "new\nline", "ends\n", "'quote\" $HOME`", " spaces ", "back\\slash", "\xff\xfe", "*"];
   for (const name of odd) writeFileSync(absolute(pair.near, name), name);
-  await using _ = await running(pair);
+  await using _sync = await running(pair);
   const there = picture(pair.far);
   expect(there).toEqual(picture(pair.near, /^node_modules/));
   expect(Object.keys(there)).toEqual(expect.arrayContaining([...odd, "a/empty", "a/large"]));
@@ -193,15 +193,15 @@ async function convergenceOf(pair: Pair, sync: Sync, expected: Record<string, st
 
 test("a folder that was emptied over there does not empty the one here", async () => {
   await using pair = await makePair();
-  for (let count = 0; count < 30; count++) await writeFile(join(pair.near, `${count}`), "x");
+  await mkdir(join(pair.near, "src"));
+  for (let count = 0; count < 3; count++) await writeFile(join(pair.near, `src/${count}`), "x");
   const sync = await pair.start();
-  for (let count = 0; count < 30; count++) await rm(join(pair.far, `${count}`));
-  await expect(sync.ended).rejects.toThrow(/30 of 30 synchronised files vanished/);
-  expect(Object.keys(picture(pair.near))).toHaveLength(30);
+  await rename(join(pair.far, "src"), `${pair.far}-elsewhere`);
+  await expect(sync.ended).rejects.toThrow(/4 of 4 synchronised files vanished/);
+  expect(Object.keys(picture(pair.near))).toHaveLength(4);
   expect(sync.status().state).toBe("stopped");
-  await using again = await running(pair);
+  await using _again = await running(pair);
   expect(picture(pair.far)).toEqual(picture(pair.near));
-  expect(again).toBeDefined();
 });
 
 test("what cannot be looked at there is not taken for removed", async () => {
