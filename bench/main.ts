@@ -11,6 +11,7 @@ import * as dev from "./dev.ts";
 import { machine, type Measurement } from "./measure.ts";
 import { disposeAll } from "./product.ts";
 import * as sops from "./sops.ts";
+import * as sync from "./sync.ts";
 
 const suites: Record<string, () => Promise<Measurement[]>> = {
   cli: cli.measure,
@@ -19,6 +20,7 @@ const suites: Record<string, () => Promise<Measurement[]>> = {
   deploy: deploy.measure,
   dev: dev.measure,
   sops: sops.measure,
+  sync: sync.measure,
 };
 
 for (const signal of ["SIGINT", "SIGTERM"] as const) {

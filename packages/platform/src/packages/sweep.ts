@@ -38,7 +38,7 @@ export async function reachable(blobs: Blobs, descriptors: Descriptor[]): Promis
 
 /** `before`: what was reachable until now. `now` in milliseconds since the epoch. */
 export async function sweep(
-  { dir, blobs }: Layout,
+  { dir }: Pick<Layout, "dir">,
   { before, keep, now }: { before: Set<string>; keep: Set<string>; now: number },
 ): Promise<Swept> {
   const [was, is] = [new Set([...before].map(hexOf)), new Set([...keep].map(hexOf))];

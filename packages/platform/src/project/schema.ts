@@ -41,6 +41,13 @@ export const LocalSource = Type.Object(
   {
     path: Type.String({ minLength: 1, description: "The service's folder, relative to this file." }),
     ...pinned,
+    root: Type.Optional(
+      Type.String({
+        minLength: 1,
+        description:
+          "The folder, relative to this file, that its image may be built from; the service's own unless given.",
+      }),
+    ),
   },
   strict,
 );

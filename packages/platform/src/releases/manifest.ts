@@ -252,7 +252,7 @@ async function parseManifest(bytes: Uint8Array, where: string): Promise<Manifest
   const chart = read("Chart.yaml").value as {
     name?: unknown;
     version?: unknown;
-    annotations?: Record<string, unknown> | null;
+    annotations?: { "org.opencontainers.image.created"?: string } | null;
   } | null;
   const number = /^([1-9]\d{0,8})\.0\.0$/.exec(String(chart?.version))?.[1];
   if (chart?.name !== root || number === undefined) {
@@ -266,7 +266,7 @@ async function parseManifest(bytes: Uint8Array, where: string): Promise<Manifest
   return {
     name: root,
     number: Number(number),
-    created: String(chart.annotations?.["org.opencontainers.image.created"] ?? ""),
+    created: chart.annotations?.["org.opencontainers.image.created"] ?? "",
     packages,
   };
 }

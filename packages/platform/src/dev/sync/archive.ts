@@ -198,17 +198,16 @@ class ByteSource {
   content(size: number): AsyncIterable<Buffer> {
     let left = size;
     let skip = (block - (size % block)) % block;
-    const source = this;
-    async function next(): Promise<IteratorResult<Buffer>> {
+    const next = async (): Promise<IteratorResult<Buffer>> => {
       if (left > 0) {
-        const chunk = await source.some(left);
+        const chunk = await this.some(left);
         left -= chunk.length;
         return { done: false, value: chunk };
       }
-      if (skip > 0) await source.take(skip);
+      if (skip > 0) await this.take(skip);
       skip = 0;
       return { done: true, value: undefined };
-    }
+    };
     return { [Symbol.asyncIterator]: () => ({ next }) };
   }
 

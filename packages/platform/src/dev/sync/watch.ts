@@ -147,6 +147,9 @@ class Watcher implements FolderWatcher {
       this.#events = 0;
       this.#since = undefined;
       try {
+        // What took its place, if anything did, is not watched.
+        const root = lookAt(this.#options.root, "");
+        if (root?.identity !== this.#watches.get("")?.identity) throw vanished(this.#options.root);
         const changed = flooded ? await this.#rescan() : await this.#resolve(paths);
         if (changed.size > 0 && !this.#closed) this.#options.onBatch([...changed].sort(), since);
       } catch (error) {
@@ -162,10 +165,7 @@ class Watcher implements FolderWatcher {
     const renewed: string[] = [];
     for (const path of paths) {
       const found = this.#see(path);
-      if (path === "") {
-        if (found === undefined) throw vanished(this.#options.root);
-        continue;
-      }
+      if (path === "") continue;
       const before = this.tree.get(path);
       const identity = found?.entry.kind === "folder" ? found.identity : undefined;
       if (this.#watches.get(path)?.identity !== identity) renewed.push(path);
@@ -173,8 +173,6 @@ class Watcher implements FolderWatcher {
       changed.add(path);
       this.#set(path, found);
     }
-    // A removed root takes its own watch along, and reports only names.
-    if (lookAt(this.#options.root, "") === undefined) throw vanished(this.#options.root);
     if (renewed.length > 0) for (const path of await this.#renew(renewed)) changed.add(path);
     return changed;
   }
@@ -217,7 +215,6 @@ class Watcher implements FolderWatcher {
   }
 
   async #rescan(): Promise<Set<string>> {
-    if (lookAt(this.#options.root, "") === undefined) throw vanished(this.#options.root);
     const before = new Map(this.tree);
     const now: Tree = new Map();
     for await (const [path, { entry }] of this.#scan("")) now.set(path, entry);
