@@ -2,7 +2,7 @@
 import { join } from "node:path";
 import type { ProviderName } from "../project/provider-names.ts";
 import type { ClusterSettings } from "../project/schema.ts";
-import type { Provider } from "./provider.ts";
+import type { Builder, Provider } from "./provider.ts";
 
 export interface ProviderChoice {
   /** `--provider`. */
@@ -42,11 +42,11 @@ export async function chooseProvider(choice: ProviderChoice): Promise<Provider> 
       home,
     });
   }
-  const { defaultClusterName, embeddedBuilder, embeddedProvider } = await import("./embedded.ts");
   const ingressPort = workspace.ingressPort ?? user.ingressPort;
   const port = ingressPort === undefined ? {} : { ingressPort };
   const name = choice.cluster ?? workspace.name ?? user.name;
   if (wanted === "embedded") {
+    const { defaultClusterName, embeddedProvider } = await import("./embedded.ts");
     return embeddedProvider({ ...port, name: name ?? defaultClusterName, home: choice.data, env });
   }
   const [{ openTool }, { toolFolder, toolProvider }] = await Promise.all([
@@ -61,8 +61,22 @@ export async function chooseProvider(choice: ProviderChoice): Promise<Provider> 
     name: cluster,
     named: name !== undefined,
     folder: folder(cluster),
-    builder: embeddedBuilder({ home: choice.data, env }),
+    builder: await chooseBuilder(choice),
     env,
+  });
+}
+
+async function chooseBuilder({ workspace, user, data, env }: ProviderChoice): Promise<Builder> {
+  const { embeddedBuilder } = await import("./embedded.ts");
+  const embedded = embeddedBuilder({ home: data, env });
+  const engine = workspace.builder ?? user.builder ?? (process.platform === "linux" ? "embedded" : "docker");
+  if (engine === "embedded") return embedded;
+  const { engineBuilder } = await import("./engine-builder.ts");
+  return engineBuilder({
+    engine,
+    home: data,
+    env,
+    imageRepository: (name) => embedded.imageRepository(name),
   });
 }
 

@@ -9,7 +9,7 @@ import { detectProviders } from "./detect.ts";
 import { embeddedProvider } from "./embedded.ts";
 import { kubeconfigProvider } from "./kubeconfig.ts";
 import type { Provider } from "./provider.ts";
-import { providerContract } from "./testing/contract.ts";
+import { type Abilities, providerContract } from "./testing/contract.ts";
 import { type FakeTool, fakeTool } from "./testing/fake-tool.ts";
 
 let dir: TempDir;
@@ -35,18 +35,15 @@ beforeAll(async () => {
 });
 
 describe("embedded", () => {
-  providerContract(() => ({
+  providerContract({ stops: true, builds: true, resets: "own" }, () => ({
     provider: () => embeddedProvider({ name: "other", home: join(dir.path, "data"), env: process.env }),
     folder: join(dir.path, "embedded"),
     userKubeconfig: userKubeconfig(),
-    stops: true,
-    builds: true,
-    resets: "own",
   }));
 });
 
 describe("kubeconfig", () => {
-  providerContract(() => ({
+  providerContract({ stops: false, builds: false, resets: "never" }, () => ({
     provider: () =>
       kubeconfigProvider({
         path: kubeconfig,
@@ -57,20 +54,17 @@ describe("kubeconfig", () => {
       }),
     folder: join(dir.path, "kubeconfig"),
     userKubeconfig: userKubeconfig(),
-    stops: false,
-    builds: false,
-    resets: "never",
   }));
 });
 
 /** What may be done with the clusters of a tool. */
-const tools: Record<ToolName, { stops: boolean; resets: "own" | "foreign" | "never" }> = {
-  "docker-desktop": { stops: false, resets: "foreign" },
-  k3d: { stops: true, resets: "own" },
-  k3s: { stops: true, resets: "never" },
-  kind: { stops: true, resets: "own" },
-  microk8s: { stops: true, resets: "foreign" },
-  minikube: { stops: true, resets: "own" },
+const tools: Record<ToolName, Abilities> = {
+  "docker-desktop": { stops: false, builds: true, resets: "foreign" },
+  k3d: { stops: true, builds: true, resets: "own" },
+  k3s: { stops: true, builds: true, resets: "never" },
+  kind: { stops: true, builds: true, resets: "own" },
+  microk8s: { stops: true, builds: true, resets: "foreign" },
+  minikube: { stops: true, builds: true, resets: "own" },
 };
 
 describe.each(toolNames)("%s", (name) => {
@@ -96,16 +90,13 @@ describe.each(toolNames)("%s", (name) => {
     opened = await provider();
   });
 
-  providerContract(() => ({
+  providerContract(tools[name], () => ({
     provider: () => opened,
     folder,
     userKubeconfig: join(folder, "home", ".kube", "config"),
-    ...tools[name],
-    builds: true,
   }));
 
-  test("one whose API server does not answer is restarted", async () => {
-    if (name === "docker-desktop") return;
+  test.runIf(tools[name].stops)("one whose API server does not answer is restarted", async () => {
     await opened.start({});
     await fake.setState("hung");
     expect(await opened.status()).toMatchObject({ state: "unreachable", problem: expect.any(String) });
