@@ -33,6 +33,10 @@ test.each<[string, Partial<ProviderChoice>, string]>([
   expect((await choose(choice)).name).toBe(wanted);
 });
 
+test("a context and another provider contradict each other", async () => {
+  await expect(choose({ provider: "k3d", context: "staging" })).rejects.toMatchObject({ code: "usage" });
+});
+
 test("a cluster's name does not lead out of its folder", async () => {
   await expect(choose({ provider: "k3d", cluster: "../../elsewhere" })).rejects.toMatchObject({
     code: "usage",

@@ -1,5 +1,6 @@
 /** Which provider a command works on: flags and variables, then the workspace, then the user's settings, then embedded. */
 import { join } from "node:path";
+import { UserError } from "@kws/base/errors";
 import type { ProviderName } from "../project/provider-names.ts";
 import type { ClusterSettings } from "../project/schema.ts";
 import type { Builder, Provider } from "./provider.ts";
@@ -26,6 +27,12 @@ const defaultToolClusterName = "kws";
 export async function chooseProvider(choice: ProviderChoice): Promise<Provider> {
   const { workspace, user, env, home } = choice;
   const given = choice.context !== undefined || choice.kubeconfig !== undefined;
+  if (given && choice.provider !== undefined && choice.provider !== "kubeconfig") {
+    throw new UserError(`a context is asked for, and the provider ${choice.provider}, which has its own`, {
+      code: "usage",
+      fix: "Leave out --provider, or --context and --kubeconfig; KWS_PROVIDER, KWS_CONTEXT and KWS_KUBECONFIG count too.",
+    });
+  }
   const settings = kindOf(workspace) ?? kindOf(user) ?? "embedded";
   // A cluster's name means nothing among the contexts of a kubeconfig.
   const named = choice.cluster !== undefined && settings === "kubeconfig" ? "embedded" : settings;

@@ -1,6 +1,6 @@
 /** Every provider keeps the same contract: `embedded` and `kubeconfig` for real, the others with tools that are pretended. */
-import { mkdir, writeFile, copyFile } from "node:fs/promises";
-import { join } from "node:path";
+import { copyFile, mkdir, readFile, writeFile } from "node:fs/promises";
+import { dirname, join } from "node:path";
 import { tempDir, type TempDir } from "@kws/base/tempdir";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type ToolName, toolNames } from "../project/provider-names.ts";
@@ -10,6 +10,8 @@ import { embeddedProvider } from "./embedded.ts";
 import { kubeconfigProvider } from "./kubeconfig.ts";
 import type { Provider } from "./provider.ts";
 import { type Abilities, providerContract } from "./testing/contract.ts";
+import { toolProvider } from "./tool-provider.ts";
+import { openTool } from "./tools.ts";
 import { type FakeTool, fakeTool } from "./testing/fake-tool.ts";
 
 let dir: TempDir;
@@ -97,14 +99,47 @@ describe.each(toolNames)("%s", (name) => {
   }));
 
   test.runIf(tools[name].stops)("one whose API server does not answer is restarted", async () => {
-    await opened.start({});
+    const kubeconfigFile = (cluster: string) =>
+      join(folder, "data", "providers", name, cluster, "kubeconfig");
+    const tool = await openTool(name, {
+      env: { PATH: fake.bin },
+      home: join(folder, "home"),
+      kubeconfig: kubeconfigFile,
+    });
+    const impatient = toolProvider(tool, {
+      name: tool.only ?? "kws",
+      named: false,
+      folder: dirname(kubeconfigFile(tool.only ?? "kws")),
+      builder: opened,
+      env: {},
+      patienceMs: 0,
+    });
+    await impatient.start({});
     await fake.setState("hung");
     expect(await opened.status()).toMatchObject({ state: "unreachable", problem: expect.any(String) });
     await fake.calls();
     const said: string[] = [];
-    expect(await opened.start({ onProgress: (line) => said.push(line) })).toMatchObject({ state: "running" });
+    expect(await impatient.start({ onProgress: (line) => said.push(line) })).toMatchObject({
+      state: "running",
+    });
     expect(said.join("\n")).toContain("restarted");
     expect((await fake.calls()).join("\n")).toMatch(/(stop|killall)[^]*start/);
+  });
+
+  test.runIf(tools[name].resets === "own")("another of the same name is not taken for its own", async () => {
+    await opened.start({});
+    const record = join(folder, "data", "providers", name, "kws", "cluster.json");
+    const { authority, ...rest } = JSON.parse(await readFile(record, "utf8")) as Record<string, unknown>;
+    expect(authority).toMatch(/^sha256:/);
+    await writeFile(record, JSON.stringify({ ...rest, authority: "sha256:of-one-that-is-gone" }));
+    expect(await opened.status()).toMatchObject({ state: "running", managed: false });
+    await fake.calls();
+    await expect(opened.reset({ foreign: false })).rejects.toMatchObject({ code: "permission" });
+    await expect(opened.stop()).rejects.toMatchObject({
+      code: "conflict",
+      fix: expect.stringContaining("--cluster kws"),
+    });
+    expect((await fake.calls()).join("\n")).not.toMatch(/ (delete|stop) /);
   });
 
   test("where the tool is missing, it is told how to get it", async () => {

@@ -62,7 +62,8 @@ export function dockerDesktop(world: ToolWorld): ClusterTool {
       return { path: found.path, context: only };
     },
     async nodes() {
-      return [{ kind: "docker", node: only, command: [] }];
+      // The current context of the docker command may be another engine.
+      return [{ kind: "docker", node: only, command: ["docker", "--context", "desktop-linux"] }];
     },
   };
 }

@@ -87,7 +87,7 @@ export function kind(world: ToolWorld): ClusterTool {
         .map((node) => ({
           kind: "containerd",
           node: node.name,
-          command: ["docker", "exec", "--interactive", node.name],
+          command: ["docker", "exec", "--interactive", node.name, "ctr"],
         }));
     },
   };
