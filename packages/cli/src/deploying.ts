@@ -7,7 +7,7 @@ import { defaultProfile, type Project, type ProjectStack } from "@kws/platform/p
 import { localRegistry, type Provider } from "@kws/platform/providers/provider";
 import type { Changes } from "@kws/platform/releases/changes";
 import type { Deployed, DeployOptions } from "@kws/platform/releases/deploy";
-import type { PackageSource } from "@kws/platform/releases/fetch";
+import type { PackageSource } from "@kws/platform/packages/fetch";
 import type { StackPlace } from "@kws/platform/stacks/ready";
 import { locateTool } from "@kws/platform/tools/locate";
 import type { Result } from "./command.ts";

@@ -11,8 +11,44 @@ const Name = (description: string) =>
 const Argv = Type.Array(Type.String({ minLength: 1 }), { minItems: 1 });
 const strict = { additionalProperties: false };
 
+const Tags = Type.Optional(
+  Type.Array(Name("A word that `--tag` chooses services by."), {
+    description: "Words that `--tag` chooses services by, such as `backend`.",
+  }),
+);
+const version = "The version of its package, or a range such as `^1.4`";
+
+/** What any entry of a workspace's services may say. */
+const entry = {
+  chart: Type.Optional(
+    Type.String({
+      minLength: 1,
+      description:
+        "Where its packaged chart is: `oci://host/path/name`, or `https://host/path/name` in a classic Helm repository; " +
+        "among the workspace's own packages unless given.",
+    }),
+  ),
+  tags: Tags,
+};
+const pinned = {
+  ...entry,
+  version: Type.Optional(
+    Type.String({ minLength: 1, description: `${version}, for --prod; the newest unless given.` }),
+  ),
+};
+
 export const LocalSource = Type.Object(
-  { path: Type.String({ minLength: 1, description: "The service's folder, relative to this file." }) },
+  {
+    path: Type.String({ minLength: 1, description: "The service's folder, relative to this file." }),
+    ...pinned,
+    root: Type.Optional(
+      Type.String({
+        minLength: 1,
+        description:
+          "The folder, relative to this file, that its image may be built from; the service's own unless given.",
+      }),
+    ),
+  },
   strict,
 );
 
@@ -21,6 +57,42 @@ export const GitSource = Type.Object(
     git: Type.String({ minLength: 1, description: "Where to clone from." }),
     ref: Type.String({ minLength: 1, description: "The pin: a commit, a tag or a branch." }),
     path: Type.Optional(Type.String({ description: "The service's folder inside the repository." })),
+    ...pinned,
+  },
+  strict,
+);
+
+/** Refers to a service, or to an object of the cluster. */
+export const Condition = Type.Object(
+  {
+    resource: Type.String({
+      minLength: 1,
+      description:
+        "An object of the cluster as `plural.group/name`, such as `kafkas.kafka.example.com/main`; in the stack's namespace.",
+    }),
+    condition: Type.Optional(
+      Type.String({
+        minLength: 1,
+        description: "The condition that must be True; the object's own readiness unless given.",
+      }),
+    ),
+  },
+  strict,
+);
+export type Condition = Static<typeof Condition>;
+
+const DependsOn = Type.Optional(
+  Type.Array(Type.Union([Type.String(), Condition]), {
+    description: "Services that must be ready first, and objects of the cluster that must be in a condition.",
+  }),
+);
+
+/** A service that comes packaged alone. */
+export const PackagedSource = Type.Object(
+  {
+    version: Type.String({ minLength: 1, description: `${version}.` }),
+    ...entry,
+    dependsOn: DependsOn,
   },
   strict,
 );
@@ -120,7 +192,7 @@ export const Workspace = Type.Object(
           Type.Array(Type.String({ minLength: 1 }), {
             description: "Folders, or patterns like ./services/*, that hold a kws.yaml each.",
           }),
-          Type.Record(Type.String(), Type.Union([LocalSource, GitSource])),
+          Type.Record(Type.String(), Type.Union([LocalSource, GitSource, PackagedSource])),
         ],
         { description: "Where the services are." },
       ),
@@ -160,6 +232,90 @@ export const Build = Type.Object(
 );
 export type Build = Static<typeof Build>;
 
+export const DevRule = Type.Object(
+  {
+    path: Type.String({
+      minLength: 1,
+      description: "Which files, as a pattern below the service's folder, such as `src/**`.",
+    }),
+    action: Type.Union(
+      [Type.Literal("sync"), Type.Literal("restart"), Type.Literal("run"), Type.Literal("rebuild")],
+      {
+        description:
+          "After the files have arrived: nothing more, start the process again, run a command in the container and then start " +
+          "the process again, or build the image and replace the container.",
+      },
+    ),
+    run: Type.Optional(
+      Type.Array(Type.String({ minLength: 1 }), {
+        minItems: 1,
+        description: "The command of the action `run`.",
+      }),
+    ),
+  },
+  strict,
+);
+export type DevRule = Static<typeof DevRule>;
+
+export const Dev = Type.Object(
+  {
+    image: Type.Optional(
+      Type.String({
+        minLength: 1,
+        description: "The dev container's image; the service's own unless given.",
+      }),
+    ),
+    target: Type.Optional(
+      Type.String({
+        minLength: 1,
+        description: "The stage of the Dockerfile to build as the dev container's image.",
+      }),
+    ),
+    workload: Type.Optional(
+      Type.String({
+        minLength: 1,
+        description: "The Deployment or StatefulSet to replace, where the service has several.",
+      }),
+    ),
+    container: Type.Optional(
+      Type.String({
+        minLength: 1,
+        description: "The container to replace; the one with the service's image.",
+      }),
+    ),
+    command: Type.Optional(
+      Type.Array(Type.String({ minLength: 1 }), {
+        minItems: 1,
+        description: "What runs in the dev container; by what is in the folder unless given.",
+      }),
+    ),
+    workdir: Type.Optional(
+      Type.String({
+        pattern: "^/",
+        description:
+          "Where the service's folder is in the container; the image's working directory unless given.",
+      }),
+    ),
+    keep: Type.Optional(
+      Type.Array(Type.String({ minLength: 1 }), {
+        description: "Folders below the working directory that stay as they are in the image.",
+      }),
+    ),
+    ignore: Type.Optional(
+      Type.Array(Type.String({ minLength: 1 }), {
+        description: "Files that are not watched and not synced, as .gitignore names them.",
+      }),
+    ),
+    rules: Type.Optional(
+      Type.Array(DevRule, {
+        description: "What happens when a file changes; the first rule that fits its path decides.",
+      }),
+    ),
+  },
+  strict,
+);
+export type Dev = Static<typeof Dev>;
+
 export const Credential = Type.Object(
   {
     key: Type.String({
@@ -188,9 +344,9 @@ export const Service = Type.Object(
       }),
     ),
     chart: Type.Optional(Type.String({ description: "The Helm chart's folder; `./chart` unless given." })),
-    dependsOn: Type.Optional(
-      Type.Array(Type.String(), { description: "Services that must be ready first." }),
-    ),
+    dependsOn: DependsOn,
+    tags: Tags,
+    dev: Type.Optional(Dev),
     credentials: Type.Optional(
       Type.Record(Type.String(), Credential, {
         description:

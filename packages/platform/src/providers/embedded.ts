@@ -46,6 +46,7 @@ export function embeddedBuilder({ home, env }: Pick<EmbeddedOptions, "home" | "e
 export function embeddedProvider(options: EmbeddedOptions): Provider {
   return {
     name: "embedded",
+    sharesFiles: true,
     ...embeddedBuilder(options),
     async start({ signal, ingressPort }) {
       await makeHome(options.home);

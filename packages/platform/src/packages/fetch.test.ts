@@ -6,8 +6,8 @@ import { mediaTypes, sha256 } from "@kws/oci/descriptor";
 import { openRegistries } from "@kws/oci/registry";
 import { listen } from "@kws/oci/testing/hostile-server";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { type ArchiveFiles, writeArchive } from "../packages/archive.ts";
-import { tagOf } from "../packages/version.ts";
+import { type ArchiveFiles, writeArchive } from "./archive.ts";
+import { tagOf } from "./version.ts";
 import { fetchPackage, type PackageSource, unpackPackage } from "./fetch.ts";
 
 let folder: string;
@@ -100,7 +100,7 @@ test.each([
     { annotations: "{ kws.dev/service: api, kws.dev/images: 'a:b' }" },
     "by digest",
   ],
-  ["with a second chart beside", { more: { "evil/Chart.yaml": "" } }, "not the service's chart"],
+  ["with a second chart beside", { more: { "evil/Chart.yaml": "" } }, "not the chart api"],
   ["with a path that leads out", { more: { "api/../../evil": "" } }, "leads out"],
 ])("a chart %s is refused", async (name, chart, message) => {
   const source = await storeWith(name, [{ version: "1.0.0", ...chart }]);

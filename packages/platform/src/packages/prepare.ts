@@ -36,8 +36,16 @@ export interface Prepared {
 }
 
 export async function prepare(wanted: PackageRef, options: PrepareOptions): Promise<Prepared> {
-  const { source, folder, profile, settings, signal } = options;
-  const found = await fetchPackage(source, wanted, { signal });
+  const found = await fetchPackage(options.source, wanted, { signal: options.signal });
+  return openPackage(found, options);
+}
+
+/** `prepare` for a package that was fetched already. */
+export async function openPackage(
+  found: FoundPackage,
+  options: Omit<PrepareOptions, "source" | "signal">,
+): Promise<Prepared> {
+  const { folder, profile, settings } = options;
   const dir = await unpackPackage(found, folder);
   return reworded(inPackage(found, dir), async () => {
     const chart = withSet(await readChart(dir, profile, options.decrypt), settings);

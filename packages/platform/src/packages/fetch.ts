@@ -7,11 +7,13 @@ import { dirname, join } from "node:path";
 import { UserError } from "@kws/base/errors";
 import { isReference, parseReference } from "@kws/oci/reference";
 import type { Repository, Waiting } from "@kws/oci/repository";
-import { isMapping } from "../charts/layers.ts";
-import { type ArchiveFiles, readArchive } from "../packages/archive.ts";
-import { fetchArchive } from "../packages/store.ts";
-import { compareVersions, isDirty, isVersion, tagOf } from "../packages/version.ts";
+import { isMapping, type Values } from "../charts/layers.ts";
 import { parseYaml } from "../project/yaml-file.ts";
+import { type ArchiveFiles, readArchive } from "./archive.ts";
+import { dependsOnAnnotation } from "./pin.ts";
+import { highestIn, parseRange } from "./range.ts";
+import { fetchArchive } from "./store.ts";
+import { isDirty, isVersion, tagOf } from "./version.ts";
 
 /** Where the packages of a workspace are kept: the store of this machine, or a registry. */
 export interface PackageSource {
@@ -22,7 +24,7 @@ export interface PackageSource {
 
 export interface PackageRef {
   service: string;
-  /** The newest that was made from a commit unless given. */
+  /** Or a range, of which the newest is taken; of all that were made from a commit unless given. */
   version?: string | undefined;
   /** Of the chart's manifest; then this content is taken, whatever the version's tag names now. */
   digest?: string | undefined;
@@ -31,13 +33,17 @@ export interface PackageRef {
 /** A package whose content is what its digests say. */
 export interface FoundPackage {
   service: string;
+  /** The name of its chart. */
+  chart: string;
   version: string;
   /** Of the chart's manifest. */
   digest: string;
   images: { repository: string; digest: string }[];
+  /** Services. */
+  dependsOn: string[];
   /** When it was committed, RFC 3339. */
   created: string;
-  /** The chart's archive, and its files; every path begins with the service's name. */
+  /** The chart's archive, and its files; every path begins with the chart's name. */
   archive: Uint8Array;
   files: ArchiveFiles;
 }
@@ -52,8 +58,10 @@ export async function fetchPackage(
   options: Waiting = {},
 ): Promise<FoundPackage> {
   const charts = source.repository(`${source.prefix}/charts/${service}`);
-  if (version !== undefined) return fetchVersion(charts, { service, version, digest }, options);
-  const newest = await newestVersions(charts, service, options);
+  if (version !== undefined && isVersion(version)) {
+    return fetchVersion(charts, { service, version, digest }, options);
+  }
+  const newest = await newestVersions(charts, service, version, options);
   const found = await Promise.all(
     newest.map((one) => fetchVersion(charts, { service, version: one }, options)),
   );
@@ -68,45 +76,60 @@ async function fetchVersion(
   options: Waiting,
 ): Promise<FoundPackage> {
   const where = `${service} ${version}`;
-  if (!isVersion(version)) {
-    throw new UserError(`"${version}" is not a version`, { code: "usage", fix: "Write it like 1.4.0." });
-  }
   const archive = await fetchArchive(charts, digest ?? tagOf(version), options).catch((error: unknown) => {
     if (!(error instanceof UserError) || error.code !== "not-found") throw error;
     throw notThere(charts, where, error);
   });
-  const files = await readArchive(archive.bytes, where);
-  const metadata = files.get(`${service}/Chart.yaml`);
-  const stray = [...files.keys()].some((path) => !path.startsWith(`${service}/`));
-  if (metadata === undefined || stray) throw refused(where, "it is not the service's chart");
-  const { value } = parseYaml(`${where}/Chart.yaml`, Buffer.from(metadata).toString());
-  const chart = isMapping(value) ? value : {};
-  if (chart["name"] !== service || chart["version"] !== version) {
-    throw refused(where, `it is ${JSON.stringify(chart["name"])} ${JSON.stringify(chart["version"])}`);
-  }
-  const annotations = isMapping(chart["annotations"]) ? chart["annotations"] : {};
+  const { files, annotations } = await openChart(archive.bytes, { chart: service, version, where });
   const said = (key: string) => (typeof annotations[key] === "string" ? annotations[key] : "");
   if (said("kws.dev/service") !== service) throw refused(where, "it was not made by `kws package`");
   return {
     service,
+    chart: service,
     version,
     digest: archive.digest,
     images: imagesIn(said("kws.dev/images"), where),
+    dependsOn: said(dependsOnAnnotation)
+      .split(",")
+      .filter((name) => name !== ""),
     created: said("org.opencontainers.image.created"),
     archive: archive.bytes,
     files,
   };
 }
 
+/** The files of a chart's archive, which must be that chart in that version, and what its Chart.yaml notes. */
+export async function openChart(
+  archive: Uint8Array,
+  { chart, version, where }: { chart: string; version: string; where: string },
+): Promise<{ files: ArchiveFiles; annotations: Values }> {
+  const files = await readArchive(archive, where);
+  const metadata = files.get(`${chart}/Chart.yaml`);
+  const stray = [...files.keys()].some((path) => !path.startsWith(`${chart}/`));
+  if (metadata === undefined || stray) throw refused(where, `it is not the chart ${chart}`);
+  const { value } = parseYaml(`${where}/Chart.yaml`, Buffer.from(metadata).toString());
+  const said = isMapping(value) ? value : {};
+  if (said["name"] !== chart || said["version"] !== version) {
+    throw refused(where, `it is ${JSON.stringify(said["name"])} ${JSON.stringify(said["version"])}`);
+  }
+  return { files, annotations: isMapping(said["annotations"]) ? said["annotations"] : {} };
+}
+
 /** The highest by SemVer that were made from commits: more than one where they differ by their build metadata alone. */
-async function newestVersions(charts: Repository, service: string, options: Waiting): Promise<string[]> {
-  const versions = (await charts.tags(options))
-    .map((tag) => tag.replace("_", "+"))
-    .filter((version) => isVersion(version) && !isDirty(version))
-    .sort(compareVersions);
-  const highest = versions.at(-1);
-  if (highest === undefined) throw notThere(charts, service);
-  return versions.filter((version) => compareVersions(version, highest) === 0);
+async function newestVersions(
+  charts: Repository,
+  service: string,
+  range: string | undefined,
+  options: Waiting,
+): Promise<string[]> {
+  const includes = range === undefined ? () => true : parseRange(range);
+  const versions = (await charts.tags(options)).map((tag) => tag.replace("_", "+"));
+  const newest = highestIn(
+    versions.filter((version) => !isDirty(version)),
+    includes,
+  );
+  if (newest.length > 0) return newest;
+  throw notThere(charts, range === undefined ? service : `${service} ${range}`);
 }
 
 function imagesIn(list: string, where: string): FoundPackage["images"] {
@@ -121,12 +144,16 @@ function imagesIn(list: string, where: string): FoundPackage["images"] {
 }
 
 /** Writes the package's chart below the folder and answers its own folder. What is secret in it stays encrypted. */
-export async function unpackPackage({ service, files }: FoundPackage, folder: string): Promise<string> {
+export async function unpackPackage(
+  { service, chart, files }: FoundPackage,
+  folder: string,
+): Promise<string> {
+  const own = join(folder, service);
   for (const [path, content] of files) {
-    await mkdir(dirname(join(folder, path)), { recursive: true });
-    await writeFile(join(folder, path), content);
+    await mkdir(dirname(join(own, path)), { recursive: true });
+    await writeFile(join(own, path), content);
   }
-  return join(folder, service);
+  return join(own, chart);
 }
 
 function notThere(charts: Repository, what: string, cause?: unknown): UserError {
@@ -143,6 +170,6 @@ function notThere(charts: Repository, what: string, cause?: unknown): UserError 
 function refused(where: string, why: string): UserError {
   return new UserError(`the package ${where} is refused: ${why}`, {
     code: "config",
-    fix: "Make it with `kws package`.",
+    fix: "Make it with `kws package`; what others made is named by its address, with `chart`.",
   });
 }
