@@ -62,7 +62,10 @@ export function embeddedProvider(options: EmbeddedOptions): Provider {
       const { stopCluster } = await import("@kws/cluster/lifecycle");
       return stopCluster(options);
     },
-    reset: () => resetEmbedded(options),
+    async reset() {
+      const { resetCluster } = await import("@kws/cluster/lifecycle");
+      return resetCluster(options);
+    },
     async status() {
       const info = await find(options);
       return info === undefined
@@ -92,12 +95,6 @@ async function makeHome(home: string): Promise<void> {
       fix: "Set KWS_HOME to a folder that can.",
     });
   }
-}
-
-/** Removes the cluster with all its data; true when there was one. */
-export async function resetEmbedded(options: Omit<EmbeddedOptions, "env">): Promise<boolean> {
-  const { resetCluster } = await import("@kws/cluster/lifecycle");
-  return resetCluster(options);
 }
 
 /** Removes the images, which all clusters share, once there is no cluster left; true when they are gone. */
