@@ -46,15 +46,7 @@ export async function loadImage(
   if (await backend.has(names, image)) return undefined;
   const total = layerBytes(image, new Set());
   const send = async (skip: ReadonlySet<string>) => {
-    const unreadable: unknown[] = [];
-    const archive = noting(imageArchive(image, names, skip, options.signal), unreadable);
-    try {
-      await backend.load(Readable.from(archive));
-    } catch (error) {
-      if (unreadable.length === 0) throw error;
-    }
-    // The node only sees that the archive ends too early, and may make something of what it got.
-    if (unreadable.length > 0) throw unreadable[0];
+    await backend.load(Readable.from(imageArchive(image, names, skip, options.signal)));
     return { sent: layerBytes(image, skip), total };
   };
   const present = await backend.present(image);
@@ -64,16 +56,6 @@ export async function loadImage(
     // The node may have dropped a layer since it was asked, or count on one that it no longer has whole.
     if (present.size === 0 || !(error instanceof ExecError)) throw error;
     return send(new Set());
-  }
-}
-
-/** Passes the content on, and keeps the error that ends it. */
-async function* noting(content: AsyncIterable<Uint8Array>, errors: unknown[]): AsyncGenerator<Uint8Array> {
-  try {
-    yield* content;
-  } catch (error) {
-    errors.push(error);
-    throw error;
   }
 }
 
