@@ -170,6 +170,11 @@ const cases: [heading: string, value: () => Promise<unknown>][] = [
   ],
   ["kws init", () => kws.json("init", "--dry-run")],
   ["kws version", () => kws.json("version")],
+  ["kws service scale", () => kws.json("service", "scale", "payments", "2", "--stack", "shop")],
+  [
+    "kws service remove",
+    () => kws.json("service", "remove", "payments", "--keep-data", "--yes", "--stack", "shop"),
+  ],
   ["kws stack remove", () => kws.json("stack", "remove", "shop", "--yes")],
   ["kws cluster reset", () => kws.json("cluster", "reset", "--yes")],
 ];

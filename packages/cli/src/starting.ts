@@ -7,13 +7,14 @@ import {
   findStack,
   graphNode,
   loadServices,
+  loadStackServices,
   type Project,
   type ProjectStack,
 } from "@kws/platform/project/workspace";
 import type { Connection, Provider, ProviderStatus } from "@kws/platform/providers/provider";
 import { listReleases } from "@kws/platform/services/releases";
 import { serviceStatuses, type ServiceStatus } from "@kws/platform/services/status";
-import { removeStack } from "@kws/platform/stacks/remove";
+import type { RemoveStackOptions } from "@kws/platform/stacks/remove";
 import { isWhole } from "@kws/platform/stacks/plan";
 import { startStack } from "@kws/platform/stacks/start";
 import { locateTool } from "@kws/platform/tools/locate";
@@ -176,47 +177,38 @@ async function statusesOf(
   return serviceStatuses(connection.client, releases, ingressPort === undefined ? {} : { ingressPort });
 }
 
-export interface RemoveRequest {
-  stack: string;
-  keepData: boolean;
-  /** Only what is in it. */
-  namespace?: string;
+export interface RemovalRequest {
   provider: Provider;
-  project?: Project;
-  timeoutMs?: number;
+  project: Project | undefined;
+  timeoutMs?: number | undefined;
 }
 
-export async function remove(
+/** What removing takes, with a cluster that runs. */
+export async function removal(
   ctx: Context,
-  request: RemoveRequest,
-): Promise<Awaited<ReturnType<typeof removeStack>>> {
-  const { project } = request;
-  const connection = await ctx.connect(request.provider);
-  const tool = await locateTool("helm", {
-    env: ctx.childEnv,
-    cache: ctx.locations.cache,
-    signal: ctx.signal,
-  });
-  const graph =
+  { provider, project, timeoutMs }: RemovalRequest,
+): Promise<Omit<RemoveStackOptions, "stack" | "keepData">> {
+  const { locations, childEnv, signal } = ctx;
+  const connection = await ctx.connect(provider);
+  const { path: helm } = await locateTool("helm", { env: childEnv, cache: locations.cache, signal });
+  const loading =
     project === undefined
       ? []
-      : await loadServices(project, { cache: ctx.locations.cache, env: ctx.childEnv }).then(
-          (all) => all.map(graphNode),
-          () => [],
-        );
-  return removeStack({
-    stack: request.stack,
-    keepData: request.keepData,
-    ...(request.namespace === undefined ? {} : { namespace: request.namespace }),
-    graph,
+      : loadStackServices(project, { cache: locations.cache, env: childEnv, noClones: true });
+  return {
+    // A workspace with a fault says nothing of the order.
+    graph: await Promise.resolve(loading).then(
+      (all) => all.map(graphNode),
+      () => [],
+    ),
     connection,
-    helm: tool.path,
-    env: ctx.childEnv,
+    helm,
+    env: childEnv,
     log: ctx.log,
     steps: ctx.steps(),
-    signal: ctx.signal,
-    timeoutMs: request.timeoutMs ?? defaultTimeoutMs,
+    signal,
+    timeoutMs: timeoutMs ?? defaultTimeoutMs,
     clock: ctx.clock,
     holder: ctx.holder,
-  });
+  };
 }

@@ -42,7 +42,9 @@ export function serveStreams(
     async attach(pod, { container: name }) {
       const [worker, container, run] = running(pod, name);
       if (context.runtime.attach !== undefined) {
-        return context.runtime.attach(run.id);
+        const session = await context.runtime.attach(run.id);
+        // As upstream: who attaches hears that the streams have ended; how the process did stands in the pod's status.
+        return { ...session, exit: session.exit.then(() => 0) };
       }
       return followAsSession(context, worker, container, run);
     },
@@ -164,7 +166,7 @@ function followAsSession(
     stdout: Readable.from(withoutMissing(log), { objectMode: false }),
     stderr: Readable.from([]),
     resize: () => {},
-    exit: exited.then(() => run.exitCode ?? 0),
+    exit: exited.then(() => 0),
     close: () => {
       context.logger.debug("attach ended", { container: container.name });
       end.abort();

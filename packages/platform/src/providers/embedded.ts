@@ -33,6 +33,8 @@ export function embeddedProvider(options: EmbeddedOptions): Provider {
   const images = () => (opened ??= openImages(options.home, options.env));
   return {
     name: "embedded",
+    // The base image that the cluster makes of the machine's own Node.
+    shellImage: `${localRegistry}/node:${process.versions.node.split(".")[0]}`,
     async start({ signal, ingressPort }) {
       await makeHome(options.home);
       const { startCluster } = await import("@kws/cluster/lifecycle");

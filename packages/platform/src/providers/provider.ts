@@ -71,6 +71,8 @@ export interface BuildImageContext extends BuildContext {
 
 export interface Provider {
   name: string;
+  /** An image with a shell that the cluster's nodes have without pulling it; undefined where there is none. */
+  shellImage?: string;
   start(context: BuildContext & { ingressPort?: number }): Promise<ProviderStatus>;
   /** True where there was something to stop. */
   stop(): Promise<boolean>;

@@ -5,23 +5,31 @@ import type { Logger } from "@kws/base/logger";
 import type { Steps } from "@kws/base/steps";
 import type { KubeClient } from "@kws/kube/client";
 import { jobs, namespaces, persistentVolumeClaims } from "@kws/kube/resources";
-import { selects } from "@kws/kube/selector";
 import { isApiError } from "@kws/kube/status";
 import { type GraphNode, waves } from "../project/graph.ts";
 import type { Connection } from "../providers/provider.ts";
 import { fieldManager, managedByLabel, stackLabel } from "../services/labels.ts";
 import { listReleases, type Release } from "../services/releases.ts";
 import { hookJobs, type NamespaceObjects, readNamespace } from "../services/workloads.ts";
+import { claimsOf, keepClaim, removeClaim } from "./claims.ts";
 import { uninstall } from "./helm.ts";
 import { type Holder, lockStack } from "./lock.ts";
-import { forgetStack, listRecords } from "./record.ts";
+import { dropFromRecord, forgetStack, listRecords } from "./record.ts";
 
-export interface RemoveStackOptions {
+export interface RemoveStackOptions extends RemoveOptions {
+  /** Only what is in it. */
+  namespace?: string;
+}
+
+export interface RemoveServicesOptions extends RemoveOptions {
+  namespace: string;
+  services: string[];
+}
+
+interface RemoveOptions {
   stack: string;
   /** Volumes and the namespace stay. */
   keepData: boolean;
-  /** Only what is in it. */
-  namespace?: string;
   /** The workspace's dependencies where it is at hand; the order is free otherwise. */
   graph: GraphNode[];
   connection: Connection;
@@ -110,35 +118,16 @@ export async function removeStack(options: RemoveStackOptions): Promise<RemovedS
   const objects = new Map<string, NamespaceObjects>();
   for (const space of spaces) objects.set(space, await readNamespace(client, space, signal));
 
-  for (const wave of reverseOrder(releases, options.graph)) {
-    await Promise.all(
-      wave.map((release) =>
-        steps.run({ id: `remove ${release.service}`, title: `remove ${release.service}` }, () =>
-          uninstall({
-            helm: options.helm,
-            kubeconfig: connection.kubeconfig,
-            namespace: release.namespace,
-            env: options.env,
-            log: options.log,
-            signal,
-            release: release.service,
-            timeoutMs: options.timeoutMs,
-          }),
-        ),
-      ),
-    );
-  }
+  await uninstallAll(releases, options);
   for (const space of spaces) {
     const seen = objects.get(space);
-    const services = releases
-      .filter((release) => release.namespace === space)
-      .map((release) => release.service);
+    const own = releases.filter((release) => release.namespace === space);
     if (!options.keepData && owned.includes(space)) {
       await steps.run({ id: `namespace ${space}`, title: `remove the namespace ${space}` }, () =>
         removeNamespace(options, space),
       );
     } else if (seen !== undefined) {
-      await removeLeftovers(options, space, services, seen);
+      await removeLeftovers(options, space, own, seen);
       await forgetStack(client, stack, space);
     }
   }
@@ -149,6 +138,55 @@ export async function removeStack(options: RemoveStackOptions): Promise<RemovedS
     namespaces: removed,
     keptData: options.keepData,
   };
+}
+
+export interface RemovedServices {
+  stack: string;
+  namespace: string;
+  services: string[];
+  /** Claims that are gone with their data, or were kept. */
+  volumes: string[];
+  keptData: boolean;
+}
+
+/** Some services of a stack, which goes on without them. Those that are not installed are only no longer wanted. */
+export async function removeServices(options: RemoveServicesOptions): Promise<RemovedServices> {
+  const { connection, stack, namespace, services, signal } = options;
+  const { client } = connection;
+  await using _lock = await lockStack({ ...options, client });
+  const all = await listReleases(client, { stack, signal });
+  const releases = all.filter((one) => one.namespace === namespace && services.includes(one.service));
+  const seen = await readNamespace(client, namespace, signal);
+  await uninstallAll(releases, options);
+  const named = services.map(
+    (service) => releases.find((one) => one.service === service) ?? { service, workspace: "" },
+  );
+  const volumes = await removeLeftovers(options, namespace, named, seen);
+  await dropFromRecord(client, { stack, namespace, services, signal });
+  return {
+    stack,
+    namespace,
+    services: releases.map(({ service }) => service),
+    volumes,
+    keptData: options.keepData,
+  };
+}
+
+async function uninstallAll(releases: Release[], options: RemoveOptions): Promise<void> {
+  for (const wave of reverseOrder(releases, options.graph)) {
+    await Promise.all(
+      wave.map(({ service, namespace }) =>
+        options.steps.run({ id: `remove ${service}`, title: `remove ${service}` }, () =>
+          uninstall({
+            ...options,
+            kubeconfig: options.connection.kubeconfig,
+            namespace,
+            release: service,
+          }),
+        ),
+      ),
+    );
+  }
 }
 
 /** What depends on others goes first. */
@@ -182,32 +220,30 @@ async function removeNamespace(options: RemoveStackOptions, name: string): Promi
   );
 }
 
-/** In a namespace that stays: hook Jobs, which Helm leaves, and unless the data is kept, the claims of StatefulSets. */
+/**
+ * In a namespace that stays: hook Jobs, which Helm leaves, and the claims of StatefulSets, which Kubernetes leaves. Answers the
+ * claims' names. Those that are kept are labelled, to be known later.
+ */
 async function removeLeftovers(
-  options: RemoveStackOptions,
+  options: RemoveOptions,
   namespace: string,
-  services: string[],
+  releases: Pick<Release, "service" | "workspace">[],
   seen: NamespaceObjects,
-): Promise<void> {
+): Promise<string[]> {
   const { client } = options.connection;
+  const services = releases.map(({ service }) => service);
   for (const job of services.flatMap((service) => hookJobs(seen, service))) {
     await ignoreMissing(
       client.delete(jobs, job.metadata.name, namespace, { propagationPolicy: "Background" }),
     );
   }
-  if (options.keepData) return;
-  const sets = seen.statefulSets.filter((set) => set.metadata.labels?.[stackLabel] === options.stack);
-  const claims = (await client.list(persistentVolumeClaims, namespace)).items;
-  for (const claim of claims) {
-    // The StatefulSet controller labels its claims with the set's selector and names them <template>-<set>-<ordinal>.
-    const owner = sets.find(
-      (set) =>
-        selects(set["spec"]?.selector, claim.metadata.labels) &&
-        new RegExp(`-${set.metadata.name.replaceAll(".", "\\.")}-\\d+$`).test(claim.metadata.name),
-    );
-    if (owner !== undefined)
-      await ignoreMissing(client.delete(persistentVolumeClaims, claim.metadata.name, namespace));
+  const claims = await claimsOf(client, { ...options, namespace, services, seen });
+  for (const { service, claim } of claims) {
+    const workspace = releases.find((one) => one.service === service)?.workspace ?? "";
+    const place = { stack: options.stack, namespace, service, workspace, claim };
+    await ignoreMissing(options.keepData ? keepClaim(client, place) : removeClaim(client, place));
   }
+  return claims.map(({ claim }) => claim);
 }
 
 async function ignoreMissing(work: Promise<void>): Promise<void> {
