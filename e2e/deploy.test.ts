@@ -3,6 +3,7 @@
  * whatever goes wrong.
  */
 import { execFileSync, type ChildProcess } from "node:child_process";
+import { randomBytes } from "node:crypto";
 import { once } from "node:events";
 import { readdirSync, readFileSync } from "node:fs";
 import { cp, mkdir, readdir, readFile, writeFile } from "node:fs/promises";
@@ -16,6 +17,7 @@ import { ageKeys, type TestKeys } from "@kws/sops/testing/keyring";
 import { namespaces, secrets } from "@kws/kube/resources";
 import type { KubeClient } from "@kws/kube/client";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { registryMissing, startDockerRegistry } from "@kws/oci/testing/docker-registry";
 import { newKws, repository, type Kws, type Result } from "./kws.ts";
 
 interface Deployed {
@@ -280,7 +282,24 @@ test("a secret is nowhere but in the cluster: not in files, arguments, logs or r
   said.push(await run(...which, "--set", "resources=many", ...debug));
   said.push(await run(...which, "--set", "health.ready=/nowhere", "--timeout", "5s", ...debug));
   said.push(await kws.run(["service", "status", "payments", "--namespace", "qa1", ...debug]));
-  expect(said.map(({ code }) => code)).toEqual([0, 0, 0, 1, 6, 0]);
+  said.push(await kws.run(["manifest", "build", "payments=1.2.0", "-p", "qa1", ...debug], { cwd: shop }));
+  for (const form of [
+    ["-n", "together"],
+    ["-n", "apart", "--per-service"],
+  ]) {
+    said.push(await kws.run(["manifest", "install", "shop", ...form, ...debug], { cwd: shop }));
+  }
+  said.push(await kws.run(["manifest", "values", "shop", ...debug], { cwd: shop }));
+  expect(said.map(({ code }) => code)).toEqual([0, 0, 0, 1, 6, 0, 0, 0, 0, 0]);
+  await using registry = registryMissing(process.env) ? undefined : await startDockerRegistry(process.env);
+  if (registry !== undefined) {
+    const target = ["--registry", `${registry.host}/team`];
+    const version = ["--version", "1.2.0"];
+    for (const args of [["publish"], ["publish"], ["deploy", "-p", "qa1", "-n", "published", "--dry-run"]]) {
+      said.push(await kws.run([...args, "payments", ...version, ...target, ...debug], { cwd: shop }));
+    }
+  }
+  expect(said.slice(10).filter(({ code }) => code !== 0)).toEqual([]);
   const child = kws.spawn(["deploy", "payments", ...which, "--set", "health.ready=/neither"], shop);
   await untilRevision(child, "qa1", (now) => now.ready === undefined);
   await kill(child);
@@ -296,7 +315,9 @@ test("a secret is nowhere but in the cluster: not in files, arguments, logs or r
   expect(lines.some((line) => line.includes("helm") && line.includes("upgrade"))).toBe(true);
   expect(lines.filter((line) => line.includes(canary))).toEqual([]);
 
-  const own = (await readdir(tmpdir())).filter((name) => !before.has(name) && name.startsWith("kws-deploy"));
+  const own = (await readdir(tmpdir())).filter(
+    (name) => !before.has(name) && /^kws-(deploy|manifest|package|registry)/.test(name),
+  );
   const folders = [kws.home, ...own.map((name) => join(tmpdir(), name))];
   const hits = folders.flatMap((folder) =>
     filesWith(folder, [canary, Buffer.from(canary).toString("base64")]),
@@ -331,50 +352,132 @@ function filesWith(folder: string, needles: string[]): string[] {
     });
 }
 
-test("a manifest is deployed in the order of its dependencies, and a service that fails stops what comes after it", async () => {
-  const till = join(shop, "till");
-  await mkdir(join(till, "chart/templates"), { recursive: true });
-  await writeFile(join(till, "kws.yaml"), "name: till\ndependsOn: [payments]\n");
-  await writeFile(join(till, "chart/Chart.yaml"), "apiVersion: v2\nname: till\nversion: 1.0.0\n");
-  const configMap = "apiVersion: v1\nkind: ConfigMap\nmetadata: { name: till }\n";
-  await writeFile(join(till, "chart/templates/till.yaml"), configMap);
-  await writeFile(join(shop, "kws.yaml"), "name: shop\nservices: [./payments, ./till]\n");
-  git("add", "--all");
-  git("commit", "--quiet", "--message", "till");
-  const packed = await kws.run(["package", "till", "--version", "1.0.0"], { cwd: shop });
-  expect(packed.code, packed.stderr).toBe(0);
-  const out = join(kws.home, "out");
-  const manifest = (...args: string[]) => kws.run(["manifest", ...args, "-o", "json"], { cwd: shop });
+const manifest = (...args: string[]) => kws.run(["manifest", ...args, "-o", "json"], { cwd: shop });
 
-  const built = await manifest("build", "till", "payments=1.1.0", "-p", "qa1", "--destination", out);
+interface Installed {
+  oneRelease: boolean;
+  reason: string;
+  releaseBytes?: number;
+  releaseLimit: number;
+  services: Deployed[];
+}
+
+async function installManifest(...args: string[]): Promise<Installed> {
+  const result = await manifest("install", ...args);
+  expect(result.code, result.stderr).toBe(0);
+  return JSON.parse(result.stdout) as Installed;
+}
+
+const releasesIn = async (namespace: string) => {
+  const { items } = await client.list(secrets, namespace, { labelSelector: "owner=helm,status=deployed" });
+  return new Set(items.map(({ metadata }) => metadata.labels?.["name"]));
+};
+
+/** Services after payments, each with a ConfigMap of that many random bytes. */
+async function addServices(names: string[], bytes: number): Promise<void> {
+  for (const name of names) {
+    const folder = join(shop, name);
+    await mkdir(join(folder, "chart/templates"), { recursive: true });
+    await writeFile(join(folder, "kws.yaml"), `name: ${name}\ndependsOn: [payments]\n`);
+    await writeFile(join(folder, "chart/Chart.yaml"), `apiVersion: v2\nname: ${name}\nversion: 1.0.0\n`);
+    await writeFile(join(folder, "chart/data.txt"), randomBytes(bytes).toString("base64"));
+    const data = 'data: { data: {{ .Files.Get "data.txt" | quote }} }\n';
+    const configMap = `apiVersion: v1\nkind: ConfigMap\nmetadata: { name: ${name} }\n${data}`;
+    await writeFile(join(folder, `chart/templates/${name}.yaml`), configMap);
+  }
+  const services = ["payments", ...names].map((name) => `./${name}`).join(", ");
+  await writeFile(join(shop, "kws.yaml"), `name: shop\nservices: [${services}]\n`);
+  git("add", "--all");
+  git("commit", "--quiet", "--message", names.join(" and "));
+  for (const name of names) {
+    const packed = await kws.run(["package", name, "--version", "1.0.0"], { cwd: shop });
+    expect(packed.code, packed.stderr).toBe(0);
+  }
+}
+
+test("a manifest that fits is one release: its services are seen and restarted one by one, and changed together", async () => {
+  await addServices(["till"], 100);
+  const out = join(kws.home, "out");
+  const built = await manifest("build", "till", "payments=1.0.0", "-p", "qa1", "--destination", out);
   expect(built.code, built.stderr).toBe(0);
-  expect(JSON.parse(built.stdout)).toMatchObject({ name: "shop", number: 1, oneRelease: true });
-  const installed = await manifest("install", "shop", "-n", "all");
-  expect(installed.code, installed.stderr).toBe(0);
-  expect((JSON.parse(installed.stdout) as { services: Deployed[] }).services).toMatchObject([
-    { service: "payments", version: "1.1.0", changed: true },
-    { service: "till", version: "1.0.0", changed: true },
-  ]);
-  const again = await manifest("install", join(out, "shop-1.0.0.tgz"), "-n", "all");
-  expect((JSON.parse(again.stdout) as { services: Deployed[] }).services).toMatchObject([
-    { changed: false },
-    { changed: false },
-  ]);
-  expect((await status("all")).description).toContain(": manifest shop:1");
+  expect(JSON.parse(built.stdout)).toMatchObject({ name: "shop", number: 2, oneRelease: true });
+
+  const installed = await installManifest("shop", "-n", "all");
+  expect(installed).toMatchObject({
+    oneRelease: true,
+    services: [
+      { service: "payments", version: "1.0.0", from: "", changed: true },
+      { service: "till", version: "1.0.0", changed: true },
+    ],
+  });
+  expect(await releasesIn("all")).toEqual(new Set(["shop"]));
+  const { items } = await client.list(secrets, "all", { labelSelector: "owner=helm,name=shop" });
+  const kept = Buffer.from(
+    (items[0]?.["data"] as { release?: string } | undefined)?.release ?? "",
+    "base64",
+  ).length;
+  expect(Math.abs(kept - (installed.releaseBytes ?? 0)), "what was measured is what Helm keeps").toBeLessThan(
+    200,
+  );
+
+  expect(await status("all")).toMatchObject({ state: "ready", version: "1.0.0" });
+  const logs = await kws.run(["service", "logs", "payments", "-n", "all"]);
+  expect(logs.stdout).toContain("payments is listening");
+  expect((await kws.run(["service", "restart", "payments", "-n", "all"])).code).toBe(0);
+  for (const refused of [
+    await run("-p", "qa1", "-n", "all", "--version", "1.1.0"),
+    await manifest("install", "shop", "-n", "all", "--per-service"),
+  ]) {
+    expect(refused.code, refused.stderr).toBe(9);
+  }
+  expect(await installManifest(join(out, "shop-2.0.0.tgz"), "-n", "all")).toMatchObject({
+    services: [{ changed: false }, { changed: false }],
+  });
 
   await edit(join(chart, "values.yaml"), "ready: /readyz", "ready: /nowhere");
   await pack("3.0.0");
-  expect((await manifest("build", "till", "payments=3.0.0", "-p", "qa1")).code).toBe(0);
-  const failed = await manifest("install", "shop:2", "-n", "fails", "--timeout", "5s");
+  for (const version of ["1.1.0", "3.0.0"]) {
+    expect((await manifest("build", "till", `payments=${version}`, "-p", "qa1")).code).toBe(0);
+  }
+  expect((await installManifest("shop:3", "-n", "all")).services).toMatchObject([
+    { service: "payments", from: "1.0.0", version: "1.1.0" },
+    { service: "till" },
+  ]);
+  const failed = await manifest("install", "shop:4", "-n", "all", "--timeout", "5s");
+  expect(failed.code, failed.stderr).toBe(6);
+  expect(failed.stderr).toContain("shop runs 3.0.0 (revision 2) again");
+  expect(await status("all")).toMatchObject({ state: "ready", version: "1.1.0" });
+
+  const removed = await kws.run(["stack", "remove", "all", "--yes"], { cwd: shop });
+  expect(removed.code, removed.stderr).toBe(0);
+  expect(await client.find(namespaces, "all")).toBeUndefined();
+});
+
+test("one that is larger than Helm can keep is a release for each service, in the order of their dependencies", async () => {
+  const bulky = ["one", "two", "three"];
+  await addServices(bulky, 300_000);
+  const built = await manifest("build", ...bulky, "payments=1.1.0", "-p", "qa1");
+  expect(JSON.parse(built.stdout)).toMatchObject({ number: 5, oneRelease: false });
+  const installed = await installManifest("shop:5", "-n", "waves");
+  expect(installed).toMatchObject({ oneRelease: false, reason: expect.stringContaining("1024 KiB") });
+  expect(installed.releaseBytes).toBeGreaterThan(installed.releaseLimit);
+  expect(await releasesIn("waves")).toEqual(new Set(["payments", ...bulky]));
+
+  // What would fit goes on with the releases that are there.
+  expect(await installManifest("shop:3", "-n", "waves")).toMatchObject({ oneRelease: false });
+  expect(await deployAll("waves")).toMatchObject({ changed: false });
+  const failed = await manifest("install", "shop:4", "-n", "fails", "--per-service", "--timeout", "5s");
   expect(failed.code, failed.stderr).toBe(6);
   const left = await client.list(secrets, "fails", { labelSelector: "owner=helm" });
-  expect(left.items).toEqual([]);
+  expect(left.items, "what comes after a service that fails is not begun").toEqual([]);
 });
+
+const deployAll = (namespace: string) => deploy("-p", "qa1", "-n", namespace, "--version", "1.1.0");
 
 test("plain Helm installs a manifest, with the secrets on standard input", async () => {
   const { helm } = await kws.json<{ helm: { path: string } }>("version");
   const { kubeconfigPath } = await kws.cluster();
-  const archive = join(kws.home, "out/shop-1.0.0.tgz");
+  const archive = join(kws.home, "out/shop-2.0.0.tgz");
   const args = [
     "install",
     "shop",
@@ -384,13 +487,19 @@ test("plain Helm installs a manifest, with the secrets on standard input", async
     "--wait",
     "--values=-",
   ];
-  execFileSync(helm.path, args, {
-    env: { HOME: kws.home, KUBECONFIG: kubeconfigPath, PATH: process.env["PATH"] },
-    input: "payments: { secrets: { ADMIN_TOKEN: from-standard-input } }\n",
-  });
+  const install = (input: string) =>
+    execFileSync(helm.path, args, {
+      env: { HOME: kws.home, KUBECONFIG: kubeconfigPath, PATH: process.env["PATH"] },
+      input,
+      stdio: "pipe",
+    });
+  expect(() => install("")).toThrow("/payments/secrets/ADMIN_TOKEN");
+  const hidden = await kws.run(["manifest", "values", archive], { cwd: shop });
+  expect(hidden.stdout).not.toContain(canary);
+  install((await kws.run(["manifest", "values", archive, "--reveal"], { cwd: shop })).stdout);
   const { items } = await client.list(secrets, "plain");
   const data = items.find(({ metadata }) => metadata.name === "payments-secrets")?.["data"] as
     | { ADMIN_TOKEN?: string }
     | undefined;
-  expect(Buffer.from(data?.ADMIN_TOKEN ?? "", "base64").toString()).toBe("from-standard-input");
+  expect(Buffer.from(data?.ADMIN_TOKEN ?? "", "base64").toString()).toBe(canary);
 });

@@ -154,6 +154,8 @@ const cases: [heading: string, value: () => Promise<unknown>][] = [
     () => inService("secrets", "rotate", "--in-place", secretsFile),
   ],
   ["kws secrets keygen", () => inService("secrets", "keygen")],
+  ["kws secrets list", () => inService("secrets", "list")],
+  ["kws secrets check", () => inService("secrets", "check")],
   ["kws secrets report", () => inService("secrets", "report", "--max-age", "0")],
   ["kws secrets install-git", () => inService("secrets", "install-git")],
   [
@@ -168,13 +170,13 @@ const cases: [heading: string, value: () => Promise<unknown>][] = [
     "kws manifest install",
     () => kws.json("manifest", "install", "shop:1", "-n", "deployed", "--file", "examples/shop"),
   ],
+  ["kws manifest list", () => kws.json("manifest", "list", "--file", "examples/shop")],
+  ["kws manifest show", () => kws.json("manifest", "show", "shop", "--file", "examples/shop")],
+  ["kws package remove, prune", () => kws.json("package", "prune", "--keep", "0", "--force", "--yes")],
   ["kws init", () => kws.json("init", "--dry-run")],
   ["kws version", () => kws.json("version")],
   ["kws service scale", () => kws.json("service", "scale", "payments", "2", "--stack", "shop")],
-  [
-    "kws service remove",
-    () => kws.json("service", "remove", "payments", "--keep-data", "--yes", "--stack", "shop"),
-  ],
+  ["kws service remove", () => kws.json("service", "remove", "payments", "--yes", "-n", "deployed")],
   ["kws stack remove", () => kws.json("stack", "remove", "shop", "--yes")],
   ["kws cluster reset", () => kws.json("cluster", "reset", "--yes")],
 ];

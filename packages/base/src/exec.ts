@@ -2,6 +2,7 @@
  * Running other programs. Arguments are a list, never a line for a shell, and the environment is what the caller hands
  * over, nothing else.
  */
+import type { Readable } from "node:stream";
 import { UserError } from "./errors.ts";
 
 export interface ExecOptions {
@@ -9,7 +10,7 @@ export interface ExecOptions {
   /** The whole environment of the child. */
   env: NodeJS.ProcessEnv;
   /** Written to standard input, which is closed otherwise. */
-  input?: string | Uint8Array;
+  input?: string | Uint8Array | Readable;
   /** How standard output becomes text: `latin1` keeps every byte as one character, for programs that write no text. */
   encoding?: "utf8" | "latin1";
   /** Ends the child with SIGTERM, and with SIGKILL ten seconds later. */

@@ -52,7 +52,7 @@ export interface Context extends World {
   project(): Promise<Project>;
   /** Like `project`, but undefined where there is none. */
   findProject(): Promise<Project | undefined>;
-  /** The provider by flags, workspace and user; `cluster` names an embedded one. */
+  /** The provider by flags, workspace and user; `cluster` is the name of one of its clusters. */
   provider(cluster?: string): Promise<Provider>;
   /** Open to the provider's cluster, which must run. Closed when the command ends. */
   connect(provider?: Provider): Promise<Connection>;

@@ -4,6 +4,7 @@ import { tempDir } from "@kws/base/tempdir";
 import { publishPackage, userRegistries } from "@kws/platform/packages/publish";
 import type { Project, ProjectService } from "@kws/platform/project/workspace";
 import { deploy } from "@kws/platform/releases/deploy";
+import { unitOf } from "@kws/platform/releases/unit";
 import { prepare } from "@kws/platform/packages/prepare";
 import { type Credential, findCredential } from "@kws/platform/rollouts/credential";
 import { nextStep, type RolloutState, type Step, underWay } from "@kws/platform/rollouts/plan";
@@ -115,7 +116,7 @@ async function packageAndDeploy(
   );
   const provider = await ctx.provider();
   const settings = { project, stack: place, source, provider, steps, start: false, reason, timeout };
-  await deploy([[prepared]], await deploySettings(ctx, settings));
+  await deploy([[unitOf(prepared)]], await deploySettings(ctx, settings));
 }
 
 export function rolloutResult({ credential, place, options }: Rotation, state: RolloutState): Result {

@@ -36,9 +36,10 @@ export function clusterTable(
   now: number,
 ): { columns: string[]; rows: string[][] } {
   return {
-    columns: ["NAME", "STATE", "VERSION", "API", "INGRESS", "UPTIME", "MEMORY"],
+    columns: ["NAME", "PROVIDER", "STATE", "VERSION", "API", "INGRESS", "UPTIME", "MEMORY"],
     rows: clusters.map((cluster) => [
       cluster.name,
+      cluster.provider,
       stateColor(style, cluster.state),
       cluster.version ?? "",
       cluster.apiUrl ?? "",

@@ -75,6 +75,21 @@ describe.each(Object.entries(plain) as [FormatName, string][])("a %s file", (for
   });
 });
 
+describe("another format", () => {
+  it("is written where it is asked for, the values being the same", async () => {
+    const sealed = await encrypted("a: 1\nb: true\n", { outputFormat: "json" });
+    expect(JSON.parse(sealed)).toMatchObject({ a: expect.stringContaining("ENC[") });
+    expect(await values(sealed, { format: "json" })).toEqual({ a: 1, b: true });
+    const rotated = await rotate(sealed, {
+      format: "json",
+      outputFormat: "yaml",
+      keyring: keys.keyring,
+      now,
+    });
+    expect(await values(rotated)).toEqual({ a: 1, b: true });
+  });
+});
+
 describe("what is encrypted", () => {
   const text =
     "# clear\nkind: Secret\ndata:\n    # about a\n    a: one\n    b: 2\n# sops:enc\nextra:\n    - three\n";

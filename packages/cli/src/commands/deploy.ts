@@ -3,6 +3,7 @@ import { tempDir } from "@kws/base/tempdir";
 import { profileNames, unknownProfile } from "@kws/platform/charts/profiles";
 import { whatChanges } from "@kws/platform/releases/changes";
 import { deploy } from "@kws/platform/releases/deploy";
+import { unitOf } from "@kws/platform/releases/unit";
 import { prepare } from "@kws/platform/packages/prepare";
 import { secretOpener } from "@kws/platform/secrets/open";
 import { defineCommand } from "../command.ts";
@@ -89,7 +90,7 @@ export const command = defineCommand({
       timeout,
     });
     if (!start) return changesResult(await whatChanges(prepared, settings));
-    const deployed = await deploy([[prepared]], settings);
+    const deployed = await deploy([[unitOf(prepared)]], settings);
     return { data: deployed[0], table: deployedTable(deployed) };
   },
 });

@@ -27,6 +27,8 @@ export interface PackageOptions extends PrepareOptions {
   version?: string;
   /** Package what is not committed, as a version that says so. */
   allowDirty: boolean;
+  /** Look for newer base images. */
+  pull?: boolean;
   /** Builds the images. */
   builder: Provider;
   store: PackageStore;
@@ -109,6 +111,7 @@ async function build(
     tag,
     ...(signal === undefined ? {} : { signal }),
     ...(onProgress === undefined ? {} : { onProgress }),
+    ...(options.pull === undefined ? {} : { pull: options.pull }),
   });
   const places = imageKeys(service);
   return images.map(({ repository, digest }, index) => ({

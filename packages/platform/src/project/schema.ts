@@ -3,6 +3,7 @@
  * `services` or `stacks` is a workspace's, any other a service's.
  */
 import { type Static, Type } from "typebox";
+import { providerNames } from "./provider-names.ts";
 
 /** DNS-1123 label: it becomes part of object names, namespaces and host names. */
 const Name = (description: string) =>
@@ -113,20 +114,26 @@ const Registry = Type.Optional(
   }),
 );
 
+const literals = <const T extends string>(values: readonly T[], description: string) =>
+  Type.Union(
+    values.map((value) => Type.Literal(value)),
+    { description },
+  );
+
 export const ClusterSettings = Type.Object(
   {
-    provider: Type.Optional(
-      Type.Union([Type.Literal("embedded"), Type.Literal("kubeconfig")], {
-        description: "What gives the cluster.",
-      }),
+    provider: Type.Optional(literals(providerNames, "What gives the cluster; `embedded` unless given.")),
+    name: Type.Optional(
+      Name(
+        "The cluster's name: of embedded clusters `default` unless given, of those of k3d, kind and minikube `kws`.",
+      ),
     ),
-    name: Type.Optional(Name("The embedded cluster's name; `default` unless given.")),
     ingressPort: Type.Optional(
       Type.Integer({
         minimum: 1,
         maximum: 65_535,
         description:
-          "Where the embedded cluster serves Ingress hosts; 8080 or the next free port unless given.",
+          "Where the embedded cluster, and one that k3d makes, serve Ingress hosts; 8080 or the next free port unless given.",
       }),
     ),
     context: Type.Optional(
@@ -139,12 +146,6 @@ export const ClusterSettings = Type.Object(
   strict,
 );
 export type ClusterSettings = Static<typeof ClusterSettings>;
-
-const literals = <const T extends string>(values: readonly T[], description: string) =>
-  Type.Union(
-    values.map((value) => Type.Literal(value)),
-    { description },
-  );
 
 /** Values of options, by their flags' names, for every command that has the option. */
 export const Defaults = Type.Object(

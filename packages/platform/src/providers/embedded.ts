@@ -7,6 +7,7 @@ import type { LocalImageStore } from "@kws/cluster/images/store";
 import type { ClusterInfo } from "@kws/cluster/lifecycle";
 import {
   type BuildContext,
+  type Builder,
   type BuildImageContext,
   type BuiltImage,
   type ImageBuild,
@@ -27,14 +28,27 @@ export interface EmbeddedOptions {
 
 export const defaultClusterName = "default";
 
-export function embeddedProvider(options: EmbeddedOptions): Provider {
+/** Builds in the sandbox, and keeps images where all embedded clusters find them. */
+export function embeddedBuilder({ home, env }: Pick<EmbeddedOptions, "home" | "env">): Builder {
   let opened: Promise<Images> | undefined;
   /** One for all services, so that what several of them are built on is asked for once. */
-  const images = () => (opened ??= openImages(options.home, options.env));
+  const images = () => (opened ??= openImages(home, env));
+  return {
+    checkBuild: async (build, context) => checkBuild(await images(), build, context),
+    buildImage: async (build, context) => buildImage(await images(), build, context),
+    async imageRepository(name) {
+      const { openLayout } = await import("@kws/oci/layout");
+      return (await openLayout(join(home, "images"))).repository(name);
+    },
+  };
+}
+
+export function embeddedProvider(options: EmbeddedOptions): Provider {
   return {
     name: "embedded",
     // The base image that the cluster makes of the machine's own Node.
     shellImage: `${localRegistry}/node:${process.versions.node.split(".")[0]}`,
+    ...embeddedBuilder(options),
     async start({ signal, ingressPort }) {
       await makeHome(options.home);
       const { startCluster } = await import("@kws/cluster/lifecycle");
@@ -49,10 +63,11 @@ export function embeddedProvider(options: EmbeddedOptions): Provider {
       const { stopCluster } = await import("@kws/cluster/lifecycle");
       return stopCluster(options);
     },
+    reset: () => resetEmbedded(options),
     async status() {
       const info = await find(options);
       return info === undefined
-        ? { provider: "embedded", name: options.name, state: "stopped" }
+        ? { provider: "embedded", name: options.name, managed: true, state: "stopped" }
         : toStatus(info);
     },
     async kubeconfig() {
@@ -64,12 +79,6 @@ export function embeddedProvider(options: EmbeddedOptions): Provider {
         });
       }
       return { path: info.kubeconfigPath };
-    },
-    checkBuild: async (build, context) => checkBuild(await images(), build, context),
-    buildImage: async (build, context) => buildImage(await images(), build, context),
-    async imageRepository(name) {
-      const { openLayout } = await import("@kws/oci/layout");
-      return (await openLayout(join(options.home, "images"))).repository(name);
     },
   };
 }
@@ -180,7 +189,7 @@ async function find(options: Omit<EmbeddedOptions, "env">): Promise<ClusterInfo 
 }
 
 function toStatus(info: ClusterInfo): ProviderStatus {
-  return { provider: "embedded", ...info };
+  return { provider: "embedded", managed: true, ...info };
 }
 
 async function checkBuild(

@@ -5,7 +5,7 @@ import { isMapping } from "../charts/layers.ts";
 import { keyPath, type KeyPath } from "../project/key-path.ts";
 import { listRevisions } from "../services/releases.ts";
 import { readRevision } from "../services/revision.ts";
-import { refuseForeign } from "../stacks/namespace.ts";
+import { ownRelease, refuseForeign } from "../stacks/namespace.ts";
 import type { DeployOptions } from "./deploy.ts";
 import { type Prepared, renderPrepared } from "../packages/prepare.ts";
 
@@ -32,8 +32,12 @@ export interface Changes {
 export async function whatChanges(one: Prepared, options: DeployOptions): Promise<Changes> {
   const { stack, connection, signal } = options;
   const { service, version } = one.found;
-  await refuseForeign(options, [service]);
-  const revisions = await listRevisions(connection.client, { namespace: stack.namespace, service, signal });
+  await refuseForeign(options, [ownRelease(service)]);
+  const revisions = await listRevisions(connection.client, {
+    namespace: stack.namespace,
+    release: service,
+    signal,
+  });
   const running = revisions.find(({ status }) => status === "deployed");
   const manifests = await renderPrepared(one, {
     ...options,
@@ -71,7 +75,8 @@ export function compareManifests(before: string, after: string): ObjectChange[] 
   return changes.sort((a, b) => a.kind.localeCompare(b.kind) || a.name.localeCompare(b.name));
 }
 
-function objectsIn(manifests: string): Map<string, unknown> {
+/** By namespace, kind and name: `/Service/orders`. */
+export function objectsIn(manifests: string): Map<string, unknown> {
   const documents = parseAllDocuments(manifests);
   const objects = (Array.isArray(documents) ? documents : []).flatMap((document) => {
     const [fault] = document.errors;

@@ -75,8 +75,8 @@ async function findSources(
   const found: Source[] = [];
   for (const namespace of namespaces) {
     const objects = await readNamespace(connection.client, namespace, options.signal);
-    for (const { service } of releases.filter((release) => release.namespace === namespace)) {
-      for (const pod of allPods(objects, service))
+    for (const { service, release } of releases.filter((one) => one.namespace === namespace)) {
+      for (const pod of allPods(objects, service, release))
         found.push(...containersOf(pod, service, namespace, options));
     }
   }

@@ -2,9 +2,8 @@
 import type { KubeClient } from "@kws/kube/client";
 import type { KubeObject } from "@kws/kube/object";
 import { ingresses, services as servicesResource } from "@kws/kube/resources";
-import { releaseAnnotation } from "./labels.ts";
 import type { Release } from "./releases.ts";
-import { allPods, type NamespaceObjects, readNamespace, workloadsOf } from "./workloads.ts";
+import { allPods, type NamespaceObjects, readNamespace, serviceOf, workloadsOf } from "./workloads.ts";
 
 export interface PodStatus {
   name: string;
@@ -65,7 +64,7 @@ export async function serviceStatuses(
 
 function statusOf(release: Release, objects: NamespaceObjects): Omit<ServiceStatus, "address"> {
   const workloads = workloadsOf(objects, release.service);
-  const pods = allPods(objects, release.service).map(podStatus);
+  const pods = allPods(objects, release.service, release.release).map(podStatus);
   const done = workloads.every((workload) => workload.done);
   const bad = release.status === "failed" || pods.some((pod) => /BackOff|Err|Error$/.test(pod.status));
   return {
@@ -113,7 +112,7 @@ function addressOf(
   serviceItems: KubeObject[],
   port?: number,
 ): string {
-  const own = (object: KubeObject) => object.metadata.annotations?.[releaseAnnotation] === release.service;
+  const own = (object: KubeObject) => serviceOf(object) === release.service;
   for (const ingress of ingressItems.filter(own)) {
     const rule = ((ingress["spec"]?.rules ?? []) as { host?: string }[]).find(
       ({ host }) => host !== undefined,

@@ -121,13 +121,13 @@ export async function removeStack(options: RemoveStackOptions): Promise<RemovedS
   await uninstallAll(releases, options);
   for (const space of spaces) {
     const seen = objects.get(space);
-    const own = releases.filter((release) => release.namespace === space);
+    const here = releases.filter((release) => release.namespace === space);
     if (!options.keepData && owned.includes(space)) {
       await steps.run({ id: `namespace ${space}`, title: `remove the namespace ${space}` }, () =>
         removeNamespace(options, space),
       );
     } else if (seen !== undefined) {
-      await removeLeftovers(options, space, own, seen);
+      await removeLeftovers(options, space, here, seen);
       await forgetStack(client, stack, space);
     }
   }
@@ -156,10 +156,18 @@ export async function removeServices(options: RemoveServicesOptions): Promise<Re
   await using _lock = await lockStack({ ...options, client });
   const all = await listReleases(client, { stack, signal });
   const releases = all.filter((one) => one.namespace === namespace && services.includes(one.service));
+  const shared = releases.find(({ parts }) => parts.length > 0);
+  if (shared !== undefined) {
+    throw new UserError(`${shared.service} is held by the release ${shared.release} of a manifest`, {
+      code: "conflict",
+      fix: `Remove the whole stack with \`kws stack remove ${stack}\`, or stop the service with \`kws service scale ${shared.service} 0\`.`,
+    });
+  }
   const seen = await readNamespace(client, namespace, signal);
   await uninstallAll(releases, options);
   const named = services.map(
-    (service) => releases.find((one) => one.service === service) ?? { service, workspace: "" },
+    (service) =>
+      releases.find((one) => one.service === service) ?? { service, release: service, workspace: "" },
   );
   const volumes = await removeLeftovers(options, namespace, named, seen);
   await dropFromRecord(client, { stack, namespace, services, signal });
@@ -173,15 +181,17 @@ export async function removeServices(options: RemoveServicesOptions): Promise<Re
 }
 
 async function uninstallAll(releases: Release[], options: RemoveOptions): Promise<void> {
-  for (const wave of reverseOrder(releases, options.graph)) {
+  // One that holds several services goes once.
+  const own = new Map(releases.map((release) => [`${release.namespace}/${release.release}`, release]));
+  for (const wave of reverseOrder([...own.values()], options.graph)) {
     await Promise.all(
-      wave.map(({ service, namespace }) =>
-        options.steps.run({ id: `remove ${service}`, title: `remove ${service}` }, () =>
+      wave.map(({ release, namespace }) =>
+        options.steps.run({ id: `remove ${release}`, title: `remove ${release}` }, () =>
           uninstall({
             ...options,
             kubeconfig: options.connection.kubeconfig,
             namespace,
-            release: service,
+            release,
           }),
         ),
       ),
@@ -227,12 +237,12 @@ async function removeNamespace(options: RemoveStackOptions, name: string): Promi
 async function removeLeftovers(
   options: RemoveOptions,
   namespace: string,
-  releases: Pick<Release, "service" | "workspace">[],
+  releases: Pick<Release, "service" | "release" | "workspace">[],
   seen: NamespaceObjects,
 ): Promise<string[]> {
   const { client } = options.connection;
   const services = releases.map(({ service }) => service);
-  for (const job of services.flatMap((service) => hookJobs(seen, service))) {
+  for (const job of releases.flatMap(({ service, release }) => hookJobs(seen, service, release))) {
     await ignoreMissing(
       client.delete(jobs, job.metadata.name, namespace, { propagationPolicy: "Background" }),
     );

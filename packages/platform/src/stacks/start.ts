@@ -28,7 +28,7 @@ import { workloadsOf } from "../services/workloads.ts";
 import { conditionName, untilCondition } from "./conditions.ts";
 import { dropUnfinished, fingerprintOf, install, ready } from "./install.ts";
 import { type Holder, lockStack } from "./lock.ts";
-import { ensureNamespace, refuseForeign } from "./namespace.ts";
+import { ensureNamespace, ownRelease, refuseForeign } from "./namespace.ts";
 import type { BuildPlan, PackagePlan, ServicePlan } from "./plan.ts";
 import { recordStack } from "./record.ts";
 import { NamespaceView } from "./view.ts";
@@ -92,7 +92,7 @@ async function startAll(options: StartStackOptions): Promise<StartedService[]> {
   const before = all.filter((release) => release.namespace === stack.namespace);
   await refuseForeign(
     options,
-    plans.map(({ service }) => service.name),
+    plans.filter(({ how }) => how !== "await").map(({ service }) => ownRelease(service.name)),
   );
   await recordStack(connection.client, {
     stack: stack.name,
@@ -229,7 +229,8 @@ async function startService(
       await install(
         { ...options, view: context.view, signal: context.interrupt },
         {
-          service: name,
+          release: name,
+          services: [name],
           chart,
           values,
           labels: {

@@ -5,7 +5,8 @@ import { UserError } from "@kws/base/errors";
 import { tempDir } from "@kws/base/tempdir";
 import { suggest } from "@kws/platform/project/nearest";
 import { findStack, loadServices } from "@kws/platform/project/workspace";
-import { type EntryRequest, fitsOneRelease, openEntries } from "@kws/platform/releases/build-manifest";
+import { type EntryRequest, openEntries, releaseSize } from "@kws/platform/releases/build-manifest";
+import { fits, formatSize, releaseLimit } from "@kws/platform/releases/umbrella";
 import { storeManifest } from "@kws/platform/releases/manifest";
 import { locateTool } from "@kws/platform/tools/locate";
 import { defineCommand } from "../../command.ts";
@@ -20,9 +21,9 @@ import {
 export const command = defineCommand({
   summary: "pin packages together in an umbrella chart",
   description:
-    "Makes a manifest: a chart that pins a package of each service by version and digest, with the plain values of its profile. It " +
-    "gets the next number of its name, unless nothing changed since the newest one, and is kept where the packages are. `kws manifest " +
-    "install` deploys it; plain Helm installs it too, with the secrets given with --values.",
+    "Makes a manifest: a chart that pins a package of each service by version and digest, with the values of its profile, the secrets " +
+    "among them encrypted. It gets the next number of its name, unless nothing changed since the newest one, and is kept where the " +
+    "packages are. `kws manifest install` deploys it; plain Helm installs it too, with what `kws manifest values --reveal` prints.",
   args: [
     {
       name: "packages",
@@ -95,7 +96,7 @@ export const command = defineCommand({
       },
     );
     const helm = await locateTool("helm", { env, cache: locations.cache, signal });
-    const oneRelease = await fitsOneRelease(
+    const releaseBytes = await releaseSize(
       { ...manifest, archive },
       { helm: helm.path, env, signal, folder: work.path },
     );
@@ -107,11 +108,20 @@ export const command = defineCommand({
       await mkdir(join(file, ".."), { recursive: true });
       await replaceFile(file, archive);
     }
-    const large = oneRelease
-      ? ""
-      : "Helm could not keep it as one release (1 MiB); `kws manifest install` makes one for each service.\n";
+    // What does not render without its secrets is measured when they are there.
+    const oneRelease = releaseBytes === undefined || fits(releaseBytes);
+    const size =
+      releaseBytes === undefined
+        ? "How large it is for Helm is seen when its secrets are there."
+        : `It has ${formatSize(releaseBytes)} in one release${oneRelease ? "" : ", so `kws manifest install` makes one for each service"}.`;
     return {
-      data: { ...manifest, oneRelease, ...(file === undefined ? {} : { file }) },
+      data: {
+        ...manifest,
+        oneRelease,
+        ...(releaseBytes === undefined ? {} : { releaseBytes }),
+        releaseLimit,
+        ...(file === undefined ? {} : { file }),
+      },
       table: {
         columns: ["SERVICE", "VERSION", "PROFILE", "DIGEST"],
         rows: manifest.packages.map(({ service, version, profile, digest }) => [
@@ -121,7 +131,7 @@ export const command = defineCommand({
           digest.slice(0, 19),
         ]),
       },
-      text: `\n${large}${manifest.name}:${manifest.number} is ${file ?? manifest.chart}`,
+      text: `\n${size}\n${manifest.name}:${manifest.number} is ${file ?? manifest.chart}`,
     };
   },
 });
