@@ -8,7 +8,6 @@ import type { Logger } from "@kws/base/logger";
 import type { Steps } from "@kws/base/steps";
 import type { Connection, Provider } from "../providers/provider.ts";
 import { redactor } from "../charts/redact.ts";
-import { tagOf } from "../packages/version.ts";
 import { listRevisions, type Release } from "../services/releases.ts";
 import { workloadsOf } from "../services/workloads.ts";
 import { rollback, uninstall } from "../stacks/helm.ts";
