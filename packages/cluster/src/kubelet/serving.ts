@@ -9,11 +9,13 @@ import type { Pod, PodContainer } from "./pod.ts";
 import { allContainers, latestRun, type ContainerRun } from "./record.ts";
 import type { ExecSession } from "./runtime.ts";
 import type { LogOptions, NodeStreams } from "./streams.ts";
+import { usageMeter } from "./usage.ts";
 import type { PodWorker } from "./worker.ts";
 
 export function serveStreams(
   context: KubeletContext,
   workerOf: (uid: string) => PodWorker | undefined,
+  signal: AbortSignal,
 ): NodeStreams {
   const find = (object: KubeObject): PodWorker => {
     const worker = workerOf(object.metadata.uid ?? "");
@@ -48,6 +50,8 @@ export function serveStreams(
       }
       return followAsSession(context, worker, container, run);
     },
+
+    usage: usageMeter(context.runtime, { now: context.now, signal }),
 
     async portForward(pod, port) {
       const worker = find(pod);
