@@ -13,6 +13,7 @@ import {
 } from "@kws/platform/project/workspace";
 import type { Connection, Provider, ProviderStatus } from "@kws/platform/providers/provider";
 import { listReleases } from "@kws/platform/services/releases";
+import { memoryCommitment } from "@kws/platform/services/resources";
 import { serviceStatuses, type ServiceStatus } from "@kws/platform/services/status";
 import type { RemoveStackOptions } from "@kws/platform/stacks/remove";
 import { isWhole } from "@kws/platform/stacks/plan";
@@ -71,6 +72,7 @@ export async function start(ctx: Context, request: StartRequest): Promise<Starte
     clock: ctx.clock,
     holder: ctx.holder,
   });
+  await warnOfMemory(ctx, connection);
   const path = steps.criticalPath();
   if (!ctx.quiet) ctx.stderr.write(renderCriticalPath(path, ctx.style));
   const statuses = await statusesOf(connection, stack, cluster.ingressPort);
@@ -84,6 +86,17 @@ export async function start(ctx: Context, request: StartRequest): Promise<Starte
       return Object.assign(status, digest === undefined ? { changed } : { changed, digest });
     }),
   };
+}
+
+/** A machine that runs out of memory ends what is not to blame. */
+async function warnOfMemory(ctx: Context, { client }: Connection): Promise<void> {
+  const found = await memoryCommitment(client, ctx.signal);
+  if (ctx.quiet || found === undefined || found.promised <= found.allocatable) return;
+  const [promised, has] = [found.promised, found.allocatable].map((bytes) => (bytes / 2 ** 30).toFixed(1));
+  ctx.stderr.write(
+    `warning: the pods of this cluster may use ${promised} GiB of memory, and its nodes have ${has} GiB: ` +
+      "lower limits, or leave services out with --skip\n",
+  );
 }
 
 /** The stack of that name; a service's name in its place is told as that. `names` are those that follow. */
