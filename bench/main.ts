@@ -10,6 +10,7 @@ import * as deploy from "./deploy.ts";
 import { machine, type Measurement } from "./measure.ts";
 import { disposeAll } from "./product.ts";
 import * as sops from "./sops.ts";
+import * as stack from "./stack.ts";
 
 const suites: Record<string, () => Promise<Measurement[]>> = {
   cli: cli.measure,
@@ -17,6 +18,7 @@ const suites: Record<string, () => Promise<Measurement[]>> = {
   demo: demo.measure,
   deploy: deploy.measure,
   sops: sops.measure,
+  stack: stack.measure,
 };
 
 for (const signal of ["SIGINT", "SIGTERM"] as const) {
