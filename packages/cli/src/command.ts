@@ -64,6 +64,8 @@ export interface CommandDefinition<O extends Record<string, OptionSpec> = Record
   description?: string;
   args?: ArgumentSpec[];
   options?: O;
+  /** The option that `-o` stands for where a folder follows it, and no format of results. */
+  folderOption?: string;
   examples: string[];
   run(input: CommandInput<O>, ctx: Context): Promise<Result | void>;
 }
@@ -74,6 +76,7 @@ export interface Command {
   description?: string;
   args: ArgumentSpec[];
   options: Record<string, OptionSpec>;
+  folderOption?: string;
   examples: string[];
   run(input: CommandInput<Record<string, OptionSpec>>, ctx: Context): Promise<Result | void>;
 }

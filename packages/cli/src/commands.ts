@@ -45,6 +45,8 @@ export const commands: Record<string, Load> = {
   "secrets install-git": () => import("./commands/secrets/install-git.ts"),
   "secrets merge-driver": () => import("./commands/secrets/merge-driver.ts"),
   "secrets textconv": () => import("./commands/secrets/textconv.ts"),
+  "convert compose": () => import("./commands/convert/compose.ts"),
+  "convert kustomize": () => import("./commands/convert/kustomize.ts"),
   "manifest build": () => import("./commands/manifest/build.ts"),
   "manifest list": () => import("./commands/manifest/list.ts"),
   "manifest show": () => import("./commands/manifest/show.ts"),
@@ -67,6 +69,8 @@ export const commands: Record<string, Load> = {
   "service logs": () => import("./commands/service/logs.ts"),
   "service exec": () => import("./commands/service/exec.ts"),
   "service restart": () => import("./commands/service/restart.ts"),
+  "service up": () => import("./commands/service/up.ts"),
+  "service down": () => import("./commands/service/down.ts"),
 };
 
 /** What the first words stand for, in help. */
@@ -76,6 +80,7 @@ export const groups: Record<string, string> = {
   profile: "a chart's configuration for one kind of stack",
   config: "a service's configuration over time",
   secrets: "encrypted files, in the format of sops",
+  convert: "what other tools start, made into a workspace",
   manifest: "packages pinned together",
   "secrets rollout": "the rotation of a credential while its clients work",
   stack: "services installed together",

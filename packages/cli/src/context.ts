@@ -3,7 +3,7 @@ import type { Logger } from "@kws/base/logger";
 import type { Steps } from "@kws/base/steps";
 import type { Project } from "@kws/platform/project/workspace";
 import type { Locations } from "@kws/platform/project/locations";
-import type { Holder } from "@kws/platform/stacks/lock";
+import type { Holder } from "@kws/platform/services/lease";
 import type { Connection, Provider } from "@kws/platform/providers/provider";
 import type { Globals } from "./command.ts";
 import type { Style } from "./style.ts";

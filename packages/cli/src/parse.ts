@@ -40,7 +40,7 @@ export function parseCommand(
     parser.addOption(toOption(name, spec).helpGroup("Options of every command:"));
   }
   try {
-    parser.parse(words, { from: "user" });
+    parser.parse(withFolder(command, words), { from: "user" });
   } catch (error) {
     if (!(error instanceof CommanderError)) throw error;
     if (error.code === "commander.helpDisplayed" || error.code === "commander.help")
@@ -69,6 +69,16 @@ export function parseCommand(
   }
   const input = { args: parser.args, options: values } as CommandInput<Record<string, OptionSpec>>;
   return { kind: "run", input, globals: values };
+}
+
+/** `-o FOLDER` → `--to FOLDER`, for commands that write one. */
+function withFolder({ folderOption }: Command, words: string[]): string[] {
+  const formats: readonly string[] = globalOptions.output.choices;
+  return words.map((word, index) => {
+    const next = words[index + 1];
+    const isFolder = word === "-o" && next !== undefined && !next.startsWith("-") && !formats.includes(next);
+    return isFolder && folderOption !== undefined ? `--${folderOption}` : word;
+  });
 }
 
 type Raw = string | string[] | boolean | undefined;

@@ -20,7 +20,7 @@ export function serviceTable(
     rows: statuses.map((status) => [
       status.service,
       status.stack,
-      stateColor(style, status.state),
+      stateColor(style, status.state) + (status.dev === undefined ? "" : ", dev"),
       `${status.ready}/${status.wanted}`,
       String(status.restarts),
       String(status.revision),

@@ -298,6 +298,13 @@ describe("hostile input", () => {
     expect((await failure(encrypted(text))).message).toContain(message);
   });
 
+  it("a file of many megabytes is read", async () => {
+    const sealed = await encrypted("x".repeat(8_000_000), { format: "binary" });
+    expect((await decrypt(sealed, { format: "binary", keyring: keys.keyring })).content()).toHaveLength(
+      8_000_000,
+    );
+  });
+
   it("bytes that are no text have to be binary", async () => {
     const bytes = Buffer.from([0x61, 0x3a, 0x20, 0xff]);
     expect((await failure(encrypted(bytes as never))).message).toContain("not UTF-8");

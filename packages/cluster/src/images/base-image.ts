@@ -37,7 +37,7 @@ const tools = [
   ..."du df uname nproc nohup nice yes md5sum sha1sum sha256sum sha512sum base64 dd tty stty".split(" "),
   ..."grep egrep fgrep sed awk mawk gawk find xargs tar gzip gunzip zcat diff cmp".split(" "),
   ..."ps kill pgrep pkill top free uptime hostname getent which more less ip ss ping nc wget curl".split(" "),
-  ..."mount umount setpriv nsenter unshare flock".split(" "),
+  ..."mount umount setpriv setsid nsenter unshare flock".split(" "),
 ];
 
 const searchPath = ["/usr/bin", "/bin", "/usr/sbin", "/sbin"];

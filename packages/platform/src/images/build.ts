@@ -1,6 +1,6 @@
 /** A service's images: prepared and built by the provider, and told to the chart as values. */
 import { existsSync } from "node:fs";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import { UserError } from "@kws/base/errors";
 import type { BuildImageContext, BuiltImage, ImageBuild, Provider } from "../providers/provider.ts";
 import type { Build } from "../project/schema.ts";
@@ -87,7 +87,7 @@ async function buildOne(
   return { image: built, cached: built.cached && !prepared };
 }
 
-/** The build with its paths found and checked: they exist, and do not lead out of the service's folder. */
+/** The build with its paths found and checked: they exist, and do not lead out of what it may read. */
 async function resolveBuild(
   service: ProjectService,
   { build, keys, name }: WantedImage,
@@ -95,9 +95,13 @@ async function resolveBuild(
   const missing = (at: string, path: string, fix: string) =>
     new UserError(`${service.name} cannot be built: ${path} does not exist`, { code: "config", at, fix });
   const at = (key: string) => service.file.at([...keys, key]);
-  const context = await inside(service.dir, build.context ?? ".", at("context"));
+  const context = await inside(service.root, resolve(service.dir, build.context ?? "."), at("context"));
   if (!existsSync(context)) throw missing(at("context"), context, "Correct the path.");
-  const dockerfile = await inside(service.dir, build.dockerfile ?? "Dockerfile", at("dockerfile"));
+  const dockerfile = await inside(
+    service.root,
+    resolve(service.dir, build.dockerfile ?? "Dockerfile"),
+    at("dockerfile"),
+  );
   if ((build.builder === "dockerfile" || build.dockerfile !== undefined) && !existsSync(dockerfile)) {
     throw missing(at("dockerfile"), dockerfile, "Add the Dockerfile, or correct its path.");
   }

@@ -41,6 +41,13 @@ export const LocalSource = Type.Object(
   {
     path: Type.String({ minLength: 1, description: "The service's folder, relative to this file." }),
     ...pinned,
+    root: Type.Optional(
+      Type.String({
+        minLength: 1,
+        description:
+          "The folder, relative to this file, that its image may be built from; the service's own unless given.",
+      }),
+    ),
   },
   strict,
 );
@@ -215,6 +222,90 @@ export const Build = Type.Object(
 );
 export type Build = Static<typeof Build>;
 
+export const DevRule = Type.Object(
+  {
+    path: Type.String({
+      minLength: 1,
+      description: "Which files, as a pattern below the service's folder, such as `src/**`.",
+    }),
+    action: Type.Union(
+      [Type.Literal("sync"), Type.Literal("restart"), Type.Literal("run"), Type.Literal("rebuild")],
+      {
+        description:
+          "After the files have arrived: nothing more, start the process again, run a command in the container and then start " +
+          "the process again, or build the image and replace the container.",
+      },
+    ),
+    run: Type.Optional(
+      Type.Array(Type.String({ minLength: 1 }), {
+        minItems: 1,
+        description: "The command of the action `run`.",
+      }),
+    ),
+  },
+  strict,
+);
+export type DevRule = Static<typeof DevRule>;
+
+export const Dev = Type.Object(
+  {
+    image: Type.Optional(
+      Type.String({
+        minLength: 1,
+        description: "The dev container's image; the service's own unless given.",
+      }),
+    ),
+    target: Type.Optional(
+      Type.String({
+        minLength: 1,
+        description: "The stage of the Dockerfile to build as the dev container's image.",
+      }),
+    ),
+    workload: Type.Optional(
+      Type.String({
+        minLength: 1,
+        description: "The Deployment or StatefulSet to replace, where the service has several.",
+      }),
+    ),
+    container: Type.Optional(
+      Type.String({
+        minLength: 1,
+        description: "The container to replace; the one with the service's image.",
+      }),
+    ),
+    command: Type.Optional(
+      Type.Array(Type.String({ minLength: 1 }), {
+        minItems: 1,
+        description: "What runs in the dev container; by what is in the folder unless given.",
+      }),
+    ),
+    workdir: Type.Optional(
+      Type.String({
+        pattern: "^/",
+        description:
+          "Where the service's folder is in the container; the image's working directory unless given.",
+      }),
+    ),
+    keep: Type.Optional(
+      Type.Array(Type.String({ minLength: 1 }), {
+        description: "Folders below the working directory that stay as they are in the image.",
+      }),
+    ),
+    ignore: Type.Optional(
+      Type.Array(Type.String({ minLength: 1 }), {
+        description: "Files that are not watched and not synced, as .gitignore names them.",
+      }),
+    ),
+    rules: Type.Optional(
+      Type.Array(DevRule, {
+        description: "What happens when a file changes; the first rule that fits its path decides.",
+      }),
+    ),
+  },
+  strict,
+);
+export type Dev = Static<typeof Dev>;
+
 export const Credential = Type.Object(
   {
     key: Type.String({
@@ -245,6 +336,7 @@ export const Service = Type.Object(
     chart: Type.Optional(Type.String({ description: "The Helm chart's folder; `./chart` unless given." })),
     dependsOn: DependsOn,
     tags: Tags,
+    dev: Type.Optional(Dev),
     credentials: Type.Optional(
       Type.Record(Type.String(), Credential, {
         description:

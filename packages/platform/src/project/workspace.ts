@@ -43,6 +43,8 @@ export interface PackagePin {
 export interface ProjectService extends StackService {
   /** The service's folder, absolute, symlinks resolved. */
   dir: string;
+  /** What its image may be built from, absolute: its folder, or a wider one that the workspace's own file names. */
+  root: string;
   config: Service;
 }
 
@@ -231,6 +233,7 @@ interface Source {
   /** The name it was given, where it was. */
   key?: string;
   dir: string;
+  root?: string;
   at: string;
   pin?: PackagePin;
   tags?: string[] | undefined;
@@ -283,7 +286,8 @@ async function findSources(project: Project, options: LoadOptions): Promise<Sour
       }
       if (!("path" in source)) return [];
       const dir = resolve(project.root, source.path);
-      return [{ ...given, dir, at: project.file.at(["services", key, "path"]) }];
+      const root = source.root === undefined ? {} : { root: resolve(project.root, source.root) };
+      return [{ ...given, ...root, dir, at: project.file.at(["services", key, "path"]) }];
     }),
   );
   return found.flat();
@@ -350,9 +354,11 @@ async function loadService(project: Project, source: Source): Promise<ProjectSer
       fix: "Move `build` under `images`.",
     });
   }
+  const dir = await realpath(source.dir);
   return {
     name: config.name,
-    dir: await realpath(source.dir),
+    dir,
+    root: source.root ?? dir,
     config,
     file,
     keys: [],

@@ -11,14 +11,15 @@ import {
   isCollection,
   isMap,
   isNode,
-  isPair,
   isScalar,
   isSeq,
   LineCounter,
+  type Pair,
   parseDocument,
   type ParseOptions,
   type SchemaOptions,
   visit,
+  type YAMLMap,
 } from "yaml";
 
 export interface YamlFile {
@@ -26,6 +27,8 @@ export interface YamlFile {
   value: unknown;
   /** `path:line:column` of the value (or with `key`, of its key) under the given keys; of the nearest parent where there is none. */
   at(keys: readonly (string | number)[], key?: boolean): string;
+  /** The tag that is written at the value under the keys, such as `!reset`; undefined where there is none. */
+  tag(keys: readonly (string | number)[]): string | undefined;
 }
 
 const maxSize = 1024 * 1024;
@@ -80,8 +83,16 @@ const asHelm: ParseOptions & SchemaOptions & DocumentOptions = {
     ),
 };
 
-/** `dialect` "helm" is for charts' values. */
-export function parseYaml(path: string, text: string, dialect?: "helm"): YamlFile {
+/** What is particular about a dialect; Compose has merge keys, and large files of it repeat aliases for every service. */
+const dialects = {
+  helm: { options: asHelm, maxAliases },
+  compose: { options: { merge: true } satisfies SchemaOptions, maxAliases: 5000 },
+};
+
+/** `dialect` "helm" is for charts' values, "compose" for Compose files. */
+export function parseYaml(path: string, text: string, dialect?: keyof typeof dialects): YamlFile {
+  const { options, maxAliases: allowed } =
+    dialect === undefined ? { options: {}, maxAliases } : dialects[dialect];
   const lines = new LineCounter();
   const where = (offset: number | undefined) => {
     const { line, col } = lines.linePos(offset ?? 0);
@@ -97,7 +108,7 @@ export function parseYaml(path: string, text: string, dialect?: "helm"): YamlFil
   let document: Document;
   try {
     document = parseDocument(text, {
-      ...(dialect === "helm" ? asHelm : {}),
+      ...options,
       lineCounter: lines,
       // Warnings would be printed, whatever prints; errors are kept.
       logLevel: "error",
@@ -117,10 +128,10 @@ export function parseYaml(path: string, text: string, dialect?: "helm"): YamlFil
     const message = several ? "the file holds several documents, and one is meant" : fault.message;
     throw new UserError(`not valid YAML: ${message}`, { code: "config", at: where(fault.pos[0]) });
   }
-  const firstAlias = refuseBombs(path, document, where);
+  const firstAlias = refuseBombs(path, document, where, allowed);
   let value: unknown;
   try {
-    value = document.toJS({ maxAliasCount: maxAliases });
+    value = document.toJS({ maxAliasCount: allowed });
   } catch (error) {
     throw new UserError(`${path} expands without bound through its aliases`, {
       code: "config",
@@ -129,7 +140,12 @@ export function parseYaml(path: string, text: string, dialect?: "helm"): YamlFil
       cause: error,
     });
   }
-  return { path, value, at: (keys, key = false) => where(offsetOf(document, keys, key)) };
+  return {
+    path,
+    value,
+    at: (keys, key = false) => where(find(document, keys, key).offset),
+    tag: (keys) => find(document, keys, false).tag,
+  };
 }
 
 /** The line where flow brackets nest too deep. Counted before parsing, because the parser itself recurses. */
@@ -155,6 +171,7 @@ function refuseBombs(
   path: string,
   document: Document,
   where: (offset?: number) => string,
+  allowed: number,
 ): number | undefined {
   let aliases = 0;
   let first: number | undefined;
@@ -171,8 +188,8 @@ function refuseBombs(
         });
       }
     }
-    if (isAlias(node) && ++aliases > maxAliases) {
-      throw new UserError(`${path} uses more than ${maxAliases} aliases`, {
+    if (isAlias(node) && ++aliases > allowed) {
+      throw new UserError(`${path} uses more than ${allowed} aliases`, {
         code: "config",
         at: where(node.range?.[0]),
         fix: "Write the values out instead of repeating aliases.",
@@ -188,16 +205,20 @@ function refuseBombs(
   return first;
 }
 
-function offsetOf(document: Document, keys: readonly (string | number)[], key: boolean): number | undefined {
+/** Where the keys lead, through aliases and merge keys; the nearest parent's place where they lead nowhere. */
+function find(
+  document: Document,
+  keys: readonly (string | number)[],
+  key: boolean,
+): { offset: number | undefined; tag?: string } {
   let node: unknown = document.contents;
   let offset = isNode(node) ? node.range?.[0] : 0;
   for (const [index, name] of keys.entries()) {
-    if (!isCollection(node)) break;
+    if (isAlias(node)) node = node.resolve(document);
+    if (!isCollection(node)) return { offset };
     if (isMap(node)) {
-      const pair = node.items.find(
-        (item) => isPair(item) && isNode(item.key) && String(item.key) === String(name),
-      );
-      if (pair === undefined) break;
+      const pair = pairOf(document, node, String(name));
+      if (pair === undefined) return { offset };
       const last = index === keys.length - 1;
       const target: unknown = (last && key) || !isNode(pair.value) ? pair.key : pair.value;
       if (isNode(target)) offset = target.range?.[0] ?? offset;
@@ -207,7 +228,25 @@ function offsetOf(document: Document, keys: readonly (string | number)[], key: b
       if (isNode(node)) offset = node.range?.[0] ?? offset;
     }
   }
-  return offset;
+  return { offset, ...(isNode(node) && !isAlias(node) && node.tag !== undefined ? { tag: node.tag } : {}) };
+}
+
+/** The pair with the key, in the mapping itself or in one that `<<` merges into it. */
+function pairOf(document: Document, map: YAMLMap, name: string): Pair | undefined {
+  const keyOf = ({ key }: Pair) => (isScalar(key) ? key.value : key);
+  const own = map.items.find((pair) => String(keyOf(pair)) === name);
+  if (own !== undefined) return own;
+  for (const pair of map.items) {
+    const merges = keyOf(pair);
+    if (merges !== "<<" && (typeof merges !== "symbol" || merges.description !== "<<")) continue;
+    const value = isAlias(pair.value) ? pair.value.resolve(document) : pair.value;
+    for (const item of isSeq(value) ? value.items : [value]) {
+      const merged = isAlias(item) ? item.resolve(document) : item;
+      const found = isMap(merged) ? pairOf(document, merged, name) : undefined;
+      if (found !== undefined) return found;
+    }
+  }
+  return undefined;
 }
 
 /**

@@ -14,7 +14,7 @@ import {
   workspaceLabel,
 } from "../services/labels.ts";
 import type { Release } from "../services/releases.ts";
-import type { Holder } from "../stacks/lock.ts";
+import type { Holder } from "../services/lease.ts";
 import type { Prepared } from "../packages/prepare.ts";
 
 /** One Helm release to come. */
@@ -24,7 +24,7 @@ export interface Unit {
   /** It holds all of a manifest. */
   together: boolean;
   parts: Prepared[];
-  chart: Pick<Chart, "dir" | "digest" | "layers" | "values">;
+  chart: Pick<Chart, "dir" | "digest" | "layers" | "values" | "hasHooks">;
   /** Of the package, or of the manifest's chart. */
   version: string;
 }

@@ -2,6 +2,7 @@
 import type { KubeClient } from "@kws/kube/client";
 import type { KubeObject } from "@kws/kube/object";
 import { ingresses, services as servicesResource } from "@kws/kube/resources";
+import { readMark } from "./held.ts";
 import type { Release } from "./releases.ts";
 import { allPods, type NamespaceObjects, readNamespace, serviceOf, workloadsOf } from "./workloads.ts";
 
@@ -33,6 +34,8 @@ export interface ServiceStatus {
   updatedAt: string;
   /** From outside where there is an Ingress, else inside the cluster. */
   address: string;
+  /** Only in development mode: who began it, and when. */
+  dev?: { by: string; since: string };
   pods: PodStatus[];
 }
 
@@ -67,6 +70,7 @@ function statusOf(release: Release, objects: NamespaceObjects): Omit<ServiceStat
   const pods = allPods(objects, release.service, release.release).map(podStatus);
   const done = workloads.every((workload) => workload.done);
   const bad = release.status === "failed" || pods.some((pod) => /BackOff|Err|Error$/.test(pod.status));
+  const mark = workloads.map(({ object }) => readMark(object)).find((found) => found !== undefined);
   return {
     service: release.service,
     stack: release.stack,
@@ -80,6 +84,7 @@ function statusOf(release: Release, objects: NamespaceObjects): Omit<ServiceStat
     version: release.version,
     profile: release.profile,
     updatedAt: release.updatedAt,
+    ...(mark === undefined ? {} : { dev: { by: mark.by, since: mark.since } }),
     pods,
   };
 }

@@ -95,10 +95,8 @@ export async function refuseForeign(
     const { metadata } = item;
     const name = metadata.labels?.["name"];
     const owner = metadata.labels?.[stackLabel];
-    if (owner === stack.name) {
-      for (const claim of claims) refuseOtherForm(releaseOf(item), claim);
-      continue;
-    }
+    if (owner !== undefined) for (const claim of claims) refuseOtherForm(releaseOf(item), claim);
+    if (owner === stack.name) continue;
     const deployed = metadata.labels?.["status"] === "deployed";
     if (!deployed || !claims.some(({ release }) => release === name)) continue;
     const whose = owner === undefined ? "was not made by kws" : `belongs to the stack ${owner}`;

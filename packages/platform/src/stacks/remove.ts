@@ -13,7 +13,8 @@ import { listReleases, type Release } from "../services/releases.ts";
 import { hookJobs, type NamespaceObjects, readNamespace } from "../services/workloads.ts";
 import { claimsOf, keepClaim, removeClaim } from "./claims.ts";
 import { uninstall } from "./helm.ts";
-import { type Holder, lockStack } from "./lock.ts";
+import type { Holder } from "../services/lease.ts";
+import { lockStack } from "./lock.ts";
 import { dropFromRecord, forgetStack, listRecords } from "./record.ts";
 
 export interface RemoveStackOptions extends RemoveOptions {

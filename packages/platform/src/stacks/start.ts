@@ -23,11 +23,13 @@ import {
   workloadsLabel,
   workspaceLabel,
 } from "../services/labels.ts";
+import { readMark } from "../services/held.ts";
 import { listReleases, type Release } from "../services/releases.ts";
 import { workloadsOf } from "../services/workloads.ts";
 import { conditionName, untilCondition } from "./conditions.ts";
 import { dropUnfinished, fingerprintOf, install, ready } from "./install.ts";
-import { type Holder, lockStack } from "./lock.ts";
+import type { Holder } from "../services/lease.ts";
+import { lockStack } from "./lock.ts";
 import { ensureNamespace, ownRelease, refuseForeign } from "./namespace.ts";
 import type { BuildPlan, PackagePlan, ServicePlan } from "./plan.ts";
 import { recordStack } from "./record.ts";
@@ -194,6 +196,17 @@ async function startService(
   const brought = images === undefined ? {} : await context.limit(() => run(images.step, images.bring));
   await Promise.all(context.dependencies);
   signal.throwIfAborted();
+  const held = workloadsOf(context.view.objects(), name)
+    .map(({ object }) => readMark(object))
+    .find((mark) => mark !== undefined);
+  if (held !== undefined) {
+    await run({ ...readyStep, after: context.after }, async (step) =>
+      step.skip(
+        `in development mode since ${held.since} by ${held.by}; \`kws service down ${name}\` ends that`,
+      ),
+    );
+    return { ...place, changed: false };
+  }
   for (const [index, condition] of service.conditions.entries()) {
     const title = `wait for ${conditionName(condition)}`;
     await run({ id: `condition ${name} ${index}`, title, after: context.after }, (step) =>

@@ -219,3 +219,10 @@ export async function newIdentity(): Promise<{ identity: string; recipient: stri
   const identity = await generateX25519Identity();
   return { identity, recipient: await identityToRecipient(identity) };
 }
+
+/** The recipients of the X25519 identities in the text of a key file. */
+export async function recipientsIn(text: string): Promise<string[]> {
+  const { identityToRecipient } = await import("age-encryption");
+  const identities = text.split("\n").filter((line) => line.startsWith("AGE-SECRET-KEY-1"));
+  return Promise.all(identities.map((identity) => identityToRecipient(identity.trim())));
+}

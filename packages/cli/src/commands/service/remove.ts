@@ -4,6 +4,7 @@ import { claimsOf } from "@kws/platform/stacks/claims";
 import { removeServices } from "@kws/platform/stacks/remove";
 import { choose, stackOption } from "../../choosing.ts";
 import { defineCommand } from "../../command.ts";
+import { settleHolds } from "../../holding.ts";
 import { removal } from "../../starting.ts";
 
 export const command = defineCommand({
@@ -22,7 +23,8 @@ export const command = defineCommand({
   },
   examples: ["kws service remove payments", "kws service remove postgres --keep-data --yes"],
   async run({ args, options }, ctx) {
-    const { connection, provider, releases } = await choose(ctx, args, options.stack);
+    const chosen = await choose(ctx, args, options.stack);
+    const { connection, provider, releases } = chosen;
     const { client } = connection;
     const [first] = releases;
     if (
@@ -53,6 +55,7 @@ export const command = defineCommand({
       volumes.length === 0 ? "" : `${keptData ? ", and keep" : " with"} the data of ${volumes.join(", ")}`;
     if (!(await ctx.confirm(`Remove ${what} of the stack ${stack}${data}?`)))
       return { text: "Nothing was changed." };
+    await settleHolds(ctx, chosen);
     const settings = await removal(ctx, {
       provider,
       project: await ctx.findProject(),

@@ -4,6 +4,7 @@ import { untilReady } from "@kws/platform/stacks/ready";
 import { NamespaceView } from "@kws/platform/stacks/view";
 import { choose, stackOption } from "../../choosing.ts";
 import { defineCommand } from "../../command.ts";
+import { settleHolds } from "../../holding.ts";
 import { defaultTimeoutMs } from "../../starting.ts";
 
 export const command = defineCommand({
@@ -41,9 +42,11 @@ export const command = defineCommand({
         fix: "Give a whole number from 0 to 1000.",
       });
     }
-    const { connection, releases } = await choose(ctx, [service], options.stack);
+    const chosen = await choose(ctx, [service], options.stack);
+    const { connection, releases } = chosen;
     const [release] = releases;
     if (release === undefined) throw new UserError(`${service} is not installed`, { code: "not-found" });
+    await settleHolds(ctx, chosen);
     const { stack, namespace } = release;
     const { client } = connection;
     const scaled = await ctx

@@ -1,8 +1,10 @@
 import { exitCodes } from "@kws/base/errors";
+import { describeHold } from "@kws/platform/services/held";
 import { podResources, type Share } from "@kws/platform/services/resources";
 import { readRevision } from "@kws/platform/services/revision";
 import { choose, type Chosen, stackOption, statuses } from "../../choosing.ts";
 import { defineCommand } from "../../command.ts";
+import { holdsOf } from "../../holding.ts";
 import { renderTable } from "../../output.ts";
 import { age, serviceTable } from "../../tables.ts";
 
@@ -18,9 +20,10 @@ export const command = defineCommand({
     const chosen = await choose(ctx, args.slice(0, 1), options.stack);
     const { client } = chosen.connection;
     const namespace = chosen.releases[0]?.namespace ?? "";
-    const [[service], description, resources] = await Promise.all([
+    const [[service], description, [hold], resources] = await Promise.all([
       statuses(ctx, chosen),
       describe(chosen),
+      holdsOf(ctx, chosen),
       podResources(client, namespace, ctx.signal),
     ]);
     if (service === undefined) throw new Error("a chosen release has a status");
@@ -38,7 +41,7 @@ export const command = defineCommand({
     return {
       data: { ...service, pods, description },
       table: serviceTable([service], ctx.style, ctx.clock()),
-      text: `${description === "" ? "" : `\n${description}\n`}\n${renderTable(["POD", "READY", "STATUS", "RESTARTS", "AGE", "CPU", "MEMORY", "IMAGES"], rows, ctx.style)}`,
+      text: `${description === "" ? "" : `\n${description}\n`}${hold === undefined ? "" : `\n${describeHold(hold)}. \`kws service down ${hold.service}\` ends that.\n`}\n${renderTable(["POD", "READY", "STATUS", "RESTARTS", "AGE", "CPU", "MEMORY", "IMAGES"], rows, ctx.style)}`,
       exitCode: service.state === "ready" ? exitCodes.ok : exitCodes.degraded,
     };
   },

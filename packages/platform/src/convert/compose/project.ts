@@ -1,0 +1,155 @@
+/** The model as the renderers see it: services with their new names, who uses what, and where findings go. */
+import { toName } from "../../project/workspace.ts";
+import type { Finding } from "../finding.ts";
+import type { Model } from "./load.ts";
+import { entries, get, items, type MapTree, text, texts, type Tree } from "./tree.ts";
+
+export interface ComposeService {
+  /** As the Compose file calls it, and others in it address it. */
+  compose: string;
+  /** Of its release, chart and Service. */
+  name: string;
+  tree: MapTree;
+  /** Other names that it resolves by. */
+  aliases: string[];
+  /** A one-off: a Job that Helm waits for. */
+  isJob: boolean;
+  profiles: string[];
+}
+
+export interface ComposeProject {
+  model: Model;
+  services: ComposeService[];
+  report(severity: Finding["severity"], tree: Tree, message: string, fix?: string): void;
+}
+
+export function openProject(model: Model): ComposeProject {
+  const project: ComposeProject = {
+    model,
+    services: [],
+    report(severity, tree, message, fix) {
+      const found = { severity, key: tree.path, at: tree.at(), message };
+      model.findings.push(fix === undefined ? found : { ...found, fix });
+    },
+  };
+  const all = entries(get(model.tree, "services")).filter(
+    (entry): entry is [string, MapTree] => entry[1].kind === "map" && get(entry[1], "provider") === undefined,
+  );
+  const taken = new Set<string>();
+  const completed = new Set(
+    all.flatMap(([, tree]) => dependenciesOf(tree, "service_completed_successfully")),
+  );
+  const awaited = new Set(
+    all.flatMap(([, tree]) => [
+      ...dependenciesOf(tree, "service_started"),
+      ...dependenciesOf(tree, "service_healthy"),
+      ...texts(get(tree, "links")).map((link) => link.split(":")[0] ?? ""),
+    ]),
+  );
+  for (const [compose, tree] of all) {
+    const wanted = serviceName(compose);
+    let name = wanted;
+    for (let count = 2; taken.has(name); count++) name = `${wanted.slice(0, 50)}-${count}`;
+    taken.add(name);
+    if (name !== compose) {
+      project.report("note", tree, `the service is called ${name}: only that is a name in Kubernetes`);
+    }
+    project.services.push({
+      compose,
+      name,
+      tree,
+      aliases: [],
+      isJob: isJob(tree, completed.has(compose), awaited.has(compose)),
+      profiles: texts(get(tree, "profiles")),
+    });
+  }
+  giveAliases(project);
+  return project;
+}
+
+/** A Service's name begins with a letter. */
+function serviceName(compose: string): string {
+  const name = toName(compose);
+  return /^[a-z]/.test(name) ? name : `s-${name}`.slice(0, 53).replace(/-+$/, "");
+}
+
+export function dependenciesOf(tree: Tree, condition: string): string[] {
+  return entries(get(tree, "depends_on"))
+    .filter(([, one]) => (text(get(one, "condition")) ?? "service_started") === condition)
+    .map(([name]) => name);
+}
+
+/** What others wait for to complete, and what is not started again and has nothing that others could connect to. */
+function isJob(tree: MapTree, isCompleted: boolean, isAwaited: boolean): boolean {
+  if (isCompleted) return true;
+  if (/^(replicated|global)-job$/.test(text(get(tree, "deploy", "mode")) ?? "")) return true;
+  const restart = text(get(tree, "restart"));
+  const once =
+    restart === "no" ||
+    restart === "false" ||
+    text(get(tree, "deploy", "restart_policy", "condition")) === "none";
+  const serves = [...items(get(tree, "ports")), ...items(get(tree, "expose"))].length > 0;
+  return once && !serves && !isAwaited && get(tree, "healthcheck") === undefined;
+}
+
+/** Names other than the service's own: of containers, of networks and of links. The first service that claims one gets it. */
+function giveAliases({ services, report }: ComposeProject): void {
+  const taken = new Map(services.map(({ compose, name }) => [name, compose]));
+  for (const service of services) {
+    const { tree } = service;
+    const wanted: [string, Tree][] = [get(tree, "container_name")].flatMap((one) =>
+      one === undefined ? [] : [[text(one) ?? "", one] satisfies [string, Tree]],
+    );
+    for (const [, network] of entries(get(tree, "networks"))) {
+      for (const alias of items(get(network, "aliases"))) wanted.push([text(alias) ?? "", alias]);
+    }
+    for (const other of services) {
+      for (const link of items(get(other.tree, "links"))) {
+        const [target, alias] = (text(link) ?? "").split(":");
+        if (target === service.compose && alias !== undefined) wanted.push([alias, link]);
+      }
+    }
+    for (const [alias, place] of wanted) {
+      if (alias === service.name || alias === service.compose || service.aliases.includes(alias)) continue;
+      const owner = taken.get(alias);
+      if (!/^[a-z]([-a-z0-9]{0,61}[a-z0-9])?$/.test(alias)) {
+        report(
+          "warning",
+          place,
+          `${JSON.stringify(alias)} will not resolve: a Service cannot have this name`,
+          `Use "${service.name}" instead.`,
+        );
+      } else if (owner !== undefined && owner !== service.compose) {
+        report("warning", place, `"${alias}" will not lead here: it is ${owner} already`);
+      } else {
+        taken.set(alias, service.compose);
+        service.aliases.push(alias);
+      }
+    }
+  }
+}
+
+/** The service that a key names; reported where there is none. */
+export function serviceNamed(project: ComposeProject, name: string, place: Tree): ComposeService | undefined {
+  const found = project.services.find((service) => service.compose === name);
+  if (found === undefined) project.report("error", place, `there is no service "${name}"`);
+  return found;
+}
+
+/**
+ * Text in which services are addressed, with the names that they have now. Only what is surely a host is changed: what a port
+ * follows, or what follows `//` or `@`; the whole text where `isHost`.
+ */
+export function withNewNames(project: ComposeProject, source: string, isHost = false): string {
+  let result = source;
+  for (const { compose, name } of project.services) {
+    if (compose === name) continue;
+    const own = compose.replaceAll(/[.]/g, String.raw`\.`);
+    result = result
+      .replaceAll(new RegExp(String.raw`((?:\/\/|@))${own}(?![\w.-])`, "g"), `$1${name}`)
+      .replaceAll(new RegExp(String.raw`(?<![\w.\/-])${own}(?=:\d)`, "g"), name);
+    if (isHost)
+      result = result.replaceAll(new RegExp(String.raw`(^|[,; ])${own}(?=$|[,; ])`, "g"), `$1${name}`);
+  }
+  return result;
+}
