@@ -11,6 +11,7 @@ import { machine, type Measurement } from "./measure.ts";
 import { disposeAll } from "./product.ts";
 import * as sops from "./sops.ts";
 import * as sync from "./sync.ts";
+import * as stack from "./stack.ts";
 
 const suites: Record<string, () => Promise<Measurement[]>> = {
   cli: cli.measure,
@@ -19,6 +20,7 @@ const suites: Record<string, () => Promise<Measurement[]>> = {
   deploy: deploy.measure,
   sops: sops.measure,
   sync: sync.measure,
+  stack: stack.measure,
 };
 
 for (const signal of ["SIGINT", "SIGTERM"] as const) {

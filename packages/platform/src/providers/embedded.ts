@@ -46,6 +46,8 @@ export function embeddedBuilder({ home, env }: Pick<EmbeddedOptions, "home" | "e
 export function embeddedProvider(options: EmbeddedOptions): Provider {
   return {
     name: "embedded",
+    // The base image that the cluster makes of the machine's own Node.
+    shellImage: `${localRegistry}/node:${process.versions.node.split(".")[0]}`,
     sharesFiles: true,
     ...embeddedBuilder(options),
     async start({ signal, ingressPort }) {
