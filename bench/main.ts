@@ -12,6 +12,7 @@ import { machine, type Measurement } from "./measure.ts";
 import { disposeAll } from "./product.ts";
 import * as sops from "./sops.ts";
 import * as sync from "./sync.ts";
+import * as stack from "./stack.ts";
 
 const suites: Record<string, () => Promise<Measurement[]>> = {
   cli: cli.measure,
@@ -21,6 +22,7 @@ const suites: Record<string, () => Promise<Measurement[]>> = {
   dev: dev.measure,
   sops: sops.measure,
   sync: sync.measure,
+  stack: stack.measure,
 };
 
 for (const signal of ["SIGINT", "SIGTERM"] as const) {

@@ -176,6 +176,8 @@ const cases: [heading: string, value: () => Promise<unknown>][] = [
   ["kws package remove, prune", () => kws.json("package", "prune", "--keep", "0", "--force", "--yes")],
   ["kws init", () => kws.json("init", "--dry-run")],
   ["kws version", () => kws.json("version")],
+  ["kws service scale", () => kws.json("service", "scale", "payments", "2", "--stack", "shop")],
+  ["kws service remove", () => kws.json("service", "remove", "payments", "--yes", "-n", "deployed")],
   ["kws stack remove", () => kws.json("stack", "remove", "shop", "--yes")],
   ["kws cluster reset", () => kws.json("cluster", "reset", "--yes")],
 ];

@@ -94,7 +94,7 @@ async function startAll(options: StartStackOptions): Promise<StartedService[]> {
   const before = all.filter((release) => release.namespace === stack.namespace);
   await refuseForeign(
     options,
-    plans.map(({ service }) => ownRelease(service.name)),
+    plans.filter(({ how }) => how !== "await").map(({ service }) => ownRelease(service.name)),
   );
   await recordStack(connection.client, {
     stack: stack.name,
