@@ -6,6 +6,7 @@ import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { get } from "node:http";
+import { type AddressInfo, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout } from "node:timers/promises";
@@ -13,7 +14,6 @@ import { type Measurement, repeat, summarize, time } from "./measure.ts";
 import { product } from "./product.ts";
 
 const host = "web.shop.localhost";
-const localPort = 18_080;
 const idleSeconds = 30;
 
 const program = (word: string) =>
@@ -86,14 +86,24 @@ export async function measure(): Promise<Measurement[]> {
 
 /** The same program on this machine: from starting it to its first answer. */
 async function alone(source: string, word: string): Promise<number> {
+  const port = await freePort();
+  const env = { ...process.env, PORT: String(port) };
   const started = performance.now();
-  const env = { ...process.env, PORT: String(localPort) };
   const child = spawn(process.execPath, [source], { env, stdio: "ignore" });
-  await until(localPort, word);
+  await until(port, word);
   const took = performance.now() - started;
   child.kill();
   await once(child, "exit");
   return took;
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const { port } = server.address() as AddressInfo;
+  server.close();
+  await once(server, "close");
+  return port;
 }
 
 /** Asks every other millisecond until the answer is the word. */
