@@ -4,10 +4,9 @@
  */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdir, readdir, readFile, writeFile } from "node:fs/promises";
 import { get } from "node:http";
 import { type AddressInfo, createServer } from "node:net";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout } from "node:timers/promises";
 import { type Measurement, repeat, summarize, time } from "./measure.ts";
@@ -21,11 +20,11 @@ const program = (word: string) =>
   `createServer((_, answer) => answer.end("${word}")).listen(process.env.PORT ?? 8080);\n`;
 
 export async function measure(): Promise<Measurement[]> {
-  const folder = await mkdtemp(join(tmpdir(), "kws-bench-dev-"));
-  const root = join(folder, "shop");
+  await using whole = await product();
+  const root = join(whole.home, "shop");
   const source = join(root, "web/server.js");
   await mkdir(join(root, "web"), { recursive: true });
-  await using kws = await product(root);
+  const kws = whole.in(root);
   await writeFile(
     join(root, "web/package.json"),
     '{ "name": "web", "type": "module", "main": "server.js" }\n',
@@ -80,7 +79,6 @@ export async function measure(): Promise<Measurement[]> {
   } finally {
     session.kill("SIGINT");
     await once(session, "exit");
-    await rm(folder, { recursive: true, force: true });
   }
 }
 

@@ -21,7 +21,7 @@ async function service(dev: string): Promise<ProjectService> {
   const options = { cache: dir, env: {}, signal: new AbortController().signal };
   const [found] = await loadServices(await loadProject(join(dir, "kws.yaml")), options);
   if (found === undefined) throw new Error("there is no service");
-  return found as ProjectService;
+  return found;
 }
 
 function workload(kind: WorkloadKind, name: string, containers: Container[], spec: object = {}): Workload {
