@@ -25,7 +25,8 @@ const eventually = { timeout: 20_000, interval: 100 };
 
 beforeAll(async () => {
   folder = await tempDir("kws-sync-cluster");
-  const env = { PATH: process.env["PATH"] };
+  // kubectl keeps a cache in the home.
+  const env = { PATH: process.env["PATH"], HOME: folder.path };
   provider = embeddedProvider({ name: "sync", home: join(folder.path, "home"), env, ingressPort: 0 });
   await provider.start({});
   connection = await connect(provider);
