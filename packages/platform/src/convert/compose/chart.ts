@@ -442,23 +442,30 @@ function addFiles(files: Map<string, string | Uint8Array>, volumes: Volumes): vo
   }
 }
 
-/** What was reached on the machine and is not any more. */
+/** What was reached on the machine and is not any more, by the place that says it: a range is one. */
 function reportPublished({ project, service, ports }: Parts): void {
   const http = ports.find(isHttp);
+  const places = new Map<string, { place: Tree; targets: number[] }>();
   for (const place of items(get(service.tree, "ports"))) {
-    const target = number(get(place, "target"));
-    if (target === http?.port) {
+    const known = places.get(place.path) ?? { place, targets: [] };
+    known.targets.push(number(get(place, "target")) ?? 0);
+    places.set(place.path, known);
+  }
+  for (const { place, targets } of places.values()) {
+    const others = targets.filter((target) => target !== http?.port);
+    if (others.length < targets.length) {
       project.report(
         "note",
         place,
-        `port ${target} is reached as http://${service.name}.<stack>.localhost, by the Ingress`,
+        `port ${http?.port} is reached as http://${service.name}.<stack>.localhost, by the Ingress`,
       );
-    } else {
+    }
+    if (others.length > 0) {
       project.report(
         "note",
         place,
-        `port ${target} is not published on this machine`,
-        `Forward it (kubectl port-forward service/${service.name} ${target}), or set serviceType in the values.`,
+        `port ${others.join(", ")} is not published on this machine`,
+        `Forward it (kubectl port-forward service/${service.name} ${others.join(" ")}), or set serviceType in the values.`,
       );
     }
   }

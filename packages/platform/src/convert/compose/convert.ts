@@ -22,7 +22,7 @@ export async function convertCompose(files: string[], options: ConvertOptions): 
   const model = await loadModel(files, options);
   const root = options.root ?? model.dir;
   model.findings.push(...checkKeys(model.tree));
-  const project = openProject(model);
+  const project = await openProject(model);
   const conversion: Conversion = {
     name: toName(model.name),
     root,

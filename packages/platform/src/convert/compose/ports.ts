@@ -3,7 +3,7 @@ import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { ComposeProject, ComposeService } from "./project.ts";
-import { entries, get, items, number, text, texts, type Tree, wrong } from "./tree.ts";
+import { get, items, number, text, texts, type Tree, wrong } from "./tree.ts";
 
 export interface Port {
   port: number;
@@ -99,15 +99,11 @@ function protocolOf(name: string): Port["protocol"] {
   return upper === "UDP" || upper === "SCTP" ? upper : "TCP";
 }
 
-/** The ports by which others address it: `name:port` in their variables and commands. */
-function referencesTo({ services }: ComposeProject, { compose, aliases }: ComposeService): number[] {
+/** The ports by which others address it. */
+function referencesTo(project: ComposeProject, { compose, aliases }: ComposeService): number[] {
   const names = [compose, ...aliases].map((name) => name.replaceAll(".", String.raw`\.`)).join("|");
   const pattern = new RegExp(String.raw`(?<![\w.-])(?:${names}):(\d{2,5})(?!\d)`, "g");
-  const said = services.flatMap(({ tree }) => [
-    ...entries(get(tree, "environment")).map(([, value]) => text(value) ?? ""),
-    ...[...items(get(tree, "command")), ...items(get(tree, "entrypoint"))].map((word) => text(word) ?? ""),
-  ]);
-  return said.flatMap((line) => [...line.matchAll(pattern)].map(([, port]) => Number(port)));
+  return project.texts.flatMap((line) => [...line.matchAll(pattern)].map(([, port]) => Number(port)));
 }
 
 /** What the Dockerfile of the service exposes. */

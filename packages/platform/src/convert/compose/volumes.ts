@@ -81,7 +81,7 @@ interface State {
 
 /** A name for one of the pod's volumes that is not in use. */
 function addVolume({ result }: State, wanted: string, volume: Record<string, unknown>): string {
-  const base = toName(wanted.replaceAll(/[/._]/g, "-")) || "volume";
+  const base = toName(wanted.replaceAll(/[^a-zA-Z0-9]+/g, "-")) || "volume";
   let name = base;
   for (let count = 2; result.volumes.has(name) || [filesVolume, secretFilesVolume].includes(name); count++)
     name = `${base}-${count}`;
@@ -354,7 +354,11 @@ function carryOne(
   const before = Buffer.from(content);
   const after = Buffer.from(withNewNames(project, before.toString("latin1")), "latin1");
   if (!after.equals(before))
-    project.report("note", mount, `${source} has the names that services have now, in the chart's copy`);
+    project.report(
+      "note",
+      mount,
+      `${source} addresses services by the names that they have now, in the chart's copy`,
+    );
   return carry(result.files, source.split(sep).at(-1) ?? "file", after, secret);
 }
 
