@@ -22,8 +22,8 @@ test.each(["shop", "merged", "everything"])(
   "%s: files, charts that helm takes, and findings",
   async (name) => {
     const root = join(out, name);
-    const files = composeFiles(join(testdata, name));
-    const conversion = await convertCompose(files, { env: {}, home: "/home/someone", root });
+    await cp(join(testdata, name), root, { recursive: true });
+    const conversion = await convertCompose(composeFiles(root), { env: {}, home: "/home/someone" });
     await writePlanned(conversion);
     const { helm, env } = tools;
     for (const { name: service, dir } of conversion.services) {
