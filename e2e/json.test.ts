@@ -111,6 +111,16 @@ async function deploy(...args: string[]): Promise<unknown> {
   return kws.json("deploy", "payments", ...where, ...args);
 }
 
+async function convert(): Promise<unknown> {
+  const file = join(kws.home, "compose.yaml");
+  await writeFile(
+    file,
+    "services: { web: { image: registry.example.com/web, environment: { TOKEN: x }, unknown: 1 } }\n",
+  );
+  const { stdout } = await kws.run(["convert", "compose", file, "--dry-run", "-o", "json"]);
+  return JSON.parse(stdout) as unknown;
+}
+
 const cases: [heading: string, value: () => Promise<unknown>][] = [
   ["kws stack start, kws demo", () => Promise.resolve(started)],
   ["kws cluster start, status, stop", () => kws.json("cluster", "status")],
@@ -169,6 +179,7 @@ const cases: [heading: string, value: () => Promise<unknown>][] = [
     () => kws.json("manifest", "install", "shop:1", "-n", "deployed", "--file", "examples/shop"),
   ],
   ["kws init", () => kws.json("init", "--dry-run")],
+  ["kws convert compose, kustomize", convert],
   ["kws version", () => kws.json("version")],
   ["kws stack remove", () => kws.json("stack", "remove", "shop", "--yes")],
   ["kws cluster reset", () => kws.json("cluster", "reset", "--yes")],

@@ -16,7 +16,9 @@ beforeEach(async () => {
   running = [];
 });
 afterEach(async () => {
-  for (const child of running.filter(({ exitCode, signalCode }) => exitCode === null && signalCode === null)) {
+  for (const child of running.filter(
+    ({ exitCode, signalCode }) => exitCode === null && signalCode === null,
+  )) {
     child.kill("SIGTERM");
     await once(child, "exit");
   }
@@ -108,9 +110,9 @@ describe.each(shells)("with %s", (shell) => {
 });
 
 test("arguments reach the command as they are", async () => {
-  const { next } = start("sh", ["printf", "%s|%s\n", "$HOME `x`", "a'b \"c\""]);
+  const { next } = start("sh", ["printf", "%s|%s\n", "$HOME `x`", 'a\'b "c"']);
   await next();
-  expect(await next()).toBe("$HOME `x`|a'b \"c\"");
+  expect(await next()).toBe('$HOME `x`|a\'b "c"');
 });
 
 test("lines of the command's own are not the supervisor's", () => {

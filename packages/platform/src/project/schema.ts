@@ -186,7 +186,10 @@ export type DevRule = Static<typeof DevRule>;
 export const Dev = Type.Object(
   {
     image: Type.Optional(
-      Type.String({ minLength: 1, description: "The dev container's image; the service's own unless given." }),
+      Type.String({
+        minLength: 1,
+        description: "The dev container's image; the service's own unless given.",
+      }),
     ),
     target: Type.Optional(
       Type.String({
@@ -201,7 +204,10 @@ export const Dev = Type.Object(
       }),
     ),
     container: Type.Optional(
-      Type.String({ minLength: 1, description: "The container to replace; the one with the service's image." }),
+      Type.String({
+        minLength: 1,
+        description: "The container to replace; the one with the service's image.",
+      }),
     ),
     command: Type.Optional(
       Type.Array(Type.String({ minLength: 1 }), {
@@ -212,7 +218,8 @@ export const Dev = Type.Object(
     workdir: Type.Optional(
       Type.String({
         pattern: "^/",
-        description: "Where the service's folder is in the container; the image's working directory unless given.",
+        description:
+          "Where the service's folder is in the container; the image's working directory unless given.",
       }),
     ),
     keep: Type.Optional(

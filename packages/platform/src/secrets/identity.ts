@@ -36,7 +36,8 @@ export async function addIdentity(world: KeyWorld): Promise<NewIdentity> {
 /** Whom to encrypt for where nothing says it: the first identity of the user's own; undefined where there is none. */
 export async function ownRecipient({ env, home }: KeyWorld): Promise<string | undefined> {
   const folder = configFolder(env, home, process.platform);
-  const path = env.SOPS_AGE_KEY_FILE ?? (folder === undefined ? undefined : join(folder, "sops", "age", "keys.txt"));
+  const path =
+    env.SOPS_AGE_KEY_FILE ?? (folder === undefined ? undefined : join(folder, "sops", "age", "keys.txt"));
   const text = env.SOPS_AGE_KEY ?? (path === undefined ? "" : await textOf(path));
   const [first] = await recipientsIn(text);
   return first;

@@ -28,7 +28,8 @@ export interface ServiceChart {
   files: Map<string, string | Uint8Array>;
   /** Of the profile `local`, to be encrypted: `secrets` and `secretFiles`. */
   secrets: Record<string, unknown>;
-  secretPlaces: Tree[];
+  /** Where each of them comes from, by name. */
+  secretPlaces: [string, Tree][];
   volumes: Volumes;
 }
 
@@ -80,9 +81,7 @@ export async function chartOf(project: ComposeProject, service: ComposeService):
       secrets: Object.fromEntries(secretValues),
       secretFiles: Object.fromEntries(secretFiles),
     }),
-    secretPlaces: [...environment.secrets.values(), ...volumes.files.secret.values()].map(
-      ({ place }) => place,
-    ),
+    secretPlaces: [...environment.secrets, ...volumes.files.secret].map(([name, { place }]) => [name, place]),
     volumes,
   };
 }

@@ -16,6 +16,8 @@ import { isWithin } from "./volumes.ts";
 export interface ConvertOptions extends LoadOptions {
   /** The workspace's folder; that of the first file unless given. */
   root?: string;
+  /** The workspace's name; the project's unless given. */
+  name?: string;
 }
 
 export async function convertCompose(files: string[], options: ConvertOptions): Promise<Conversion> {
@@ -24,7 +26,7 @@ export async function convertCompose(files: string[], options: ConvertOptions): 
   model.findings.push(...checkKeys(model.tree));
   const project = await openProject(model);
   const conversion: Conversion = {
-    name: toName(model.name),
+    name: toName(options.name ?? model.name),
     root,
     services: [],
     files: new Map(),
@@ -60,7 +62,7 @@ function plannedSecrets(dir: string, { secrets, secretPlaces }: ServiceChart): P
   return {
     path: join(dir, "chart/profiles/local/secrets.yaml"),
     values: secrets,
-    from: secretPlaces.map(({ path, at }) => ({ key: path, at: at() })),
+    from: secretPlaces.map(([name, { path, at }]) => ({ name, key: path, at: at() })),
   };
 }
 

@@ -220,7 +220,7 @@ async function addChart(conversion: Conversion, name: string, dir: string, built
         conversion.secrets.push({
           path: join(chart, folder, "secrets.yaml"),
           values: plain,
-          from: Object.keys(plain).map((key) => ({ key, at })),
+          from: Object.keys(plain).map((name) => ({ name, key: "secretGenerator", at })),
         });
       }
     }
