@@ -1,10 +1,10 @@
 // The API: the greeting and the newest entries.
 import { readFileSync } from "node:fs";
 import { createServer } from "node:http";
-import { ask } from "./store.js";
+import { entries as stored } from "./store.js";
 
 createServer(async (_request, response) => {
-  const entries = await (await ask("GET")).json();
+  const entries = await (await stored()).json();
   const greeting = readFileSync("/etc/greeting.txt", "utf8");
   const admin = process.env.ADMIN_TOKEN === undefined ? "nobody" : "somebody";
   response.end(

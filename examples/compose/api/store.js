@@ -3,6 +3,10 @@ import { readFileSync } from "node:fs";
 
 const authorization = readFileSync("/run/secrets/store_password", "utf8");
 
-export function ask(method, body) {
-  return fetch(process.env.STORE_URL, { method, headers: { authorization }, body });
+export function entries() {
+  return fetch(process.env.STORE_URL, { headers: { authorization } });
+}
+
+export function add(entry) {
+  return fetch(process.env.STORE_URL, { method: "POST", headers: { authorization }, body: entry });
 }

@@ -176,7 +176,7 @@ interface Source {
   /** The name it was given, where it was. */
   key?: string;
   dir: string;
-  root?: string;
+  root?: string | undefined;
   at: string;
 }
 
@@ -191,7 +191,7 @@ async function findSources(project: Project, options: Omit<GitOptions, "at">): P
         return {
           key,
           dir: resolve(project.root, source.path),
-          ...(source.root === undefined ? {} : { root: resolve(project.root, source.root) }),
+          root: source.root === undefined ? undefined : resolve(project.root, source.root),
           at: project.file.at(["services", key, "path"]),
         };
       }

@@ -73,7 +73,7 @@ function serviceYaml(
   { volumes }: ServiceChart,
   files: Conversion["files"],
 ): string {
-  const { tree, name } = service;
+  const { name } = service;
   return yamlText(
     compact({
       name,
@@ -217,8 +217,7 @@ function devOf(
 
 /** What kept services apart does not any more. */
 function reportNetworks({ model, services, report }: ComposeProject): void {
-  const declared = entries(get(model.tree, "networks")).filter(([name]) => name !== "default");
-  const [, first] = declared[0] ?? [];
+  const [, first] = entries(get(model.tree, "networks")).find(([name]) => name !== "default") ?? [];
   const joined = new Set(
     services.flatMap(({ tree }) => entries(get(tree, "networks")).map(([name]) => name)),
   );

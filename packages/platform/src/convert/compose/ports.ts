@@ -1,7 +1,5 @@
 /** The ports that others reach a service by. In Compose that is every port; a Service has to name them. */
-import { existsSync } from "node:fs";
-import { readFile } from "node:fs/promises";
-import { join } from "node:path";
+import { dockerfileOf } from "./dockerfile.ts";
 import type { ComposeProject, ComposeService } from "./project.ts";
 import { get, items, number, text, texts, type Tree, wrong } from "./tree.ts";
 
@@ -54,7 +52,7 @@ export async function portsOf(project: ComposeProject, service: ComposeService):
       add(each, { protocol: protocolOf(protocol) });
   }
   for (const port of referencesTo(project, service)) add(port);
-  for (const port of await exposedBy(tree)) add(port);
+  for (const port of (await dockerfileOf(tree)).ports) add(port);
   const image = text(get(tree, "image")) ?? "";
   for (const port of usual.find(([pattern]) => pattern.test(image))?.[1] ?? []) add(port);
   const ports = [...found.values()];
@@ -71,7 +69,7 @@ export async function portsOf(project: ComposeProject, service: ComposeService):
 /** The port that an Ingress leads to: published, and not known for another protocol. */
 export function isHttp({ port, protocol, published, appProtocol }: Port): boolean {
   if (published === undefined || protocol !== "TCP") return false;
-  return appProtocol === undefined ? !otherProtocols.has(port) : /^http/.test(appProtocol);
+  return appProtocol === undefined ? !otherProtocols.has(port) : appProtocol.startsWith("http");
 }
 
 function publishedPort(tree: Tree): [number, Partial<Port>] {
@@ -104,21 +102,6 @@ function referencesTo(project: ComposeProject, { compose, aliases }: ComposeServ
   const names = [compose, ...aliases].map((name) => name.replaceAll(".", String.raw`\.`)).join("|");
   const pattern = new RegExp(String.raw`(?<![\w.-])(?:${names}):(\d{2,5})(?!\d)`, "g");
   return project.texts.flatMap((line) => [...line.matchAll(pattern)].map(([, port]) => Number(port)));
-}
-
-/** What the Dockerfile of the service exposes. */
-async function exposedBy(tree: Tree): Promise<number[]> {
-  const inline = text(get(tree, "build", "dockerfile_inline"));
-  const context = text(get(tree, "build", "context"));
-  const path =
-    context === undefined ? undefined : join(context, text(get(tree, "build", "dockerfile")) ?? "Dockerfile");
-  const content = inline ?? (path !== undefined && existsSync(path) ? await readFile(path, "utf8") : "");
-  return [...content.matchAll(/^\s*EXPOSE\s+(.+)$/gim)].flatMap(([, ports = ""]) =>
-    ports
-      .split(/\s+/)
-      .filter((port) => /^\d+(\/tcp)?$/.test(port))
-      .map((port) => Number.parseInt(port, 10)),
-  );
 }
 
 /** The first port that is surely listened on once the program runs, for a probe. */

@@ -23,7 +23,7 @@ export interface ComposeProject {
   services: ComposeService[];
   /** All that names services by `name:port`: variables, commands, and files that are mounted. */
   texts: string[];
-  report(severity: Finding["severity"], tree: Tree, message: string, fix?: string): void;
+  report: (severity: Finding["severity"], tree: Tree, message: string, fix?: string) => void;
 }
 
 export async function openProject(model: Model): Promise<ComposeProject> {
@@ -31,7 +31,7 @@ export async function openProject(model: Model): Promise<ComposeProject> {
     model,
     services: [],
     texts: [],
-    report(severity, tree, message, fix) {
+    report: (severity, tree, message, fix) => {
       const found = { severity, key: tree.path, at: tree.at(), message };
       model.findings.push(fix === undefined ? found : { ...found, fix });
     },
@@ -80,7 +80,7 @@ async function textsOf({ tree }: ComposeService): Promise<string[]> {
   const files = await Promise.all(
     paths.map(async (path) => {
       const found = await look(text(path) ?? "");
-      if (found.kind === "folder") return [...(found.files?.values() ?? [])];
+      if (found.kind === "folder") return Array.from(found.files?.values() ?? []);
       return found.kind === "file" ? [found.content] : [];
     }),
   );

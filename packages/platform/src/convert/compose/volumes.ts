@@ -1,6 +1,7 @@
 /** What a service mounts: claims, memory, files that its chart carries, and sources that a dev session synchronises. */
 import { isAbsolute, join, relative, sep } from "node:path";
 import { toName } from "../../project/workspace.ts";
+import { dockerfileOf } from "./dockerfile.ts";
 import { carry, type CarriedFiles, type Found, isSecretFile, look, noFiles } from "./files.ts";
 import { memory } from "./container.ts";
 import { type ComposeProject, type ComposeService, withNewNames } from "./project.ts";
@@ -98,7 +99,10 @@ function addMount({ result, project }: State, place: Tree, mount: Mount, readOnl
     );
     return;
   }
-  if (result.mounts.some(({ mountPath }) => mountPath === mount.mountPath)) return;
+  if (result.mounts.some(({ mountPath }) => mountPath === mount.mountPath)) {
+    project.report("warning", place, `${mount.mountPath} is mounted already, and this is left out`);
+    return;
+  }
   result.mounts.push(readOnly ? { ...mount, readOnly: true } : mount);
 }
 
@@ -126,23 +130,13 @@ function named(state: State, mount: Tree): void {
   const readOnly = flag(get(mount, "read_only")) === true;
   const subpath = text(get(mount, "volume", "subpath"));
   if (source === undefined) {
-    // `.:/app` with `/app/node_modules` keeps what the image has there from being hidden; in the chart nothing hides it.
-    if (result.synced.some((one) => target.startsWith(`${one.target}/`))) {
-      result.kept.push(target);
-      project.report("note", mount, `${target} needs no volume: nothing hides what the image has there`);
-      return;
-    }
-    project.report(
-      "note",
-      mount,
-      `${target} is a volume without a name: it is empty at first, and ends with its pod`,
-    );
-    addMount(
-      state,
-      mount,
-      { volume: addVolume(state, target, { emptyDir: {} }), mountPath: target },
-      readOnly,
-    );
+    anonymous(state, mount, target);
+    return;
+  }
+  // What an image installed is seeded into a new volume by Docker; an empty claim would hide it.
+  if (/\/(node_modules|vendor|\.venv|venv|site-packages|target|\.next|__pycache__)$/.test(target)) {
+    result.kept.push(target);
+    project.report("note", mount, `${target} has no volume: it stays as the image has it`);
     return;
   }
   const declared = get(project.model.tree, "volumes", source);
@@ -160,6 +154,25 @@ function named(state: State, mount: Tree): void {
     return;
   }
   claim(state, mount, source, { target, readOnly, subPath: subpath });
+}
+
+/**
+ * A volume without a name begins with what the image has there, and ends with its container: what the container's own file
+ * system does, unless that is read-only.
+ */
+function anonymous(state: State, mount: Tree, target: string): void {
+  const { project, result, service } = state;
+  if (flag(get(service.tree, "read_only")) === true) {
+    project.report("note", mount, `${target} is empty at first, and ends with its pod`);
+    addMount(state, mount, { volume: addVolume(state, target, { emptyDir: {} }), mountPath: target });
+    return;
+  }
+  result.kept.push(target);
+  project.report(
+    "note",
+    mount,
+    `${target} has no volume: it stays as the image has it, and ends with its pod`,
+  );
 }
 
 /** `external: { name }` is the old way to say both. */
@@ -248,7 +261,7 @@ async function bind(state: State, mount: Tree): Promise<void> {
   const source = text(get(mount, "source")) ?? "";
   const target = (text(get(mount, "target")) ?? "").replace(/(.)\/+$/, "$1");
   const readOnly = flag(get(mount, "read_only")) === true;
-  if (/docker\.sock$/.test(source) || /docker\.sock$/.test(target)) {
+  if (source.endsWith("docker.sock") || target.endsWith("docker.sock")) {
     report(
       "error",
       mount,
@@ -268,16 +281,8 @@ async function bind(state: State, mount: Tree): Promise<void> {
     addMount(state, mount, { volume, mountPath: target }, readOnly);
     return;
   }
-  const context = text(get(service.tree, "build", "context"));
   const found = await look(source);
-  if (
-    found.kind === "folder" &&
-    context !== undefined &&
-    isAbsolute(context) &&
-    (isWithin(context, source) || isWithin(source, context)) &&
-    !found.isEmpty &&
-    !isData(target)
-  ) {
+  if (isFull(found) && (await isBuiltFrom(service.tree, source, target))) {
     result.synced.push({ place: mount, source, target });
     report(
       "note",
@@ -300,6 +305,19 @@ function isOfProject({ model }: ComposeProject, source: string): boolean {
 export function isWithin(path: string, root: string): boolean {
   const way = relative(root, path);
   return way === "" || (!isAbsolute(way) && way !== ".." && !way.startsWith(`..${sep}`));
+}
+
+function isFull(found: Found): boolean {
+  return found.kind === "file" || (found.kind === "folder" && !found.isEmpty);
+}
+
+/** Whether the image has it at that place, or most probably so: it lies in the build's context, and goes where the program is. */
+async function isBuiltFrom(service: Tree, source: string, target: string): Promise<boolean> {
+  const context = text(get(service, "build", "context"));
+  if (context === undefined || !isAbsolute(context) || isData(target)) return false;
+  if (isWithin(context, source)) return true;
+  const workdir = text(get(service, "working_dir")) ?? (await dockerfileOf(service)).workdir;
+  return isWithin(source, context) && (workdir === undefined || isWithin(target, workdir));
 }
 
 /** Where programs keep what they write. */
@@ -423,7 +441,7 @@ function becomeClaim(state: State, mount: Tree, { source, target, readOnly }: Bo
       : `${name} becomes a claim`,
     ...(isLost ? ["Copy it into the pod with `kubectl cp`, or put it into the image."] : []),
   );
-  claim(state, mount, `${name.replaceAll("..", "")}`, { target, readOnly });
+  claim(state, mount, name.replaceAll("..", ""), { target, readOnly });
 }
 
 /** The configs and secrets that the service was granted: files at their targets. */
