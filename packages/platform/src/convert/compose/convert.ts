@@ -11,7 +11,7 @@ import { type LoadOptions, loadModel } from "./load.ts";
 import { isRemote } from "./normalize.ts";
 import { type ComposeProject, type ComposeService, openProject, serviceNamed } from "./project.ts";
 import { entries, flag, get, items, text, texts, type Tree } from "./tree.ts";
-import { isWithin } from "./volumes.ts";
+import { isWithin } from "./binds.ts";
 
 export interface ConvertOptions extends LoadOptions {
   /** The workspace's folder; that of the first file unless given. */
@@ -199,7 +199,10 @@ function devOf(
     rules.push({ path: isFile ? way : way === "" ? "**" : `${way}/**`, ...rule });
   };
   for (const rule of items(get(tree, "develop", "watch"))) {
-    const action = actions[text(get(rule, "action")) ?? "sync"] ?? "sync";
+    const given = text(get(rule, "action")) ?? "";
+    const action = actions[given] ?? "sync";
+    if (!Object.hasOwn(actions, given))
+      report("error", rule, `${JSON.stringify(given)} is no action, and files are only synchronised`);
     const run = action === "run" ? { run: texts(get(rule, "exec", "command")) } : {};
     addRule(rule, text(get(rule, "path")) ?? "", text(get(rule, "target"))?.replace(/(.)\/+$/, "$1"), {
       action,

@@ -74,7 +74,7 @@ export function isHttp({ port, protocol, published, appProtocol }: Port): boolea
 
 function publishedPort(tree: Tree): [number, Partial<Port>] {
   const target = number(get(tree, "target"));
-  if (target === undefined) throw wrong(tree, "a port with a target");
+  if (target === undefined || target < 1 || target > 65_535) throw wrong(tree, "a port, from 1 to 65535");
   const name = text(get(tree, "name"))
     ?.toLowerCase()
     .replaceAll(/[^a-z0-9-]+/g, "-")
