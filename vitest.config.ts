@@ -1,7 +1,9 @@
 import { defineConfig } from "vitest/config";
 
-// "unit" needs nothing but Node; "cluster" starts embedded clusters and "e2e" the whole product, one file at a time,
-// so that tests on real processes do not starve each other on a small machine.
+// "unit" needs nothing but Node; "cluster" starts embedded clusters and "e2e" the whole product: two files at a time, since
+// they mostly wait, and no more, so that real processes do not starve each other on a small machine.
+const onRealProcesses = { maxWorkers: 2, sequence: { groupOrder: 1 } };
+
 export default defineConfig({
   test: {
     projects: [
@@ -16,7 +18,7 @@ export default defineConfig({
         test: {
           name: "cluster",
           include: ["packages/*/src/**/*.cluster.test.ts"],
-          fileParallelism: false,
+          ...onRealProcesses,
           testTimeout: 60_000,
           hookTimeout: 60_000,
         },
@@ -26,7 +28,7 @@ export default defineConfig({
           name: "e2e",
           globalSetup: "./e2e/setup.ts",
           include: ["e2e/**/*.test.ts"],
-          fileParallelism: false,
+          ...onRealProcesses,
           testTimeout: 180_000,
           hookTimeout: 180_000,
         },

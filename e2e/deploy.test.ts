@@ -3,16 +3,21 @@
  * whatever goes wrong.
  */
 import { execFileSync, type ChildProcess } from "node:child_process";
+import { randomBytes } from "node:crypto";
 import { once } from "node:events";
 import { readdirSync, readFileSync } from "node:fs";
 import { cp, mkdir, readdir, readFile, writeFile } from "node:fs/promises";
 import { createServer, type Server } from "node:http";
-import type { AddressInfo } from "node:net";
+import { type AddressInfo, connect, createServer as createTcpServer } from "node:net";
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import { setInterval } from "node:timers/promises";
 import { encrypt } from "@kws/sops/file";
 import { ageKeys, type TestKeys } from "@kws/sops/testing/keyring";
+import { openRegistries } from "@kws/oci/registry";
+import { registryMissing, startDockerRegistry } from "@kws/oci/testing/docker-registry";
+import { type ArchiveFiles, readArchive, writeArchive } from "@kws/platform/packages/archive";
+import { fetchArchive, openPackageStore, pushChart } from "@kws/platform/packages/store";
 import { namespaces, secrets } from "@kws/kube/resources";
 import type { KubeClient } from "@kws/kube/client";
 import { afterAll, beforeAll, expect, test } from "vitest";
@@ -159,6 +164,11 @@ test("what does not become ready is rolled back; a first install is removed", as
   expect(failed.code).toBe(6);
   expect(failed.stderr).toContain("payments runs 1.1.0 (revision 2) again");
   expect(await status("qa1")).toMatchObject({ state: "ready", release: "deployed", version: "1.1.0" });
+
+  // Helm cannot render it, so there is nothing to go back from.
+  const faulty = await run("-p", "qa1", "--set", "config=[1]");
+  expect(faulty.code, faulty.stderr).toBe(4);
+  expect(faulty.stderr).toContain("payments was not changed");
   expect(await deploy("-p", "qa1")).toMatchObject({ changed: false });
 
   const first = await run(...broken, "-n", "fresh");
@@ -172,7 +182,9 @@ test("a killed deployment is finished by the next one, and is nothing to go back
   const child = kws.spawn(["deploy", "payments", "-p", "qa1", "--set", "health.ready=/nowhere"], shop);
   await untilRevision(child, "qa1", (now) => now.status === "deployed" && now.ready === undefined);
   await kill(child);
+  expect(await unpacked()).toHaveLength(1);
   const failed = await run("-p", "qa1", "--set", "health.ready=/neither", "--timeout", "5s");
+  expect(await unpacked()).toEqual([]);
   expect(failed.stderr).toContain("payments runs 1.1.0");
   expect(await status("qa1")).toMatchObject({ state: "ready", version: "1.1.0" });
 });
@@ -219,6 +231,17 @@ test("what is not as it should be is refused before the cluster is touched", asy
   const locked = await stranger.run(["deploy", "payments", "-p", "qa1"], { cwd: shop });
   expect(locked.code, locked.stderr).not.toBe(0);
   expect(locked.stderr).toContain("secrets.yaml");
+  const dry = await stranger.run(["deploy", "payments", "-p", "local", "--dry-run", "-o", "json"], {
+    cwd: shop,
+  });
+  expect(dry.code, dry.stderr).toBe(0);
+  expect(JSON.parse(dry.stdout)).toMatchObject({
+    compared: false,
+    objects: expect.arrayContaining([
+      { kind: "Deployment", name: "payments", change: "created", fields: [] },
+    ]),
+  });
+  expect(await stranger.json("cluster", "list")).toEqual([]);
   expect(await client.find(namespaces, "untouched")).toBeUndefined();
 });
 
@@ -260,6 +283,78 @@ test.each([
   expect(await client.find(namespaces, "untouched")).toBeUndefined();
 });
 
+const missing = registryMissing(process.env);
+
+test.skipIf(missing !== undefined)(
+  `a registry gives the package, wants a login, or dies in the middle, and then nothing is installed ${missing ?? ""}`,
+  async () => {
+    await using registry = await startDockerRegistry(process.env);
+    await bring(registry.host, "1.0.1");
+    await bring(registry.host, "1.0.2", new Map([["payments/noise.bin", randomBytes(4 * 2 ** 20)]]));
+    const from = (host: string, version: string) =>
+      ["-p", "qa1", "--registry", `${host}/team`, "--version", version] as const;
+    expect(await deploy(...from(registry.host, "1.0.1"))).toMatchObject({ version: "1.0.1", changed: true });
+
+    await using locked = await startDockerRegistry(process.env, { login: true });
+    const refused = await run("-n", "untouched", ...from(locked.host, "1.0.1"));
+    expect(refused.code, refused.stderr).toBe(7);
+    expect(refused.stderr).toContain(locked.host);
+
+    await using wire = await wireTo(registry.host, { bytes: 2 ** 20, kill: () => registry.kill() });
+    const died = await run("-n", "untouched", ...from(wire.host, "1.0.2"));
+    expect(died.code, died.stderr).toBe(1);
+    expect(died.stderr).toContain(wire.host);
+    await wire.broken;
+
+    expect(await client.find(namespaces, "untouched")).toBeUndefined();
+    expect(await unpacked()).toEqual([]);
+    expect(await status("qa1")).toMatchObject({ state: "ready", version: "1.0.1" });
+  },
+);
+
+/** The package 1.0.0 as another version and with more files. Its images stay where they are. */
+async function bring(host: string, version: string, more: ArchiveFiles = new Map()): Promise<void> {
+  const store = await openPackageStore(join(kws.home, ".local/share/kws"));
+  const { bytes } = await fetchArchive(store.repository("kws.local/shop/charts/payments"), "1.0.0");
+  const files = new Map([...(await readArchive(bytes, "1.0.0")), ...more]);
+  const metadata = Buffer.from(files.get("payments/Chart.yaml") ?? []).toString();
+  const chartYaml = Buffer.from(metadata.replace("version: 1.0.0", `version: ${version}`));
+  files.set("payments/Chart.yaml", chartYaml);
+  const charts = openRegistries({ env: {} }).repository(`${host}/team/charts/payments`);
+  const chart = { archive: await writeArchive(files, 0), chartYaml };
+  await pushChart(charts, chart, { tag: version, overwrite: false });
+}
+
+/** A way to a server that does something, and ends, once so many bytes have come from there. */
+async function wireTo(host: string, { bytes, kill: end }: { bytes: number; kill: () => Promise<void> }) {
+  const [address = "", port] = host.split(":");
+  const { promise: broken, resolve } = Promise.withResolvers<void>();
+  let left = bytes;
+  const server = createTcpServer((near) => {
+    const far = connect(Number(port), address);
+    near.on("error", () => far.destroy()).on("close", () => far.destroy());
+    far.on("error", () => near.destroy()).on("close", () => near.destroy());
+    near.pipe(far);
+    far.on("data", (chunk) => {
+      left -= chunk.length;
+      if (left > 0) near.write(chunk);
+      else void end().then(resolve);
+    });
+  }).listen(0, "127.0.0.1");
+  await once(server, "listening");
+  return {
+    host: `127.0.0.1:${(server.address() as AddressInfo).port}`,
+    broken,
+    async [Symbol.asyncDispose]() {
+      server.close();
+      await once(server, "close");
+    },
+  };
+}
+
+/** Where packages are unpacked for Helm, one folder for each deployment at work. */
+const unpacked = () => readdir(join(kws.home, ".local/share/kws/run"));
+
 function close(server: Server): void {
   server.close();
   server.closeAllConnections();
@@ -280,7 +375,19 @@ test("a secret is nowhere but in the cluster: not in files, arguments, logs or r
   said.push(await run(...which, "--set", "resources=many", ...debug));
   said.push(await run(...which, "--set", "health.ready=/nowhere", "--timeout", "5s", ...debug));
   said.push(await kws.run(["service", "status", "payments", "--namespace", "qa1", ...debug]));
-  expect(said.map(({ code }) => code)).toEqual([0, 0, 0, 1, 6, 0]);
+  said.push(await kws.run(["manifest", "build", "payments=1.2.0", "-p", "qa1", ...debug], { cwd: shop }));
+  said.push(await kws.run(["manifest", "install", "shop", "-n", "together", ...debug], { cwd: shop }));
+  said.push(await kws.run(["manifest", "values", "shop", ...debug], { cwd: shop }));
+  expect(said.map(({ code }) => code)).toEqual([0, 0, 0, 1, 6, 0, 0, 0, 0]);
+  await using registry = registryMissing(process.env) ? undefined : await startDockerRegistry(process.env);
+  if (registry !== undefined) {
+    const target = ["--registry", `${registry.host}/team`];
+    const version = ["--version", "1.2.0"];
+    for (const args of [["publish"], ["publish"], ["deploy", "-p", "qa1", "-n", "published", "--dry-run"]]) {
+      said.push(await kws.run([...args, "payments", ...version, ...target, ...debug], { cwd: shop }));
+    }
+  }
+  expect(said.slice(9).filter(({ code }) => code !== 0)).toEqual([]);
   const child = kws.spawn(["deploy", "payments", ...which, "--set", "health.ready=/neither"], shop);
   await untilRevision(child, "qa1", (now) => now.ready === undefined);
   await kill(child);
@@ -296,7 +403,11 @@ test("a secret is nowhere but in the cluster: not in files, arguments, logs or r
   expect(lines.some((line) => line.includes("helm") && line.includes("upgrade"))).toBe(true);
   expect(lines.filter((line) => line.includes(canary))).toEqual([]);
 
-  const own = (await readdir(tmpdir())).filter((name) => !before.has(name) && name.startsWith("kws-deploy"));
+  // The killed one's, in which secrets are encrypted, is searched as well.
+  expect(await unpacked()).toHaveLength(1);
+  const own = (await readdir(tmpdir())).filter(
+    (name) => !before.has(name) && /^kws-(manifest|package|registry)/.test(name),
+  );
   const folders = [kws.home, ...own.map((name) => join(tmpdir(), name))];
   const hits = folders.flatMap((folder) =>
     filesWith(folder, [canary, Buffer.from(canary).toString("base64")]),
@@ -331,50 +442,132 @@ function filesWith(folder: string, needles: string[]): string[] {
     });
 }
 
-test("a manifest is deployed in the order of its dependencies, and a service that fails stops what comes after it", async () => {
-  const till = join(shop, "till");
-  await mkdir(join(till, "chart/templates"), { recursive: true });
-  await writeFile(join(till, "kws.yaml"), "name: till\ndependsOn: [payments]\n");
-  await writeFile(join(till, "chart/Chart.yaml"), "apiVersion: v2\nname: till\nversion: 1.0.0\n");
-  const configMap = "apiVersion: v1\nkind: ConfigMap\nmetadata: { name: till }\n";
-  await writeFile(join(till, "chart/templates/till.yaml"), configMap);
-  await writeFile(join(shop, "kws.yaml"), "name: shop\nservices: [./payments, ./till]\n");
-  git("add", "--all");
-  git("commit", "--quiet", "--message", "till");
-  const packed = await kws.run(["package", "till", "--version", "1.0.0"], { cwd: shop });
-  expect(packed.code, packed.stderr).toBe(0);
-  const out = join(kws.home, "out");
-  const manifest = (...args: string[]) => kws.run(["manifest", ...args, "-o", "json"], { cwd: shop });
+const manifest = (...args: string[]) => kws.run(["manifest", ...args, "-o", "json"], { cwd: shop });
 
-  const built = await manifest("build", "till", "payments=1.1.0", "-p", "qa1", "--destination", out);
+interface Installed {
+  oneRelease: boolean;
+  reason: string;
+  releaseBytes?: number;
+  releaseLimit: number;
+  services: Deployed[];
+}
+
+async function installManifest(...args: string[]): Promise<Installed> {
+  const result = await manifest("install", ...args);
+  expect(result.code, result.stderr).toBe(0);
+  return JSON.parse(result.stdout) as Installed;
+}
+
+const releasesIn = async (namespace: string) => {
+  const { items } = await client.list(secrets, namespace, { labelSelector: "owner=helm,status=deployed" });
+  return new Set(items.map(({ metadata }) => metadata.labels?.["name"]));
+};
+
+/** Services after payments, each with a ConfigMap of that many random bytes. */
+async function addServices(names: string[], bytes: number): Promise<void> {
+  for (const name of names) {
+    const folder = join(shop, name);
+    await mkdir(join(folder, "chart/templates"), { recursive: true });
+    await writeFile(join(folder, "kws.yaml"), `name: ${name}\ndependsOn: [payments]\n`);
+    await writeFile(join(folder, "chart/Chart.yaml"), `apiVersion: v2\nname: ${name}\nversion: 1.0.0\n`);
+    await writeFile(join(folder, "chart/data.txt"), randomBytes(bytes).toString("base64"));
+    const data = 'data: { data: {{ .Files.Get "data.txt" | quote }} }\n';
+    const configMap = `apiVersion: v1\nkind: ConfigMap\nmetadata: { name: ${name} }\n${data}`;
+    await writeFile(join(folder, `chart/templates/${name}.yaml`), configMap);
+  }
+  const services = ["payments", ...names].map((name) => `./${name}`).join(", ");
+  await writeFile(join(shop, "kws.yaml"), `name: shop\nservices: [${services}]\n`);
+  git("add", "--all");
+  git("commit", "--quiet", "--message", names.join(" and "));
+  for (const name of names) {
+    const packed = await kws.run(["package", name, "--version", "1.0.0"], { cwd: shop });
+    expect(packed.code, packed.stderr).toBe(0);
+  }
+}
+
+test("a manifest that fits is one release: its services are seen and restarted one by one, and changed together", async () => {
+  await addServices(["till"], 100);
+  const out = join(kws.home, "out");
+  const built = await manifest("build", "till", "payments=1.0.0", "-p", "qa1", "--destination", out);
   expect(built.code, built.stderr).toBe(0);
-  expect(JSON.parse(built.stdout)).toMatchObject({ name: "shop", number: 1, oneRelease: true });
-  const installed = await manifest("install", "shop", "-n", "all");
-  expect(installed.code, installed.stderr).toBe(0);
-  expect((JSON.parse(installed.stdout) as { services: Deployed[] }).services).toMatchObject([
-    { service: "payments", version: "1.1.0", changed: true },
-    { service: "till", version: "1.0.0", changed: true },
-  ]);
-  const again = await manifest("install", join(out, "shop-1.0.0.tgz"), "-n", "all");
-  expect((JSON.parse(again.stdout) as { services: Deployed[] }).services).toMatchObject([
-    { changed: false },
-    { changed: false },
-  ]);
-  expect((await status("all")).description).toContain(": manifest shop:1");
+  expect(JSON.parse(built.stdout)).toMatchObject({ name: "shop", number: 2, oneRelease: true });
+
+  const installed = await installManifest("shop", "-n", "all");
+  expect(installed).toMatchObject({
+    oneRelease: true,
+    services: [
+      { service: "payments", version: "1.0.0", from: "", changed: true },
+      { service: "till", version: "1.0.0", changed: true },
+    ],
+  });
+  expect(await releasesIn("all")).toEqual(new Set(["shop"]));
+  const { items } = await client.list(secrets, "all", { labelSelector: "owner=helm,name=shop" });
+  const kept = Buffer.from(
+    (items[0]?.["data"] as { release?: string } | undefined)?.release ?? "",
+    "base64",
+  ).length;
+  expect(Math.abs(kept - (installed.releaseBytes ?? 0)), "what was measured is what Helm keeps").toBeLessThan(
+    200,
+  );
+
+  expect(await status("all")).toMatchObject({ state: "ready", version: "1.0.0" });
+  const logs = await kws.run(["service", "logs", "payments", "-n", "all"]);
+  expect(logs.stdout).toContain("payments is listening");
+  expect((await kws.run(["service", "restart", "payments", "-n", "all"])).code).toBe(0);
+  for (const refused of [
+    await run("-p", "qa1", "-n", "all", "--version", "1.1.0"),
+    await manifest("install", "shop", "-n", "all", "--per-service"),
+  ]) {
+    expect(refused.code, refused.stderr).toBe(9);
+  }
+  expect(await installManifest(join(out, "shop-2.0.0.tgz"), "-n", "all")).toMatchObject({
+    services: [{ changed: false }, { changed: false }],
+  });
 
   await edit(join(chart, "values.yaml"), "ready: /readyz", "ready: /nowhere");
   await pack("3.0.0");
-  expect((await manifest("build", "till", "payments=3.0.0", "-p", "qa1")).code).toBe(0);
-  const failed = await manifest("install", "shop:2", "-n", "fails", "--timeout", "5s");
+  for (const version of ["1.1.0", "3.0.0"]) {
+    expect((await manifest("build", "till", `payments=${version}`, "-p", "qa1")).code).toBe(0);
+  }
+  expect((await installManifest("shop:3", "-n", "all")).services).toMatchObject([
+    { service: "payments", from: "1.0.0", version: "1.1.0" },
+    { service: "till" },
+  ]);
+  const failed = await manifest("install", "shop:4", "-n", "all", "--timeout", "5s");
+  expect(failed.code, failed.stderr).toBe(6);
+  expect(failed.stderr).toContain("shop runs 3.0.0 (revision 2) again");
+  expect(await status("all")).toMatchObject({ state: "ready", version: "1.1.0" });
+
+  const removed = await kws.run(["stack", "remove", "all", "--yes"], { cwd: shop });
+  expect(removed.code, removed.stderr).toBe(0);
+  expect(await client.find(namespaces, "all")).toBeUndefined();
+});
+
+test("one that is larger than Helm can keep is a release for each service, in the order of their dependencies", async () => {
+  const bulky = ["one", "two", "three"];
+  await addServices(bulky, 300_000);
+  const built = await manifest("build", ...bulky, "payments=1.1.0", "-p", "qa1");
+  expect(JSON.parse(built.stdout)).toMatchObject({ number: 5, oneRelease: false });
+  const installed = await installManifest("shop:5", "-n", "waves");
+  expect(installed).toMatchObject({ oneRelease: false, reason: expect.stringContaining("1024 KiB") });
+  expect(installed.releaseBytes).toBeGreaterThan(installed.releaseLimit);
+  expect(await releasesIn("waves")).toEqual(new Set(["payments", ...bulky]));
+
+  // What would fit goes on with the releases that are there.
+  expect(await installManifest("shop:3", "-n", "waves")).toMatchObject({ oneRelease: false });
+  expect(await deployAll("waves")).toMatchObject({ changed: false });
+  const failed = await manifest("install", "shop:4", "-n", "fails", "--per-service", "--timeout", "5s");
   expect(failed.code, failed.stderr).toBe(6);
   const left = await client.list(secrets, "fails", { labelSelector: "owner=helm" });
-  expect(left.items).toEqual([]);
+  expect(left.items, "what comes after a service that fails is not begun").toEqual([]);
 });
+
+const deployAll = (namespace: string) => deploy("-p", "qa1", "-n", namespace, "--version", "1.1.0");
 
 test("plain Helm installs a manifest, with the secrets on standard input", async () => {
   const { helm } = await kws.json<{ helm: { path: string } }>("version");
   const { kubeconfigPath } = await kws.cluster();
-  const archive = join(kws.home, "out/shop-1.0.0.tgz");
+  const archive = join(kws.home, "out/shop-2.0.0.tgz");
   const args = [
     "install",
     "shop",
@@ -384,13 +577,19 @@ test("plain Helm installs a manifest, with the secrets on standard input", async
     "--wait",
     "--values=-",
   ];
-  execFileSync(helm.path, args, {
-    env: { HOME: kws.home, KUBECONFIG: kubeconfigPath, PATH: process.env["PATH"] },
-    input: "payments: { secrets: { ADMIN_TOKEN: from-standard-input } }\n",
-  });
+  const install = (input: string) =>
+    execFileSync(helm.path, args, {
+      env: { HOME: kws.home, KUBECONFIG: kubeconfigPath, PATH: process.env["PATH"] },
+      input,
+      stdio: "pipe",
+    });
+  expect(() => install("")).toThrow("/payments/secrets/ADMIN_TOKEN");
+  const hidden = await kws.run(["manifest", "values", archive], { cwd: shop });
+  expect(hidden.stdout).not.toContain(canary);
+  install((await kws.run(["manifest", "values", archive, "--reveal"], { cwd: shop })).stdout);
   const { items } = await client.list(secrets, "plain");
   const data = items.find(({ metadata }) => metadata.name === "payments-secrets")?.["data"] as
     | { ADMIN_TOKEN?: string }
     | undefined;
-  expect(Buffer.from(data?.ADMIN_TOKEN ?? "", "base64").toString()).toBe("from-standard-input");
+  expect(Buffer.from(data?.ADMIN_TOKEN ?? "", "base64").toString()).toBe(canary);
 });

@@ -122,7 +122,7 @@ async function convert(): Promise<unknown> {
 }
 
 const cases: [heading: string, value: () => Promise<unknown>][] = [
-  ["kws stack start, kws demo", () => Promise.resolve(started)],
+  ["kws stack start, kws service start, kws demo", () => Promise.resolve(started)],
   ["kws cluster start, status, stop", () => kws.json("cluster", "status")],
   ["kws cluster list", () => kws.json("cluster", "list")],
   ["kws image list", () => kws.json("image", "list")],
@@ -164,6 +164,8 @@ const cases: [heading: string, value: () => Promise<unknown>][] = [
     () => inService("secrets", "rotate", "--in-place", secretsFile),
   ],
   ["kws secrets keygen", () => inService("secrets", "keygen")],
+  ["kws secrets list", () => inService("secrets", "list")],
+  ["kws secrets check", () => inService("secrets", "check")],
   ["kws secrets report", () => inService("secrets", "report", "--max-age", "0")],
   ["kws secrets install-git", () => inService("secrets", "install-git")],
   [
@@ -178,6 +180,9 @@ const cases: [heading: string, value: () => Promise<unknown>][] = [
     "kws manifest install",
     () => kws.json("manifest", "install", "shop:1", "-n", "deployed", "--file", "examples/shop"),
   ],
+  ["kws manifest list", () => kws.json("manifest", "list", "--file", "examples/shop")],
+  ["kws manifest show", () => kws.json("manifest", "show", "shop", "--file", "examples/shop")],
+  ["kws package remove, prune", () => kws.json("package", "prune", "--keep", "0", "--force", "--yes")],
   ["kws init", () => kws.json("init", "--dry-run")],
   ["kws convert compose, kustomize", convert],
   ["kws version", () => kws.json("version")],

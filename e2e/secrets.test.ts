@@ -220,6 +220,35 @@ test("what cannot be encrypted stays as it is", async () => {
   await expectCode(0, sops(["encrypt", "--age", recipient, "--input-type", "binary", secrets]));
 });
 
+test("flags say how a file is encrypted where the rules do not, and not both", async () => {
+  const input = `user: me\ntoken: ${canary}\n`;
+  const flags = [
+    "--age",
+    recipient,
+    "--encrypted-regex",
+    "^token$",
+    "--mac-only-encrypted",
+    "--output-type",
+    "json",
+  ];
+  const named = ["--filename-override", "any.yaml", "-"];
+  const { stdout } = await expectCode(0, sops(["encrypt", ...flags, ...named], { input }));
+  expect(JSON.parse(stdout)).toMatchObject({
+    user: "me",
+    token: expect.stringMatching(/^ENC\[/),
+    sops: { encrypted_regex: "^token$", mac_only_encrypted: true },
+  });
+  await write("sealed", stdout.replace("me", "you"));
+  const decrypted = await expectCode(
+    0,
+    sops(["decrypt", "--filename-override", "any.json", "--output-type", "yaml", "sealed"]),
+  );
+  expect(decrypted.stdout).toBe(input.replace("me", "you"));
+  await write(".sops.yaml", `creation_rules:\n  - age: ${recipient}\n    encrypted_suffix: _secret\n`);
+  await write(secrets, input);
+  await expectCode(8, sops(["encrypt", "--encrypted-regex", "^token$", secrets]));
+});
+
 test.runIf(process.getuid?.() === 0)("a full disk leaves the old file, and no plaintext", async () => {
   const disk = join(kws.home, "disk");
   await mkdir(disk);

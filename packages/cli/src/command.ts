@@ -1,4 +1,5 @@
 /** What a command is: data for help, completion and the reference, and a short handler. */
+import { providerNames } from "@kws/platform/project/provider-names";
 import type { Context } from "./context.ts";
 
 /** What completion offers for an argument or an option's value, asked live. */
@@ -99,6 +100,12 @@ export const globalOptions = {
     value: "path",
     description: "the workspace's kws.yaml, instead of the nearest one",
   },
+  provider: {
+    type: "string",
+    value: "name",
+    choices: providerNames,
+    description: "what gives the cluster; the workspace says which unless given",
+  },
   context: {
     type: "string",
     value: "name",
@@ -109,7 +116,7 @@ export const globalOptions = {
   cluster: {
     type: "string",
     value: "name",
-    description: "the embedded cluster to work on",
+    description: "the cluster to work on, by the provider's name for it",
     completes: "clusters",
   },
   namespace: {

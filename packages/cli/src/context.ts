@@ -3,7 +3,7 @@ import type { Logger } from "@kws/base/logger";
 import type { Steps } from "@kws/base/steps";
 import type { Project } from "@kws/platform/project/workspace";
 import type { Locations } from "@kws/platform/project/locations";
-import type { Holder } from "@kws/platform/stacks/lock";
+import type { Holder } from "@kws/platform/services/lease";
 import type { Connection, Provider } from "@kws/platform/providers/provider";
 import type { Globals } from "./command.ts";
 import type { Style } from "./style.ts";
@@ -52,7 +52,7 @@ export interface Context extends World {
   project(): Promise<Project>;
   /** Like `project`, but undefined where there is none. */
   findProject(): Promise<Project | undefined>;
-  /** The provider by flags, workspace and user; `cluster` names an embedded one. */
+  /** The provider by flags, workspace and user; `cluster` is the name of one of its clusters. */
   provider(cluster?: string): Promise<Provider>;
   /** Open to the provider's cluster, which must run. Closed when the command ends. */
   connect(provider?: Provider): Promise<Connection>;

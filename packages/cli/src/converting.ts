@@ -64,7 +64,7 @@ function encryptWith(ctx: Context): Encrypt {
   return async (path, content, recipient) => {
     const tools = { keyring: await openKeys(ctx, ctx.signal), now: new Date(ctx.clock()) };
     const file = { path, format: "yaml" as const, content: Buffer.from(content) };
-    return encryptFile(file, tools, namedKeys({ age: recipient }));
+    return encryptFile(file, tools, { keys: namedKeys({ age: recipient }, {}) });
   };
 }
 

@@ -4,6 +4,7 @@ import { UserError } from "@kws/base/errors";
 import { createLogger } from "@kws/base/logger";
 import { Steps } from "@kws/base/steps";
 import { locations } from "@kws/platform/project/locations";
+import { providerNames } from "@kws/platform/project/provider-names";
 import type { Connection, Provider } from "@kws/platform/providers/provider";
 import type { Globals } from "./command.ts";
 import type { Context, World } from "./context.ts";
@@ -31,7 +32,9 @@ export function createContext(
     ]);
     const [workspace, user] = await Promise.all([workspaces.findProject(), loadUserConfig(places.config)]);
     const name = cluster ?? globals.cluster;
+    const named = providerNames.find((one) => one === globals.provider);
     return chooseProvider({
+      ...(named === undefined ? {} : { provider: named }),
       ...(globals.context === undefined ? {} : { context: globals.context }),
       ...(globals.kubeconfig === undefined ? {} : { kubeconfig: globals.kubeconfig }),
       ...(name === undefined ? {} : { cluster: name }),

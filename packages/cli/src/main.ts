@@ -15,19 +15,27 @@ async function main(): Promise<void> {
   const controller = new AbortController();
   let interrupts = 0;
   let inForeground = 0;
+  const interruption = (by: string) =>
+    Object.assign(new Error(`interrupted by ${by}`), { name: "InterruptError" });
   const onSignal = (signal: NodeJS.Signals) => {
     if (signal === "SIGINT" && inForeground > 0) return;
     // The second Ctrl-C means it.
     if (++interrupts > 1) process.exit(130);
-    controller.abort(Object.assign(new Error(`interrupted by ${signal}`), { name: "InterruptError" }));
+    controller.abort(interruption(signal));
   };
   process.on("SIGINT", onSignal);
   process.on("SIGTERM", onSignal);
-  // A reader that went away, such as `head`, ends the command without a word.
-  process.stdout.on("error", (error: NodeJS.ErrnoException) => {
-    if (error.code === "EPIPE") process.exit(0);
-    throw error;
-  });
+  // The terminal was closed: what a command holds is to be given back.
+  process.on("SIGHUP", onSignal);
+  // A reader that went away, such as `head` or a terminal, ends the command without a word.
+  let unheard = false;
+  const onOutputError = (error: NodeJS.ErrnoException) => {
+    if (error.code !== "EPIPE" && error.code !== "EIO") throw error;
+    unheard = true;
+    if (!controller.signal.aborted) controller.abort(interruption("the end of its output"));
+  };
+  process.stdout.on("error", onOutputError);
+  process.stderr.on("error", onOutputError);
   const userName = () => {
     try {
       return userInfo().username;
@@ -36,7 +44,7 @@ async function main(): Promise<void> {
       return String(process.getuid?.() ?? "unknown");
     }
   };
-  process.exitCode = await runProgram(process.argv.slice(2), {
+  const exitCode = await runProgram(process.argv.slice(2), {
     stdin: process.stdin,
     stdout: process.stdout,
     stderr: process.stderr,
@@ -58,4 +66,5 @@ async function main(): Promise<void> {
     clock: () => Date.now(),
     holder: { user: userName(), host: hostname(), pid: process.pid },
   });
+  process.exitCode = unheard ? 0 : exitCode;
 }

@@ -31,6 +31,11 @@ export const packageOptions = {
     value: "host/path",
     description: "the registry that the package is for, instead of the workspace's",
   },
+  pull: {
+    type: "boolean",
+    description:
+      "fetch services that live in git again, and base images that have changed in their registries",
+  },
 } as const;
 
 export interface PackagingRequest {
@@ -38,6 +43,8 @@ export interface PackagingRequest {
   version?: string | undefined;
   registry?: string | undefined;
   allowDirty: boolean;
+  /** Fetch again what comes from elsewhere: services from git, base images from registries. */
+  pull?: boolean | undefined;
 }
 
 export type Packaged = StoredPackage & { changed: boolean };
@@ -54,7 +61,12 @@ export interface Packaging {
 export async function packageServices(ctx: Context, request: PackagingRequest): Promise<Packaging> {
   const { signal, locations, childEnv } = ctx;
   const project = await ctx.project();
-  const all = await loadServices(project, { cache: locations.cache, env: childEnv, signal });
+  const all = await loadServices(project, {
+    cache: locations.cache,
+    env: childEnv,
+    signal,
+    refresh: request.pull === true,
+  });
   const services = choose(all, request);
   const registry = await registryOf(ctx, request.registry);
   const steps = ctx.steps();
@@ -69,6 +81,7 @@ export async function packageServices(ctx: Context, request: PackagingRequest): 
         ...(registry === undefined ? {} : { registry }),
         ...(request.version === undefined ? {} : { version: request.version }),
         allowDirty: request.allowDirty,
+        ...(request.pull === undefined ? {} : { pull: request.pull }),
         // Wherever the workspace's cluster is: images are built on this machine.
         builder: embeddedProvider({ name: defaultClusterName, home: locations.data, env: ctx.childEnv }),
         store,

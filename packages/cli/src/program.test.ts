@@ -317,7 +317,7 @@ describe("completion", () => {
     [["completion", "p"], ["powershell"]],
     [
       ["package", ""],
-      ["list", "orders", "payments"],
+      ["list", "orders", "payments", "prune", "remove"],
     ],
     [["package", "orders", ""], ["payments"]],
     [["service", "exec", "orders", "--", "l"], []],

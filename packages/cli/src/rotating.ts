@@ -1,10 +1,10 @@
 /** What the commands of `kws secrets rollout` share: the credential, where it is deployed, and how its standing is shown. */
 import { UserError } from "@kws/base/errors";
-import { tempDir } from "@kws/base/tempdir";
 import { publishPackage, userRegistries } from "@kws/platform/packages/publish";
 import type { Project, ProjectService } from "@kws/platform/project/workspace";
 import { deploy } from "@kws/platform/releases/deploy";
-import { prepare } from "@kws/platform/releases/prepare";
+import { unitOf } from "@kws/platform/releases/unit";
+import { prepare } from "@kws/platform/packages/prepare";
 import { type Credential, findCredential } from "@kws/platform/rollouts/credential";
 import { nextStep, type RolloutState, type Step, underWay } from "@kws/platform/rollouts/plan";
 import type { RolloutOptions } from "@kws/platform/rollouts/rollout";
@@ -13,7 +13,14 @@ import { secretOpener } from "@kws/platform/secrets/open";
 import type { StackPlace } from "@kws/platform/stacks/ready";
 import type { Result } from "./command.ts";
 import type { Context } from "./context.ts";
-import { deployOptions, deploySettings, packageSource, profileOption, stackFor } from "./deploying.ts";
+import {
+  deployOptions,
+  deploySettings,
+  packageSource,
+  profileOption,
+  stackFor,
+  workFolder,
+} from "./deploying.ts";
 import { packageServices } from "./packaging.ts";
 import { projectServices } from "./profiles.ts";
 import { openTools } from "./secrets.ts";
@@ -108,14 +115,14 @@ async function packageAndDeploy(
     });
   }
   const source = await packageSource(ctx, project, given);
-  await using work = await tempDir("kws-rollout");
+  await using work = await workFolder(ctx);
   const prepared = await prepare(
     { service: name, version: made.version, digest: made.digest },
     { source, folder: work.path, decrypt: secretOpener(ctx, signal), profile, settings: [], signal },
   );
   const provider = await ctx.provider();
   const settings = { project, stack: place, source, provider, steps, start: false, reason, timeout };
-  await deploy([[prepared]], await deploySettings(ctx, settings));
+  await deploy([[unitOf(prepared)]], await deploySettings(ctx, settings));
 }
 
 export function rolloutResult({ credential, place, options }: Rotation, state: RolloutState): Result {

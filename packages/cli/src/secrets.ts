@@ -2,12 +2,17 @@
 import { resolve } from "node:path";
 import { isUtf8 } from "node:buffer";
 import { buffer } from "node:stream/consumers";
+import { formatAge } from "@kws/base/duration";
 import { UserError } from "@kws/base/errors";
 import { readSecretFile, type SecretFile, writeSecretFile } from "@kws/platform/secrets/files";
+import type { KeyAge } from "@kws/platform/secrets/key-age";
+import { formatOfPath } from "@kws/sops/formats";
+import type { FormatName } from "@kws/sops/formats/format";
 import { openKeys } from "@kws/platform/secrets/open";
 import type { Tools } from "@kws/platform/secrets/operations";
 import type { Result } from "./command.ts";
 import type { Context } from "./context.ts";
+import { projectServices } from "./profiles.ts";
 
 export const filesArgument = {
   name: "files",
@@ -47,6 +52,12 @@ export const configOption = {
   description: "the .sops.yaml to use, instead of the nearest one above the file [SOPS_CONFIG]",
 } as const;
 
+export const filenameOption = {
+  type: "string",
+  value: "path",
+  description: "the path that says the format, and by which rules are looked up, instead of the file's own",
+} as const;
+
 export const ignoreMacOption = {
   type: "boolean",
   description: "go on where the MAC does not agree: the file was changed by other means",
@@ -60,6 +71,7 @@ export const inPlaceOption = {
 
 interface FileOptions {
   "input-type"?: string;
+  "filename-override"?: string;
   config?: string;
   "ignore-mac"?: boolean;
 }
@@ -72,11 +84,44 @@ export async function openTools(ctx: Context, options: FileOptions): Promise<Too
     now: new Date(ctx.clock()),
     ignoreMac: options["ignore-mac"],
     config: config === undefined || config === "" ? undefined : resolve(ctx.cwd, config),
+    filename: filenameOf(ctx, options),
   };
 }
 
+/** The folders that were named, else the workspace's root and services that lie elsewhere, or the current folder without one. */
+export async function foldersOf(ctx: Context, named: string[]): Promise<string[]> {
+  if (named.length > 0) return named.map((folder) => resolve(ctx.cwd, folder));
+  const project = await ctx.findProject();
+  if (project === undefined) return [ctx.cwd];
+  return [project.root, ...(await projectServices(ctx)).map(({ dir }) => dir)];
+}
+
+/** For people; `≥` where the data key may be older. */
+export function keyAge(ctx: Context, { since, sinceBy }: KeyAge): string {
+  return `${sinceBy === "lastmodified" ? "≥ " : ""}${formatAge(ctx.clock() - Date.parse(since))}`;
+}
+
 export function readFileArgument(ctx: Context, name: string, options: FileOptions): Promise<SecretFile> {
-  return readSecretFile(resolve(ctx.cwd, name), formatNamed(options["input-type"]));
+  return readSecretFile(resolve(ctx.cwd, name), formatOf(ctx, options));
+}
+
+/** Standard input, which cannot be opened by its path where it is a socket. */
+const standardInputs = new Set(["-", "/dev/stdin"]);
+
+/** `readFileArgument`, but `-` is standard input: for what is not written. */
+export async function readInput(ctx: Context, name: string, options: FileOptions): Promise<SecretFile> {
+  if (!standardInputs.has(name)) return readFileArgument(ctx, name, options);
+  const format = formatOf(ctx, options) ?? "binary";
+  return { path: resolve(ctx.cwd, name), format, content: await buffer(ctx.stdin) };
+}
+
+function formatOf(ctx: Context, options: FileOptions): FormatName | undefined {
+  const filename = filenameOf(ctx, options);
+  return formatNamed(options["input-type"]) ?? (filename === undefined ? undefined : formatOfPath(filename));
+}
+
+function filenameOf(ctx: Context, { "filename-override": name }: FileOptions): string | undefined {
+  return name === undefined ? undefined : resolve(ctx.cwd, name);
 }
 
 /** The value of `--input-type` or `--output-type`. */
@@ -102,6 +147,12 @@ export async function changeFiles(
 ): Promise<Result> {
   const tools = await openTools(ctx, options);
   const inPlace = options["in-place"] === true;
+  if (names.length > 1 && options["filename-override"] !== undefined) {
+    throw new UserError("--filename-override is for one file", { code: "usage", fix: "Name one file." });
+  }
+  if (inPlace && names.some((name) => standardInputs.has(name))) {
+    throw new UserError("standard input cannot be replaced", { code: "usage", fix: "Leave out --in-place." });
+  }
   if (!inPlace && names.length > 1) {
     throw new UserError("several files cannot be printed as one", {
       code: "usage",
@@ -110,11 +161,13 @@ export async function changeFiles(
   }
   const made = [];
   for (const name of names) {
-    const file = await readFileArgument(ctx, name, options);
+    const file = await readInput(ctx, name, options);
     made.push({ file, content: await change(file, tools) });
   }
   if (!inPlace) {
     for (const { content } of made) ctx.stdout.write(content);
+    if (ctx.stdout.isTTY === true && !ctx.quiet)
+      ctx.stderr.write(`! ${names.join()} is as it was: this is what --in-place would write.\n`);
     return {};
   }
   for (const { file, content } of made) await writeSecretFile(file.path, content);

@@ -1,6 +1,7 @@
 /** What `kws stack start` and `kws demo` have in common: check, start the cluster, start the stack, tell the addresses. */
 import { UserError } from "@kws/base/errors";
 import type { StepRecord, Steps } from "@kws/base/steps";
+import { tempDir } from "@kws/base/tempdir";
 import { placeholderValues } from "@kws/platform/images/build";
 import {
   findStack,
@@ -10,32 +11,26 @@ import {
   type ProjectStack,
 } from "@kws/platform/project/workspace";
 import type { Connection, Provider, ProviderStatus } from "@kws/platform/providers/provider";
-import { checkRenders } from "@kws/platform/charts/render";
-import { secretOpener } from "@kws/platform/secrets/open";
 import { listReleases } from "@kws/platform/services/releases";
 import { serviceStatuses, type ServiceStatus } from "@kws/platform/services/status";
 import { removeStack } from "@kws/platform/stacks/remove";
-import { planStack, type ServicePlan, startStack } from "@kws/platform/stacks/start";
+import { isWhole } from "@kws/platform/stacks/plan";
+import { startStack } from "@kws/platform/stacks/start";
 import { locateTool } from "@kws/platform/tools/locate";
 import type { Result } from "./command.ts";
 import type { Context } from "./context.ts";
+import { checkCharts, plan, type PlanRequest } from "./planning.ts";
 import { renderCriticalPath } from "./progress.ts";
 
 export const defaultTimeoutMs = 300_000;
 
-export interface StartRequest {
-  project: Project;
-  stack: ProjectStack;
-  only?: string[];
-  provider: Provider;
+export interface StartRequest extends PlanRequest {
   timeoutMs?: number;
-  /** Fetch again what comes from elsewhere: services from git, base images from registries. */
-  refresh?: boolean;
 }
 
 export interface Started {
   cluster: ProviderStatus;
-  services: (ServiceStatus & { changed: boolean })[];
+  services: (ServiceStatus & { changed: boolean; digest?: string })[];
   steps: StepRecord[];
   criticalPath: string[];
 }
@@ -43,15 +38,9 @@ export interface Started {
 export async function start(ctx: Context, request: StartRequest): Promise<Started> {
   const { project, stack, provider } = request;
   const { signal, locations, childEnv } = ctx;
-  const clone = { cache: locations.cache, env: childEnv, signal, refresh: request.refresh === true };
-  const services = await loadServices(project, clone);
-  const plans = await planStack(
-    { ...request, signal },
-    services,
-    secretOpener(ctx, ctx.signal),
-    request.only,
-  );
   const steps = ctx.steps();
+  await using work = await tempDir("kws-start");
+  const plans = await plan(ctx, request, { steps, folder: work.path });
   const helm = await prepareTool(ctx, steps);
   await checkCharts(ctx, helm, stack, plans);
   const cluster = await steps.run({ id: "cluster", title: `cluster (${provider.name})` }, async (step) => {
@@ -67,7 +56,7 @@ export async function start(ctx: Context, request: StartRequest): Promise<Starte
     project,
     stack,
     plans,
-    whole: (request.only ?? []).length === 0,
+    whole: isWhole(request.selection ?? {}),
     provider,
     connection,
     helm,
@@ -88,27 +77,12 @@ export async function start(ctx: Context, request: StartRequest): Promise<Starte
     cluster,
     steps: steps.records(),
     criticalPath: path.map((step) => step.id),
-    services: statuses.map((status) =>
-      Object.assign(status, {
-        changed: results.find((result) => result.service === status.service)?.changed ?? false,
-      }),
-    ),
+    services: statuses.map((status) => {
+      const result = results.find(({ service }) => service === status.service);
+      const { changed = false, digest } = result ?? {};
+      return Object.assign(status, digest === undefined ? { changed } : { changed, digest });
+    }),
   };
-}
-
-async function checkCharts(
-  ctx: Context,
-  helm: string,
-  stack: ProjectStack,
-  plans: ServicePlan[],
-): Promise<void> {
-  const { namespace } = stack;
-  const options = { helm, namespace, cache: ctx.locations.cache, env: ctx.childEnv, signal: ctx.signal };
-  await Promise.all(
-    plans.map(({ service, chart }) =>
-      checkRenders(chart, { ...options, release: service.name, images: placeholderValues(service) }),
-    ),
-  );
 }
 
 /** The stack of that name; a service's name in its place is told as that. `names` are those that follow. */
@@ -150,26 +124,20 @@ export function placed(stack: ProjectStack, namespace?: string, profile?: string
 }
 
 /** Everything is read and checked as for a start; nothing is built, and the cluster is not touched. */
-export async function dryRun(
-  ctx: Context,
-  request: Pick<StartRequest, "project" | "stack" | "provider" | "only">,
-): Promise<Result> {
-  const { project, stack } = request;
-  const { signal, locations, childEnv } = ctx;
-  const services = await loadServices(project, { cache: locations.cache, env: childEnv, signal });
-  const plans = await planStack(
-    { ...request, signal },
-    services,
-    secretOpener(ctx, ctx.signal),
-    request.only,
-  );
-  await checkCharts(ctx, await prepareTool(ctx, ctx.steps()), stack, plans);
-  const data = plans.map(({ service, chart }) => ({
-    service: service.name,
-    builds: service.config.build !== undefined || service.config.images !== undefined,
-    chart: `${chart.name}-${chart.version}`,
-    after: service.dependsOn,
-  }));
+export async function dryRun(ctx: Context, request: PlanRequest): Promise<Result> {
+  const { stack } = request;
+  const steps = ctx.steps();
+  await using work = await tempDir("kws-start");
+  const plans = await plan(ctx, request, { steps, folder: work.path });
+  await checkCharts(ctx, await prepareTool(ctx, steps), stack, plans);
+  const data = plans
+    .filter((one) => one.how !== "await")
+    .map((one) => {
+      const builds = one.how === "build" && Object.keys(placeholderValues(one.service)).length > 0;
+      const chart = `${one.chart.name}-${one.chart.version}`;
+      const planned = { service: one.service.name, builds, chart, after: one.service.dependsOn };
+      return one.how === "package" ? Object.assign(planned, { digest: one.prepared.found.digest }) : planned;
+    });
   const rows = data.map((one) => [
     one.service,
     one.builds ? "yes" : "no",

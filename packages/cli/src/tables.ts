@@ -20,7 +20,7 @@ export function serviceTable(
     rows: statuses.map((status) => [
       status.service,
       status.stack,
-      stateColor(style, status.state),
+      stateColor(style, status.state) + (status.dev === undefined ? "" : ", dev"),
       `${status.ready}/${status.wanted}`,
       String(status.restarts),
       String(status.revision),
@@ -36,9 +36,10 @@ export function clusterTable(
   now: number,
 ): { columns: string[]; rows: string[][] } {
   return {
-    columns: ["NAME", "STATE", "VERSION", "API", "INGRESS", "UPTIME", "MEMORY"],
+    columns: ["NAME", "PROVIDER", "STATE", "VERSION", "API", "INGRESS", "UPTIME", "MEMORY"],
     rows: clusters.map((cluster) => [
       cluster.name,
+      cluster.provider,
       stateColor(style, cluster.state),
       cluster.version ?? "",
       cluster.apiUrl ?? "",

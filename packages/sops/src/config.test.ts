@@ -4,6 +4,17 @@ import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { findConfig, loadConfig, parseConfig, type CreationRule } from "./config.ts";
 
+it("the context that is chosen is that of AWS KMS keys outside of groups", () => {
+  const [one, grouped] = ["kms: ARN", "key_groups: [{ kms: [{ arn: ARN }] }]"].map((keys) =>
+    parseConfig(
+      `creation_rules: [{ ${keys} }]\n`.replace("ARN", '"arn:aws:kms:us-east-1:1:key/a"'),
+      "/repo/.sops.yaml",
+    ).ruleFor("/repo/x", { app: "shop" }),
+  );
+  expect(one?.groups).toMatchObject([[{ context: { app: "shop" } }]]);
+  expect(grouped?.groups).not.toMatchObject([[{ context: { app: "shop" } }]]);
+});
+
 function ruleFor(text: string, file = "/repo/secrets.yaml"): CreationRule | undefined {
   return parseConfig(text, "/repo/.sops.yaml").ruleFor(file);
 }

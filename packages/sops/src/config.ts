@@ -68,8 +68,11 @@ export interface SopsConfig {
   path: string;
   /** Blanks per level of files of a format; nothing where the format's own are meant. */
   indentOf(format: FormatName): number | undefined;
-  /** The first rule whose `path_regex` matches. Nothing where the file has no rules; no match is an error. */
-  ruleFor(file: string): CreationRule | undefined;
+  /**
+   * The first rule whose `path_regex` matches. Nothing where the file has no rules; no match is an error. The context is for AWS KMS
+   * keys that the rule names outside of groups.
+   */
+  ruleFor(file: string, context?: Record<string, string>): CreationRule | undefined;
   /** Where the rule stands that names the file by its `path_regex`; one without says how files are encrypted, not which. */
   namedAt(file: string): string | undefined;
 }
@@ -115,10 +118,10 @@ export function parseConfig(text: string, path: string): SopsConfig {
       if (indent >= 0) return indent;
       throw reader.wrong(entryOf(store, "indent")!.value, `stores.${name}.indent may not be negative`);
     },
-    ruleFor(file) {
+    ruleFor(file, context) {
       if (rules.length === 0) return undefined;
       const rule = firstFor(file);
-      if (rule !== undefined) return readRule(rule, reader);
+      if (rule !== undefined) return readRule(rule, reader, context);
       throw new SopsError("errorGeneric", `no creation rule matches ${nameOf(file)}`, {
         code: "config",
         at: path,
@@ -133,7 +136,7 @@ export function parseConfig(text: string, path: string): SopsConfig {
   };
 }
 
-function readRule(rule: MapNode, reader: Reader): CreationRule {
+function readRule(rule: MapNode, reader: Reader, context: Record<string, string> | undefined): CreationRule {
   const selection: Selection = {};
   for (const name of selectionNames)
     if (reader.text(rule, name) !== "") selection[name] = reader.text(rule, name);
@@ -141,7 +144,9 @@ function readRule(rule: MapNode, reader: Reader): CreationRule {
   const groups = reader.list(rule, "key_groups", (node) => reader.asMap(node, "a key group"));
   return {
     groups:
-      groups.length > 0 ? groups.map((group) => unique(readGroup(group, reader))) : [readKeys(rule, reader)],
+      groups.length > 0
+        ? groups.map((group) => unique(readGroup(group, reader)))
+        : [readKeys(rule, reader, context)],
     shamirThreshold: reader.number(rule, "shamir_threshold") ?? 0,
     selection: checkSelection(selection, at),
     macOnlyEncrypted: reader.flag(rule, "mac_only_encrypted"),
@@ -161,10 +166,10 @@ const ruleFields: [string, KeyType][] = [
 ];
 
 /** Keys of a rule without groups: each field a text with commas, or a list. */
-function readKeys(rule: MapNode, reader: Reader): Key[] {
-  const aws_profile = reader.text(rule, "aws_profile");
+function readKeys(rule: MapNode, reader: Reader, context: Record<string, string> | undefined): Key[] {
+  const options = { aws_profile: reader.text(rule, "aws_profile"), context };
   return ruleFields.flatMap(([field, type]) =>
-    reader.texts(rule, field).flatMap(({ text, at }) => parseKeys(type, text, { aws_profile, at })),
+    reader.texts(rule, field).flatMap(({ text, at }) => parseKeys(type, text, { ...options, at })),
   );
 }
 

@@ -4,11 +4,19 @@
  */
 import { createHash, hash, type Hash } from "node:crypto";
 import { messageOf } from "@kws/base/errors";
-import { bytesOf, type Cipher, type Sealable } from "./cipher.ts";
+import { bytesOf, type Cipher, isSealed, type Sealable } from "./cipher.ts";
 import { SopsError } from "./errors.ts";
 import { formatPath, formatPlace } from "./place.ts";
 import { selector, type Selection, type Surroundings } from "./rules.ts";
-import { str, type Comment, type Entry, type ListNode, type MapNode, type TreeNode } from "./tree.ts";
+import {
+  str,
+  type Comment,
+  type Entry,
+  type ListNode,
+  type MapNode,
+  type Place,
+  type TreeNode,
+} from "./tree.ts";
 
 /** How the values of a file are selected. */
 export interface Protection {
@@ -23,22 +31,36 @@ export interface Crypted {
   mac: string;
 }
 
+export interface Decrypted extends Crypted {
+  /** Comments that the rule selects and that stood in the clear: old versions of sops did not encrypt comments. */
+  clearComments: ClearComment[];
+}
+
+export interface ClearComment {
+  /** The keys of what it is in, without indexes. */
+  keys: readonly string[];
+  at: Place | undefined;
+}
+
 /** Decrypts what is selected. A place that cannot be opened is told by its path, never by its content. */
 export function decryptDocuments(
   documents: readonly MapNode[],
   protection: Protection,
   cipher: Cipher,
   file: string | undefined,
-): Crypted {
+): Decrypted {
   const mac = createMac(protection);
+  const clearComments: ClearComment[] = [];
   const isSelected = selector(protection.selection);
   const decrypted = walkDocuments(documents, (value, where) => {
     const selected = isSelected(where);
+    if (selected && value.kind === "comment" && value.text !== "" && !isSealed(value.text))
+      clearComments.push({ keys: [...where.keys], at: value.at });
     const plain = selected ? openValue(value, where, cipher, file) : value;
     if (plain.kind !== "comment" && (selected || !protection.macOnlyEncrypted)) mac.update(bytesOf(plain));
     return plain;
   });
-  return { documents: decrypted, mac: mac.digest("hex").toUpperCase() };
+  return { documents: decrypted, mac: mac.digest("hex").toUpperCase(), clearComments };
 }
 
 function openValue(value: Sealable, where: Surroundings, cipher: Cipher, file: string | undefined): Sealable {
@@ -47,7 +69,7 @@ function openValue(value: Sealable, where: Surroundings, cipher: Cipher, file: s
     if (value.kind !== "str") {
       throw new Error(`it is a ${value.kind} in the clear where the rule wants an encrypted value`);
     }
-    return { ...cipher.open(value.value, additionalData(where)), at: value.at } as Sealable;
+    return { ...cipher.open(value.value, additionalData(where)), at: value.at };
   } catch (error) {
     throw new SopsError(
       "errorDecryptingTree",
@@ -60,7 +82,7 @@ function openValue(value: Sealable, where: Surroundings, cipher: Cipher, file: s
   }
 }
 
-/** Stays as it is where it cannot be opened: old versions of sops did not encrypt comments. */
+/** Stays as it is where it cannot be opened. */
 function openComment(comment: Comment, where: Surroundings, cipher: Cipher): Comment {
   try {
     const opened = cipher.open(comment.text, additionalData(where));

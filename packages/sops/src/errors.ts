@@ -7,6 +7,7 @@ export const sopsExitCodes = {
   couldNotWriteOutputFile: 3,
   errorDumpingTree: 4,
   errorReadingConfig: 5,
+  invalidEncryptionContext: 6,
   errorInvalidSetFormat: 7,
   errorConflictingParameters: 8,
   errorEncryptingTree: 23,

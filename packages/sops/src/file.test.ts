@@ -75,6 +75,21 @@ describe.each(Object.entries(plain) as [FormatName, string][])("a %s file", (for
   });
 });
 
+describe("another format", () => {
+  it("is written where it is asked for, the values being the same", async () => {
+    const sealed = await encrypted("a: 1\nb: true\n", { outputFormat: "json" });
+    expect(JSON.parse(sealed)).toMatchObject({ a: expect.stringContaining("ENC[") });
+    expect(await values(sealed, { format: "json" })).toEqual({ a: 1, b: true });
+    const rotated = await rotate(sealed, {
+      format: "json",
+      outputFormat: "yaml",
+      keyring: keys.keyring,
+      now,
+    });
+    expect(await values(rotated)).toEqual({ a: 1, b: true });
+  });
+});
+
 describe("what is encrypted", () => {
   const text =
     "# clear\nkind: Secret\ndata:\n    # about a\n    a: one\n    b: 2\n# sops:enc\nextra:\n    - three\n";
@@ -281,6 +296,13 @@ describe("hostile input", () => {
     ["a comment alone", "# x\n", "is empty"],
   ])("%s cannot be encrypted", async (_, text, message) => {
     expect((await failure(encrypted(text))).message).toContain(message);
+  });
+
+  it("a file of many megabytes is read", async () => {
+    const sealed = await encrypted("x".repeat(8_000_000), { format: "binary" });
+    expect((await decrypt(sealed, { format: "binary", keyring: keys.keyring })).content()).toHaveLength(
+      8_000_000,
+    );
   });
 
   it("bytes that are no text have to be binary", async () => {

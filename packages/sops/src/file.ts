@@ -94,6 +94,9 @@ export interface EncryptOptions extends FileOptions {
   selection?: Selection;
   macOnlyEncrypted?: boolean;
   now: Date;
+  /** Of what is written; the file's own unless given. */
+  outputFormat?: FormatName;
+  /** Blanks per level of what is written. */
   indent?: number;
 }
 
@@ -111,7 +114,8 @@ export async function encrypt(content: string | Uint8Array, options: EncryptOpti
     selection: format === "binary" ? {} : newSelection(options.selection, file),
     macOnlyEncrypted: options.macOnlyEncrypted ?? false,
   };
-  return seal(documents, metadata, createCipher(dataKey), { format, now, indent });
+  const outputFormat = options.outputFormat ?? format;
+  return seal(documents, metadata, createCipher(dataKey), { format: outputFormat, now, indent });
 }
 
 /** The rule of a new file, which sops writes down even where it is the default. */
@@ -154,6 +158,8 @@ export function unset(file: OpenFile, path: TreePath, options: WriteOptions): st
 }
 
 export interface RotateOptions extends DecryptOptions, WriteOptions {
+  /** Of what is written; the file's own unless given. */
+  outputFormat?: FormatName;
   /** Keys to add to the first group. In several groups, one key would open more than its part. */
   add?: readonly Key[];
   /** Keys to remove wherever they are. */
@@ -179,7 +185,7 @@ export async function rotate(content: string | Uint8Array, options: RotateOption
   );
   return seal(documents, { ...metadata, keyGroups, shamirThreshold }, createCipher(dataKey), {
     ...options,
-    format,
+    format: options.outputFormat ?? format,
   });
 }
 
@@ -207,22 +213,31 @@ export async function updateKeys(
   const { documents, metadata } = readEncrypted(content, format, file);
   const before = keysOf(metadata);
   const threshold = groups.length > 1 ? (options.shamirThreshold ?? 0) || groups.length : 0;
-  const unchanged =
-    JSON.stringify(before.map((group) => group.map(keyId).sort())) ===
-      JSON.stringify(groups.map((group) => group.map(keyId).sort())) &&
-    (groups.length === 1 || (metadata.shamirThreshold || groups.length) === threshold);
   const difference = (from: readonly (readonly Key[])[], without: readonly (readonly Key[])[]): Key[] => {
     const known = new Set(without.flat().map(keyId));
     return from.flat().filter((key) => !known.has(keyId(key)));
   };
   const added = difference(groups, before);
   const removed = difference(before, groups);
-  if (unchanged) return { content: Buffer.from(content).toString(), changed: false, added, removed };
+  if (isFor(metadata, groups, threshold))
+    return { content: Buffer.from(content).toString(), changed: false, added, removed };
   const dataKey = await keyring.dataKey(metadata, file);
   const wrapped = await keyring.wrap(groups, threshold, dataKey);
   const { keyGroups, shamirThreshold } = wrapped;
   const updated = { ...metadata, keyGroups, shamirThreshold };
   return { content: writeEncrypted(documents, updated, format, { indent }), changed: true, added, removed };
+}
+
+/** Whether a file is wrapped for these groups and threshold, so that `updateKeys` has nothing to do. */
+export function isFor(
+  metadata: Metadata,
+  groups: readonly (readonly Key[])[],
+  shamirThreshold: number,
+): boolean {
+  const names = (all: readonly (readonly Key[])[]) => JSON.stringify(all.map((one) => one.map(keyId).sort()));
+  if (names(keysOf(metadata)) !== names(groups)) return false;
+  const needed = (threshold: number) => (groups.length > 1 ? threshold || groups.length : 0);
+  return needed(metadata.shamirThreshold) === needed(shamirThreshold);
 }
 
 /** What a file says of itself without any key. */

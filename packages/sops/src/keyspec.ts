@@ -4,8 +4,8 @@ import type { Key, KeyType } from "./keys/key.ts";
 
 export interface KeySpecOptions {
   /** Of AWS KMS keys. */
-  aws_profile?: string;
-  context?: Record<string, string>;
+  aws_profile?: string | undefined;
+  context?: Record<string, string> | undefined;
   /** Where the text stands. */
   at?: string;
 }
@@ -57,6 +57,16 @@ export function parseKey(type: KeyType, spec: string, options: KeySpecOptions = 
         ? { type, key_id: text }
         : refuse("Huawei Cloud KMS key, region:id");
   }
+}
+
+/** Reads the encryption context of AWS KMS keys, `name:value` pairs separated by commas. */
+export function parseContext(text: string): Record<string, string> {
+  const pairs = text.split(",").map((pair) => pair.split(":"));
+  if (pairs.every((pair) => pair.length === 2)) return Object.fromEntries(pairs) as Record<string, string>;
+  throw new SopsError("invalidEncryptionContext", `${JSON.stringify(text)} is no encryption context`, {
+    code: "usage",
+    fix: "Write name:value pairs, separated by commas.",
+  });
 }
 
 /** Reads several, separated by commas. */

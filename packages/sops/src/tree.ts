@@ -17,6 +17,8 @@ export interface Comment {
   text: string;
   /** It stood behind the value that follows it here, on the same line. */
   inline?: boolean;
+  /** Not of INI. */
+  at?: Place;
 }
 
 /** A leaf; `kind` is what `type:` says in an encrypted value, but for `null`, which is never encrypted. */

@@ -28,6 +28,7 @@ export const command = defineCommand({
       names: args,
       version: options.version,
       registry: options.registry,
+      pull: options.pull,
       allowDirty: options["allow-dirty"] === true,
     });
     if (options.destination === undefined) {

@@ -16,6 +16,7 @@ export const command = defineCommand({
       names: args,
       version: options.version,
       registry: options.registry,
+      pull: options.pull,
       allowDirty: false,
     });
     const table = packageTable(packages, ctx.clock());

@@ -4,9 +4,12 @@
  */
 import { createHash } from "node:crypto";
 import { existsSync } from "node:fs";
-import { mkdir, writeFile } from "node:fs/promises";
+import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { promisify } from "node:util";
+import { gzip } from "node:zlib";
 import { UserError } from "@kws/base/errors";
+import { makeFolder } from "@kws/base/folder";
 import { exec, lastLines } from "@kws/base/exec";
 import type { KubeconfigRef } from "../providers/provider.ts";
 import type { Chart } from "./chart.ts";
@@ -43,7 +46,7 @@ export async function checkRenders(chart: Chart, options: CheckOptions): Promise
   if (existsSync(record)) return;
   const result = await template(chart, values, options);
   if (result.exitCode === 0) {
-    await mkdir(join(options.cache, "charts"), { recursive: true });
+    await makeFolder(join(options.cache, "charts"));
     await writeFile(record, "");
     return;
   }
@@ -51,11 +54,52 @@ export async function checkRenders(chart: Chart, options: CheckOptions): Promise
   if (fault !== undefined) throw fault;
 }
 
+/** What Helm would install and keep. */
+export interface RenderedRelease {
+  /** YAML documents, each after a line `# Source: <path of its template>`, without hooks. */
+  manifest: string;
+  /** `path` is the template's; `events` such as `pre-install`. */
+  hooks: { kind: string; name: string; path: string; manifest: string; events: string[] }[];
+  /** Bytes of the Secret in which Helm would keep it. */
+  size: number;
+}
+
+/** The release as Helm would keep it: `helm install` tells it, and installs nothing. */
+export async function renderRelease(
+  chart: Rendered,
+  options: RenderOptions & { /** Values may be missing. */ withoutSchema?: boolean },
+): Promise<RenderedRelease> {
+  const { helm, release, namespace, env, signal, kubeconfig } = options;
+  const place = [`--namespace=${namespace}`, ...(kubeconfig === undefined ? [] : target(kubeconfig))];
+  const dryRun = `--dry-run=${kubeconfig === undefined ? "client" : "server"}`;
+  const how = [dryRun, ...(options.withoutSchema === true ? ["--skip-schema-validation"] : [])];
+  const args = ["install", ...how, "--output=json", "--values=-", ...place, "--", release, chart.dir];
+  const result = await exec(helm, args, { env, signal, input: JSON.stringify(chart.values) });
+  if (result.exitCode !== 0) throw unrendered(chart, result.stderr);
+  const kept = JSON.parse(result.stdout) as { manifest?: string; hooks?: RenderedRelease["hooks"] };
+  // As Helm's `encodeRelease` does.
+  const packed = await promisify(gzip)(result.stdout, { level: 9 });
+  return {
+    manifest: kept.manifest ?? "",
+    hooks: kept.hooks ?? [],
+    size: Math.ceil(packed.length / 3) * 4,
+  };
+}
+
 /** What Helm makes of the chart and its profile, secrets included. */
 export async function renderManifests(chart: Rendered, options: RenderOptions): Promise<string> {
   const { exitCode, stdout, said } = await template(chart, chart.values, options);
   if (exitCode === 0) return stdout;
-  throw chartFault(said, chart.dir) ?? new UserError(`helm template failed: ${said}`, { code: "config" });
+  throw unrendered(chart, said);
+}
+
+function unrendered(chart: Rendered, stderr: string): UserError {
+  const said = redactor(chart.layers).text(lastLines(stderr, 6));
+  return chartFault(said, chart.dir) ?? new UserError(`helm template failed: ${said}`, { code: "config" });
+}
+
+function target({ path, context }: KubeconfigRef): string[] {
+  return [`--kubeconfig=${path}`, ...(context === undefined ? [] : [`--kube-context=${context}`])];
 }
 
 /** `said` is the end of what Helm wrote to standard error, without secrets. */
@@ -66,8 +110,7 @@ async function template(
 ): Promise<{ exitCode: number; stdout: string; said: string }> {
   const options = ["--values=-", `--namespace=${namespace}`];
   if (upgrade === true) options.push("--is-upgrade");
-  if (kubeconfig !== undefined) options.push("--dry-run=server", `--kubeconfig=${kubeconfig.path}`);
-  if (kubeconfig?.context !== undefined) options.push(`--kube-context=${kubeconfig.context}`);
+  if (kubeconfig !== undefined) options.push("--dry-run=server", ...target(kubeconfig));
   const args = ["template", ...options, "--", release, chart.dir];
   const result = await exec(helm, args, { env, signal, input: JSON.stringify(values) });
   const said = redactor(chart.layers).text(lastLines(result.stderr, 6));
@@ -76,7 +119,9 @@ async function template(
 
 /** A `config` error for what Helm says of a chart's own files; undefined where the fault lies elsewhere. */
 export function chartFault(said: string, dir: string): UserError | undefined {
-  if (!/parse error|YAML|Chart\.yaml|strict decoding|values don't meet/i.test(said)) return undefined;
+  const ofChart =
+    /parse error|YAML|Chart\.yaml|strict decoding|values don't meet|executing "|execution error/i;
+  if (!ofChart.test(said)) return undefined;
   const place = /[\w.-]+\/((?:templates|crds|charts)\/[^\s:)]+)(?::(\d+))?(?::(\d+))?/.exec(said);
   const at =
     place?.[1] === undefined

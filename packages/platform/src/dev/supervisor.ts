@@ -12,7 +12,8 @@ const graceSeconds = 2;
 
 /*
  * A trap runs between two commands of the script, or ends a `wait`. So that none is lost: `again` is looked at once more when
- * the command runs and its number is known, and waiting for a change sleeps for a second at a time.
+ * the command runs and its number is known, and waiting for a change sleeps for a second at a time. Its own number it asks a
+ * child for: of two dollar signs in a container's command, Kubernetes leaves one.
  */
 const script = (folder: string) => `
 say() { printf 'kws: %s\\n' "$*"; }
@@ -29,7 +30,7 @@ leader=
 if command -v setsid >/dev/null 2>&1; then leader=setsid group=-; fi
 trap 'again=1; finish' HUP
 trap 'stop=1; finish' TERM INT
-echo $$ > ${folder}/pid
+sh -c 'echo "$PPID"' > ${folder}/pid
 if [ "$1" = later ]; then say "waits for the first files"; pause; fi
 shift
 while [ -z "$stop" ]; do
@@ -50,7 +51,10 @@ while [ -z "$stop" ]; do
 done
 `;
 
-/** The command of a dev container. `later`: the first restart starts it, for a folder whose files are still to come. */
+/**
+ * The command that runs another one under the script. `later`: the first restart starts it, for a folder whose files are still
+ * to come.
+ */
 export function supervised(
   command: string[],
   begin: "now" | "later",
@@ -58,9 +62,6 @@ export function supervised(
 ): string[] {
   return ["sh", "-c", script(folder), "kws-dev", begin, ...command];
 }
-
-/** Run in the container: starts the command again. */
-export const restartCommand = ["sh", "-c", `kill -HUP "$(cat ${supervisorFolder}/pid)"`];
 
 export type SupervisorEvent = { kind: "waiting" } | { kind: "started" } | { kind: "ended"; exitCode: number };
 

@@ -19,9 +19,10 @@ function recorder(): { builds: ImageBuild[]; provider: Provider } {
   const builds: ImageBuild[] = [];
   const unused = () => Promise.reject(new Error("not part of this test"));
   const provider: Provider = {
-    name: "recorder",
+    name: "embedded",
     start: unused,
     stop: unused,
+    reset: unused,
     status: unused,
     kubeconfig: unused,
     checkBuild: async () => {},

@@ -66,8 +66,9 @@ export function placeholderValues({ config }: ProjectService): Record<string, un
   return Object.fromEntries(Object.keys(config.images ?? {}).map((key) => [key, { image }]));
 }
 
-function toValues({ repository, tag, digest }: BuiltImage): Record<string, string> {
-  return { repository, tag, digest };
+/** A digest wins over a tag, so one that the nodes do not know is left out. */
+function toValues({ repository, tag, digest, byTag }: BuiltImage): Record<string, string> {
+  return { repository, tag, digest: byTag === true ? "" : digest };
 }
 
 async function buildOne(

@@ -76,6 +76,13 @@ test.each([
   );
 });
 
+test("a comment in the clear in an encrypted file is refused, with its place", async () => {
+  const text = sealed.replace(/^password:/m, "# canary\npassword:");
+  expect(await check({ "profiles/qa/secrets.yaml": text })).toMatch(
+    /secrets\.yaml:2:1: a comment is in the clear/,
+  );
+});
+
 const rule = "creation_rules:\n  - path_regex: profiles/qa/.*\\.yaml$\n    age: age1x\n";
 
 test("a file that a rule names is encrypted, and others need not be", async () => {

@@ -1,13 +1,11 @@
 /** Secrets that travel inside a package must be encrypted: all of a profile's `secrets`, and what `.sops.yaml` says. */
 import { dirname, join } from "node:path";
 import { UserError } from "@kws/base/errors";
-import { isSealed } from "@kws/sops/cipher";
 import { findConfig, loadConfig } from "@kws/sops/config";
 import { SopsError } from "@kws/sops/errors";
 import { isEncrypted } from "@kws/sops/file";
 import { formatOfPath, readEncrypted } from "@kws/sops/formats";
-import { itemsOf, type MapNode, type TreeNode } from "@kws/sops/tree";
-import { refuseUnsealed } from "../secrets/sealed.ts";
+import { isProfileSecrets, nothingSealed, refuseUnsealed } from "../secrets/sealed.ts";
 import type { ChartSource } from "./source.ts";
 
 /** Throws `config` for a file, or a value in a file, that is in the clear and should not be. No key is needed. */
@@ -28,11 +26,11 @@ async function refuseIn(file: string, path: string, content: Uint8Array): Promis
   if (isEncrypted(content, { format, file })) {
     const { documents, metadata } = readEncrypted(content, format, file);
     refuseUnsealed(documents, metadata, file);
-    if (!isSecrets(path) || !nothingSealed(documents)) return;
+    if (!isProfileSecrets(path) || !nothingSealed(documents)) return;
     const reason = "the rule in its sops block encrypts none of its values";
     throw inTheClear(file, reason, "Decrypt it, and encrypt it by another rule.");
   }
-  const reason = isSecrets(path) ? "a profile's secrets are encrypted" : await ruleFor(file);
+  const reason = isProfileSecrets(path) ? "a profile's secrets are encrypted" : await ruleFor(file);
   if (reason !== undefined) {
     throw inTheClear(file, reason, `Encrypt it: \`kws secrets encrypt --in-place ${file}\`.`);
   }
@@ -44,24 +42,6 @@ function inTheClear(file: string, reason: string, fix: string): UserError {
     at: `${file}:1:1`,
     fix: `${fix} If it was committed like this, replace what it holds.`,
   });
-}
-
-function isSecrets(path: string): boolean {
-  return /^profiles\/(.+\/)?secrets\.[^/]+$/.test(path);
-}
-
-/** Whether there are values and not one of them is encrypted. */
-function nothingSealed(documents: readonly MapNode[]): boolean {
-  const values = documents.flatMap(textsOf).filter((text) => text !== "");
-  return values.length > 0 && !values.some(isSealed);
-}
-
-/** The scalars below a node but null, as text. */
-function textsOf(node: TreeNode): string[] {
-  if (node.kind === "list") return itemsOf(node).flatMap(textsOf);
-  if (node.kind === "null") return [];
-  if (node.kind !== "map") return [String(node.value)];
-  return node.entries.flatMap((entry) => (entry.kind === "entry" ? textsOf(entry.value) : []));
 }
 
 /** What Helm reads itself cannot be encrypted, however wide a rule is. */

@@ -95,9 +95,10 @@ async function fakeBuilder(content = "program"): Promise<Provider> {
   const images: Repository = (await openLayout(join(dir.path, "images"))).repository("kws.local/shop/api");
   const unused = () => Promise.reject(new Error("not part of this test"));
   return {
-    name: "fake",
+    name: "embedded",
     start: unused,
     stop: unused,
+    reset: unused,
     status: unused,
     kubeconfig: unused,
     checkBuild: async () => {},

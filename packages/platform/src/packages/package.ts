@@ -12,7 +12,7 @@ import { writeArchive } from "./archive.ts";
 import { refusePlaintext } from "./encrypted.ts";
 import { helmPackage } from "./helm.ts";
 import { refusePrivateKeys } from "./private-keys.ts";
-import { pinChart, type PinnedImage, refuseOverrides, sourceAnnotation } from "./pin.ts";
+import { dependsOnAnnotation, pinChart, type PinnedImage, refuseOverrides, sourceAnnotation } from "./pin.ts";
 import { readRevision, type Revision } from "./revision.ts";
 import { type ChartSource, readSource } from "./source.ts";
 import { type PackageStore, type StoredPackage } from "./store.ts";
@@ -27,6 +27,8 @@ export interface PackageOptions extends PrepareOptions {
   version?: string;
   /** Package what is not committed, as a version that says so. */
   allowDirty: boolean;
+  /** Look for newer base images. */
+  pull?: boolean;
   /** Builds the images. */
   builder: Provider;
   store: PackageStore;
@@ -109,6 +111,7 @@ async function build(
     tag,
     ...(signal === undefined ? {} : { signal }),
     ...(onProgress === undefined ? {} : { onProgress }),
+    ...(options.pull === undefined ? {} : { pull: options.pull }),
   });
   const places = imageKeys(service);
   return images.map(({ repository, digest }, index) => ({
@@ -132,6 +135,7 @@ function annotationsOf(
     "org.opencontainers.image.created": new Date(time * 1000).toISOString().replace(".000Z", "Z"),
     "kws.dev/service": service.name,
     ...(images.length === 0 ? {} : { "kws.dev/images": images.map(referenceOf).join(",") }),
+    ...(service.dependsOn.length === 0 ? {} : { [dependsOnAnnotation]: service.dependsOn.join(",") }),
   };
 }
 

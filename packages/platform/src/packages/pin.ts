@@ -11,6 +11,8 @@ import { tagOf } from "./version.ts";
 
 /** https://github.com/opencontainers/image-spec/blob/main/annotations.md; a chart that has it says so itself. */
 export const sourceAnnotation = "org.opencontainers.image.source";
+/** The services that must be ready before this one, separated by commas. */
+export const dependsOnAnnotation = "kws.dev/depends-on";
 
 /** An image as the chart's values have it. */
 export interface PinnedImage {

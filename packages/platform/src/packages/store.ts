@@ -2,7 +2,6 @@
  * The packages of this machine: an OCI image layout that holds charts as Helm pushes them, and their images. A chart gets its
  * name last, so what is listed is whole, whatever interrupted its making.
  */
-import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { copy } from "@kws/oci/copy";
 import { mediaTypes, sha256 } from "@kws/oci/descriptor";
@@ -12,9 +11,12 @@ import { parseReference } from "@kws/oci/reference";
 import type { PushManifestOptions, Repository } from "@kws/oci/repository";
 import { replaceFile } from "@kws/base/atomicfile";
 import { UserError } from "@kws/base/errors";
+import { makeFolder } from "@kws/base/folder";
+import { withLock } from "@kws/base/lock";
 import { parse } from "yaml";
 import type { Provider } from "../providers/provider.ts";
 import { limits } from "./archive.ts";
+import { reachable, sweep, type Swept } from "./sweep.ts";
 import { isDirty, tagOf } from "./version.ts";
 
 /** https://helm.sh/docs/topics/registries/#helm-chart-manifest */
@@ -56,6 +58,10 @@ export interface PackageStore {
   add(given: NewPackage): Promise<StoredPackage & { changed: boolean }>;
   /** By the chart's reference. */
   list(): Promise<StoredPackage[]>;
+  /** The repositories of manifests, by name. */
+  manifests(): Promise<string[]>;
+  /** With their images, and what nothing else needs of these. `now` in milliseconds since the epoch. */
+  remove(packages: StoredPackage[], now: number): Promise<Swept>;
 }
 
 /** Below the root of the user's data. */
@@ -63,7 +69,14 @@ export async function openPackageStore(data: string): Promise<PackageStore> {
   const layout = await openLayout(join(data, "packages"));
   return {
     repository: (name) => layout.repository(name),
-    add: (given) => add(layout, given),
+    add: (given) => whileWriting(layout, () => add(layout, given)),
+    remove: (packages, now) => whileWriting(layout, () => remove(layout, packages, now)),
+    async manifests() {
+      const names = (await layout.references()).map(
+        (entry) => parseReference(entry.annotations?.[referenceAnnotation] ?? "").name,
+      );
+      return [...new Set(names.filter((name) => /\/manifests\/[^/]+$/.test(name)))].toSorted();
+    },
     async list() {
       const names = (await layout.references()).map(
         (entry) => entry.annotations?.[referenceAnnotation] ?? "",
@@ -72,6 +85,29 @@ export async function openPackageStore(data: string): Promise<PackageStore> {
       return found.filter(({ service }) => service !== "");
     },
   };
+}
+
+/**
+ * One process at a time: a package that is added may share blobs with one that is removed, and counts on those that it found.
+ */
+async function whileWriting<T>(layout: Layout, work: () => Promise<T>): Promise<T> {
+  return withLock(join(layout.dir, "packages.lock"), work, 600_000);
+}
+
+/** Names go first, so that what is killed half way leaves packages whole or gone; the next removal takes the rest. */
+async function remove(layout: Layout, packages: StoredPackage[], now: number): Promise<Swept> {
+  const before = await reachable(layout.blobs, await layout.references());
+  const gone = new Set(
+    packages.flatMap(({ chart, images }) => {
+      // Images have the tags of their packages.
+      const { tag } = parseReference(chart);
+      return [chart, ...images.map((image) => `${parseReference(image).name}:${tag}`)];
+    }),
+  );
+  const left = await layout.changeReferences((entries) =>
+    entries.filter(({ annotations }) => !gone.has(annotations?.[referenceAnnotation] ?? "")),
+  );
+  return sweep(layout, { before, keep: await reachable(layout.blobs, left), now });
 }
 
 async function add(layout: Layout, given: NewPackage): Promise<StoredPackage & { changed: boolean }> {
@@ -163,7 +199,7 @@ export async function exportChart(store: PackageStore, one: StoredPackage, folde
   const { name, tag = "" } = parseReference(one.chart);
   const { bytes } = await fetchArchive(store.repository(name), tag);
   const path = join(folder, `${one.service}-${one.version}.tgz`);
-  await mkdir(folder, { recursive: true });
+  await makeFolder(folder);
   await replaceFile(path, bytes);
   return path;
 }

@@ -60,7 +60,7 @@ describe("a kws.yaml with a fault", () => {
     [
       "a wrong item",
       "name: a\ndependsOn:\n  - 5\n",
-      "dependsOn[0] must be a string, not 5",
+      "dependsOn[0] must be a string or a mapping, not 5",
       "f:3:5",
       undefined,
     ],

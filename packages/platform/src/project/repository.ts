@@ -29,10 +29,17 @@ export interface Commit {
 
 export async function openRepository(
   dir: string,
-  options: { env: NodeJS.ProcessEnv; signal?: AbortSignal },
+  options: {
+    env: NodeJS.ProcessEnv;
+    signal?: AbortSignal;
+    /** Another index than the repository's. */ index?: string;
+  },
 ): Promise<Repository> {
   const settings = {
-    env: gitEnv(options.env),
+    env: {
+      ...gitEnv(options.env),
+      ...(options.index === undefined ? {} : { GIT_INDEX_FILE: options.index }),
+    },
     ...(options.signal === undefined ? {} : { signal: options.signal }),
   };
   const found = await exec("git", ["-C", dir, "rev-parse", "--show-toplevel"], settings);

@@ -3,6 +3,7 @@
  * `services` or `stacks` is a workspace's, any other a service's.
  */
 import { type Static, Type } from "typebox";
+import { providerNames } from "./provider-names.ts";
 
 /** DNS-1123 label: it becomes part of object names, namespaces and host names. */
 const Name = (description: string) =>
@@ -10,9 +11,36 @@ const Name = (description: string) =>
 const Argv = Type.Array(Type.String({ minLength: 1 }), { minItems: 1 });
 const strict = { additionalProperties: false };
 
+const Tags = Type.Optional(
+  Type.Array(Name("A word that `--tag` chooses services by."), {
+    description: "Words that `--tag` chooses services by, such as `backend`.",
+  }),
+);
+const version = "The version of its package, or a range such as `^1.4`";
+
+/** What any entry of a workspace's services may say. */
+const entry = {
+  chart: Type.Optional(
+    Type.String({
+      minLength: 1,
+      description:
+        "Where its packaged chart is: `oci://host/path/name`, or `https://host/path/name` in a classic Helm repository; " +
+        "among the workspace's own packages unless given.",
+    }),
+  ),
+  tags: Tags,
+};
+const pinned = {
+  ...entry,
+  version: Type.Optional(
+    Type.String({ minLength: 1, description: `${version}, for --prod; the newest unless given.` }),
+  ),
+};
+
 export const LocalSource = Type.Object(
   {
     path: Type.String({ minLength: 1, description: "The service's folder, relative to this file." }),
+    ...pinned,
     root: Type.Optional(
       Type.String({
         minLength: 1,
@@ -29,6 +57,42 @@ export const GitSource = Type.Object(
     git: Type.String({ minLength: 1, description: "Where to clone from." }),
     ref: Type.String({ minLength: 1, description: "The pin: a commit, a tag or a branch." }),
     path: Type.Optional(Type.String({ description: "The service's folder inside the repository." })),
+    ...pinned,
+  },
+  strict,
+);
+
+/** Refers to a service, or to an object of the cluster. */
+export const Condition = Type.Object(
+  {
+    resource: Type.String({
+      minLength: 1,
+      description:
+        "An object of the cluster as `plural.group/name`, such as `kafkas.kafka.example.com/main`; in the stack's namespace.",
+    }),
+    condition: Type.Optional(
+      Type.String({
+        minLength: 1,
+        description: "The condition that must be True; the object's own readiness unless given.",
+      }),
+    ),
+  },
+  strict,
+);
+export type Condition = Static<typeof Condition>;
+
+const DependsOn = Type.Optional(
+  Type.Array(Type.Union([Type.String(), Condition]), {
+    description: "Services that must be ready first, and objects of the cluster that must be in a condition.",
+  }),
+);
+
+/** A service that comes packaged alone. */
+export const PackagedSource = Type.Object(
+  {
+    version: Type.String({ minLength: 1, description: `${version}.` }),
+    ...entry,
+    dependsOn: DependsOn,
   },
   strict,
 );
@@ -57,20 +121,26 @@ const Registry = Type.Optional(
   }),
 );
 
+const literals = <const T extends string>(values: readonly T[], description: string) =>
+  Type.Union(
+    values.map((value) => Type.Literal(value)),
+    { description },
+  );
+
 export const ClusterSettings = Type.Object(
   {
-    provider: Type.Optional(
-      Type.Union([Type.Literal("embedded"), Type.Literal("kubeconfig")], {
-        description: "What gives the cluster.",
-      }),
+    provider: Type.Optional(literals(providerNames, "What gives the cluster; `embedded` unless given.")),
+    name: Type.Optional(
+      Name(
+        "The cluster's name: of embedded clusters `default` unless given, of those of k3d, kind and minikube `kws`.",
+      ),
     ),
-    name: Type.Optional(Name("The embedded cluster's name; `default` unless given.")),
     ingressPort: Type.Optional(
       Type.Integer({
         minimum: 1,
         maximum: 65_535,
         description:
-          "Where the embedded cluster serves Ingress hosts; 8080 or the next free port unless given.",
+          "Where the embedded cluster, and one that k3d makes, serve Ingress hosts; 8080 or the next free port unless given.",
       }),
     ),
     context: Type.Optional(
@@ -83,12 +153,6 @@ export const ClusterSettings = Type.Object(
   strict,
 );
 export type ClusterSettings = Static<typeof ClusterSettings>;
-
-const literals = <const T extends string>(values: readonly T[], description: string) =>
-  Type.Union(
-    values.map((value) => Type.Literal(value)),
-    { description },
-  );
 
 /** Values of options, by their flags' names, for every command that has the option. */
 export const Defaults = Type.Object(
@@ -118,7 +182,7 @@ export const Workspace = Type.Object(
           Type.Array(Type.String({ minLength: 1 }), {
             description: "Folders, or patterns like ./services/*, that hold a kws.yaml each.",
           }),
-          Type.Record(Type.String(), Type.Union([LocalSource, GitSource])),
+          Type.Record(Type.String(), Type.Union([LocalSource, GitSource, PackagedSource])),
         ],
         { description: "Where the services are." },
       ),
@@ -270,9 +334,8 @@ export const Service = Type.Object(
       }),
     ),
     chart: Type.Optional(Type.String({ description: "The Helm chart's folder; `./chart` unless given." })),
-    dependsOn: Type.Optional(
-      Type.Array(Type.String(), { description: "Services that must be ready first." }),
-    ),
+    dependsOn: DependsOn,
+    tags: Tags,
     dev: Type.Optional(Dev),
     credentials: Type.Optional(
       Type.Record(Type.String(), Credential, {

@@ -116,14 +116,12 @@ function faultOfUnion(value: unknown, branches: SchemaNode[], keys: (string | nu
   const scores = branches.map((branch) => (branch.type === kind ? 1 + sharedKeys(value, branch) : 0));
   const best = Math.max(...scores);
   if (best === 0) {
-    return wrong(
-      keys,
-      value,
-      branches.map((branch) => (branch.type === "array" ? "a list" : "a mapping")).join(" or "),
-    );
+    return wrong(keys, value, branches.map(({ type }) => typeNames[type ?? ""] ?? "a mapping").join(" or "));
   }
   return faults[scores.indexOf(best)];
 }
+
+const typeNames: Record<string, string> = { array: "a list", string: "a string" };
 
 function sharedKeys(value: unknown, branch: SchemaNode): number {
   if (typeof value !== "object" || value === null) return 0;

@@ -6,22 +6,46 @@ import { UserError } from "@kws/base/errors";
 import { checkout, type GitOptions } from "./git.ts";
 import { checkGraph, type GraphNode } from "./graph.ts";
 import { nearest, suggest } from "./nearest.ts";
-import { type ClusterSettings, Service, UserConfig, Workspace } from "./schema.ts";
+import { type ClusterSettings, type Condition, Service, UserConfig, Workspace } from "./schema.ts";
 import { validate } from "./validate.ts";
 import { readYamlFile, type YamlFile } from "./yaml-file.ts";
 
 export const fileName = "kws.yaml";
 export const defaultProfile = "local";
 
-export interface ProjectService {
+/** A service as a stack needs to know it, wherever it comes from. */
+export interface StackService {
   name: string;
+  /** The file that describes it, and where in it. */
+  file: YamlFile;
+  keys: string[];
+  /** Services. */
+  dependsOn: string[];
+  /** What else must be so before it is installed. */
+  conditions: Condition[];
+  tags: string[];
+  pin: PackagePin;
+  /** True where it is there as a package alone. */
+  packaged: boolean;
+}
+
+/** Which package is the service's. */
+export interface PackagePin {
+  /** `oci://…` or `https://…`; the workspace's own packages where it is undefined. */
+  chart: string | undefined;
+  /** A version, or a range; the newest where it is undefined. */
+  version: string | undefined;
+  /** Where in a file it is said. */
+  at: string;
+}
+
+/** A service whose source is at hand. */
+export interface ProjectService extends StackService {
   /** The service's folder, absolute, symlinks resolved. */
   dir: string;
   /** What its image may be built from, absolute: its folder, or a wider one that the workspace's own file names. */
   root: string;
   config: Service;
-  file: YamlFile;
-  dependsOn: string[];
 }
 
 export interface ProjectStack {
@@ -139,17 +163,34 @@ function checkKeys(file: YamlFile, workspace: Workspace): void {
   }
 }
 
-/** Reads every service's kws.yaml, cloning what lives in git, and checks names and dependencies. */
+/** The services whose source is at hand, or is in git; all of the workspace is checked. */
 export async function loadServices(
   project: Project,
   options: Omit<GitOptions, "at">,
 ): Promise<ProjectService[]> {
+  return (await loadStackServices(project, options)).filter(hasSource);
+}
+
+export function hasSource(service: StackService): service is ProjectService {
+  return !service.packaged;
+}
+
+export interface LoadOptions extends Omit<GitOptions, "at"> {
+  /** Services that live in git are taken as packages, and nothing is cloned. */
+  noClones?: boolean;
+}
+
+/** Reads every service's kws.yaml, cloning what lives in git, and checks names and dependencies. */
+export async function loadStackServices(project: Project, options: LoadOptions): Promise<StackService[]> {
   const sources = await findSources(project, options);
-  const services = await Promise.all(sources.map((source) => loadService(project, source)));
-  const seen = new Map<string, ProjectService>();
+  const services = [
+    ...(await Promise.all(sources.map((source) => loadService(project, source)))),
+    ...packagedServices(project, options),
+  ];
+  const seen = new Map<string, StackService>();
   for (const service of services) {
     const other = seen.get(service.name);
-    if (other !== undefined && other.dir !== service.dir) {
+    if (other !== undefined && hasSource(other) && hasSource(service) && other.dir !== service.dir) {
       throw new UserError(`two services are called "${service.name}": ${other.dir} and ${service.dir}`, {
         code: "config",
         at: service.file.at(["name"]),
@@ -164,11 +205,27 @@ export async function loadServices(
   return unique;
 }
 
-export function graphNode(service: ProjectService): GraphNode {
+export function graphNode({ name, dependsOn, file, keys }: StackService): GraphNode {
   return {
-    name: service.name,
-    dependsOn: service.dependsOn,
-    at: (index) => service.file.at(["dependsOn", index]),
+    name,
+    dependsOn,
+    at(index) {
+      const written = dependenciesAt(file, keys);
+      return file.at([...keys, "dependsOn", written.indexOf(dependsOn[index])]);
+    },
+  };
+}
+
+/** As they are written: names and conditions. */
+function dependenciesAt(file: YamlFile, keys: string[]): unknown[] {
+  const value = keys.reduce((inner: unknown, key) => (inner as Record<string, unknown>)[key], file.value);
+  return (value as { dependsOn?: unknown[] }).dependsOn ?? [];
+}
+
+function dependencies(written: (string | Condition)[] = []): Pick<StackService, "dependsOn" | "conditions"> {
+  return {
+    dependsOn: written.filter((one) => typeof one === "string"),
+    conditions: written.filter((one) => typeof one !== "string"),
   };
 }
 
@@ -176,34 +233,64 @@ interface Source {
   /** The name it was given, where it was. */
   key?: string;
   dir: string;
-  root?: string | undefined;
+  root?: string;
   at: string;
+  pin?: PackagePin;
+  tags?: string[] | undefined;
 }
 
-async function findSources(project: Project, options: Omit<GitOptions, "at">): Promise<Source[]> {
+/** What a mapping of services says of one. */
+type Entry = Exclude<NonNullable<Workspace["services"]>, unknown[]>[string];
+
+function entriesOf({ workspace }: Project): [string, Entry][] {
+  const { services = {} } = workspace;
+  return Array.isArray(services) ? [] : Object.entries(services);
+}
+
+function pinOf({ file }: Project, name: string, { chart, version }: Entry): PackagePin {
+  const keys = ["services", name];
+  if (chart !== undefined && !/^(oci|https?):\/\/[^/]+\/.*[^/]$/.test(chart)) {
+    throw new UserError(`the chart ${chart} is not an address of a chart`, {
+      code: "config",
+      at: file.at([...keys, "chart"]),
+      fix: "Write it as oci://host/path/name, or as https://host/path/name.",
+    });
+  }
+  return { chart, version, at: file.at(version === undefined ? keys : [...keys, "version"]) };
+}
+
+function packagedServices(project: Project, { noClones }: LoadOptions): StackService[] {
+  return entriesOf(project).flatMap(([name, source]) => {
+    if ("git" in source ? noClones !== true : "path" in source) return [];
+    const { tags = [] } = source;
+    const dependsOn = "dependsOn" in source ? source.dependsOn : [];
+    const keys = ["services", name];
+    const pin = pinOf(project, name, source);
+    return [{ name, file: project.file, keys, ...dependencies(dependsOn), tags, pin, packaged: true }];
+  });
+}
+
+async function findSources(project: Project, options: LoadOptions): Promise<Source[]> {
   const { services = {} } = project.workspace;
   if (Array.isArray(services))
     return (await Promise.all(services.map((pattern, i) => expand(project, pattern, i)))).flat();
-  return Promise.all(
-    Object.entries(services).map(async ([key, source]): Promise<Source> => {
+  const found = await Promise.all(
+    Object.entries(services).map(async ([key, source]): Promise<Source[]> => {
       const at = project.file.at(["services", key], true);
-      if ("path" in source && !("git" in source)) {
-        return {
-          key,
-          dir: resolve(project.root, source.path),
-          root: source.root === undefined ? undefined : resolve(project.root, source.root),
-          at: project.file.at(["services", key, "path"]),
-        };
+      const given = { key, tags: source.tags, pin: pinOf(project, key, source) };
+      if ("git" in source) {
+        if (options.noClones === true) return [];
+        const clone = await checkout(source.git, source.ref, { ...options, at });
+        const dir = await inside(clone, source.path ?? ".", project.file.at(["services", key, "path"]));
+        return [{ ...given, dir, at }];
       }
-      if (!("git" in source)) throw new Error("a source is a path or a repository");
-      const clone = await checkout(source.git, source.ref, { ...options, at });
-      return {
-        key,
-        dir: await inside(clone, source.path ?? ".", project.file.at(["services", key, "path"])),
-        at,
-      };
+      if (!("path" in source)) return [];
+      const dir = resolve(project.root, source.path);
+      const root = source.root === undefined ? {} : { root: resolve(project.root, source.root) };
+      return [{ ...given, ...root, dir, at: project.file.at(["services", key, "path"]) }];
     }),
   );
+  return found.flat();
 }
 
 async function expand(project: Project, pattern: string, index: number): Promise<Source[]> {
@@ -268,11 +355,21 @@ async function loadService(project: Project, source: Source): Promise<ProjectSer
     });
   }
   const dir = await realpath(source.dir);
-  const root = source.root ?? dir;
-  return { name: config.name, dir, root, config, file, dependsOn: config.dependsOn ?? [] };
+  return {
+    name: config.name,
+    dir,
+    root: source.root ?? dir,
+    config,
+    file,
+    keys: [],
+    ...dependencies(config.dependsOn),
+    tags: [...(config.tags ?? []), ...(source.tags ?? [])],
+    pin: source.pin ?? { chart: undefined, version: undefined, at: file.at(["name"]) },
+    packaged: false,
+  };
 }
 
-function checkStack(project: Project, stack: ProjectStack, services: ProjectService[]): void {
+function checkStack(project: Project, stack: ProjectStack, services: StackService[]): void {
   const known = services.map((service) => service.name);
   for (const [index, name] of (stack.services ?? []).entries()) {
     if (known.includes(name)) continue;

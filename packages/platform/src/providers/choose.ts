@@ -1,12 +1,16 @@
 /** Which provider a command works on: flags and variables, then the workspace, then the user's settings, then embedded. */
+import { join } from "node:path";
+import type { ProviderName } from "../project/provider-names.ts";
 import type { ClusterSettings } from "../project/schema.ts";
 import type { Provider } from "./provider.ts";
 
 export interface ProviderChoice {
+  /** `--provider`. */
+  provider?: ProviderName;
   /** `--context` and `--kubeconfig`: either one means an existing cluster. */
   context?: string;
   kubeconfig?: string;
-  /** The embedded cluster's name, from a flag. */
+  /** The cluster's name, from a flag. */
   cluster?: string;
   workspace: ClusterSettings;
   user: ClusterSettings;
@@ -16,14 +20,16 @@ export interface ProviderChoice {
   home: string;
 }
 
+/** Of clusters that k3d, kind and minikube make for kws: their own default names are those of others. */
+const defaultToolClusterName = "kws";
+
 export async function chooseProvider(choice: ProviderChoice): Promise<Provider> {
-  const { workspace, user } = choice;
+  const { workspace, user, env, home } = choice;
   const given = choice.context !== undefined || choice.kubeconfig !== undefined;
-  const wanted = given
-    ? "kubeconfig"
-    : choice.cluster !== undefined
-      ? "embedded"
-      : (kindOf(workspace) ?? kindOf(user));
+  const settings = kindOf(workspace) ?? kindOf(user) ?? "embedded";
+  // A cluster's name means nothing among the contexts of a kubeconfig.
+  const named = choice.cluster !== undefined && settings === "kubeconfig" ? "embedded" : settings;
+  const wanted = choice.provider ?? (given ? "kubeconfig" : named);
   if (wanted === "kubeconfig") {
     const { kubeconfigProvider } = await import("./kubeconfig.ts");
     const context = choice.context ?? (given ? undefined : (workspace.context ?? user.context));
@@ -32,20 +38,34 @@ export async function chooseProvider(choice: ProviderChoice): Promise<Provider> 
       ...(context === undefined ? {} : { context }),
       allowContexts: [...(workspace.allowContexts ?? []), ...(user.allowContexts ?? [])],
       userConfig: choice.userConfig,
-      env: choice.env,
-      home: choice.home,
+      env,
+      home,
     });
   }
-  const { defaultClusterName, embeddedProvider } = await import("./embedded.ts");
+  const { defaultClusterName, embeddedBuilder, embeddedProvider } = await import("./embedded.ts");
   const ingressPort = workspace.ingressPort ?? user.ingressPort;
-  return embeddedProvider({
-    ...(ingressPort === undefined ? {} : { ingressPort }),
-    name: choice.cluster ?? workspace.name ?? user.name ?? defaultClusterName,
-    home: choice.data,
-    env: choice.env,
+  const port = ingressPort === undefined ? {} : { ingressPort };
+  const name = choice.cluster ?? workspace.name ?? user.name;
+  if (wanted === "embedded") {
+    return embeddedProvider({ ...port, name: name ?? defaultClusterName, home: choice.data, env });
+  }
+  const [{ openTool }, { toolFolder, toolProvider }] = await Promise.all([
+    import("./tools.ts"),
+    import("./tool-provider.ts"),
+  ]);
+  const folder = (one: string) => toolFolder(choice.data, wanted, one);
+  const tool = await openTool(wanted, { env, home, kubeconfig: (one) => join(folder(one), "kubeconfig") });
+  const cluster = tool.only ?? name ?? defaultToolClusterName;
+  return toolProvider(tool, {
+    ...port,
+    name: cluster,
+    named: name !== undefined,
+    folder: folder(cluster),
+    builder: embeddedBuilder({ home: choice.data, env }),
+    env,
   });
 }
 
-function kindOf(settings: ClusterSettings): "embedded" | "kubeconfig" | undefined {
+function kindOf(settings: ClusterSettings): ProviderName | undefined {
   return settings.provider ?? (settings.context === undefined ? undefined : "kubeconfig");
 }

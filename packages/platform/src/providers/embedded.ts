@@ -1,12 +1,13 @@
 /** The cluster that kws brings along. The only file of the platform that knows that it exists. */
-import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
-import { isErrno, messageOf, UserError } from "@kws/base/errors";
+import { UserError } from "@kws/base/errors";
+import { makeFolder } from "@kws/base/folder";
 import type { Puller } from "@kws/cluster/images/pull";
 import type { LocalImageStore } from "@kws/cluster/images/store";
 import type { ClusterInfo } from "@kws/cluster/lifecycle";
 import {
   type BuildContext,
+  type Builder,
   type BuildImageContext,
   type BuiltImage,
   type ImageBuild,
@@ -27,14 +28,31 @@ export interface EmbeddedOptions {
 
 export const defaultClusterName = "default";
 
-export function embeddedProvider(options: EmbeddedOptions): Provider {
+/** Builds in the sandbox, and keeps images where all embedded clusters find them. */
+export function embeddedBuilder({ home, env }: Pick<EmbeddedOptions, "home" | "env">): Builder {
   let opened: Promise<Images> | undefined;
   /** One for all services, so that what several of them are built on is asked for once. */
-  const images = () => (opened ??= openImages(options.home, options.env));
+  const images = () => (opened ??= openImages(home, env));
+  return {
+    checkBuild: async (build, context) => checkBuild(await images(), build, context),
+    buildImage: async (build, context) => buildImage(await images(), build, context),
+    async imageRepository(name) {
+      const { openLayout } = await import("@kws/oci/layout");
+      return (await openLayout(join(home, "images"))).repository(name);
+    },
+  };
+}
+
+export function embeddedProvider(options: EmbeddedOptions): Provider {
   return {
     name: "embedded",
+    sharesFiles: true,
+    ...embeddedBuilder(options),
     async start({ signal, ingressPort }) {
-      await makeHome(options.home);
+      await makeFolder(options.home, {
+        mode: 0o700,
+        fix: "Set KWS_HOME to a folder that can be made.",
+      });
       const { startCluster } = await import("@kws/cluster/lifecycle");
       const info = await startCluster({
         ...options,
@@ -47,10 +65,11 @@ export function embeddedProvider(options: EmbeddedOptions): Provider {
       const { stopCluster } = await import("@kws/cluster/lifecycle");
       return stopCluster(options);
     },
+    reset: () => resetEmbedded(options),
     async status() {
       const info = await find(options);
       return info === undefined
-        ? { provider: "embedded", name: options.name, state: "stopped" }
+        ? { provider: "embedded", name: options.name, managed: true, state: "stopped" }
         : toStatus(info);
     },
     async kubeconfig() {
@@ -63,25 +82,7 @@ export function embeddedProvider(options: EmbeddedOptions): Provider {
       }
       return { path: info.kubeconfigPath };
     },
-    checkBuild: async (build, context) => checkBuild(await images(), build, context),
-    buildImage: async (build, context) => buildImage(await images(), build, context),
-    async imageRepository(name) {
-      const { openLayout } = await import("@kws/oci/layout");
-      return (await openLayout(join(options.home, "images"))).repository(name);
-    },
   };
-}
-
-async function makeHome(home: string): Promise<void> {
-  try {
-    await mkdir(home, { recursive: true, mode: 0o700 });
-  } catch (error) {
-    if (!isErrno(error, "ENOENT", "ENOTDIR", "EEXIST")) throw error;
-    throw new UserError(`the folder ${home} cannot be made: ${messageOf(error)}`, {
-      code: "config",
-      fix: "Set KWS_HOME to a folder that can.",
-    });
-  }
 }
 
 /** Removes the cluster with all its data; true when there was one. */
@@ -178,7 +179,7 @@ async function find(options: Omit<EmbeddedOptions, "env">): Promise<ClusterInfo 
 }
 
 function toStatus(info: ClusterInfo): ProviderStatus {
-  return { provider: "embedded", ...info };
+  return { provider: "embedded", managed: true, ...info };
 }
 
 async function checkBuild(

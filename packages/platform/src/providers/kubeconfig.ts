@@ -6,6 +6,7 @@ import { existsSync } from "node:fs";
 import { UserError } from "@kws/base/errors";
 import { accessOf, findContext, kubeconfigPaths, readKubeconfig } from "@kws/kube/kubeconfig";
 import type { ImageBuild, Provider, ProviderStatus } from "./provider.ts";
+import { serverVersion } from "./server-version.ts";
 
 export interface KubeconfigOptions {
   /** `--kubeconfig`. */
@@ -41,8 +42,9 @@ export function kubeconfigProvider(options: KubeconfigOptions): Provider {
     const { config, context } = await allowed();
     const access = await accessOf(config, context.name);
     const known = {
-      provider: "kubeconfig",
+      provider: "kubeconfig" as const,
       name: context.name,
+      managed: false,
       context: context.name,
       kubeconfigPath: context.path,
     };
@@ -64,6 +66,12 @@ export function kubeconfigProvider(options: KubeconfigOptions): Provider {
     async stop(): Promise<boolean> {
       throw new UserError("kws does not stop a cluster that it did not start", { code: "usage" });
     },
+    async reset(): Promise<boolean> {
+      throw new UserError("kws resets only clusters that it made", {
+        code: "usage",
+        fix: "Leave out --context.",
+      });
+    },
     async kubeconfig() {
       const { context } = await allowed();
       return { path: context.path, context: context.name };
@@ -84,29 +92,4 @@ function refuseBuild({ name }: Pick<ImageBuild, "name">): never {
     code: "config",
     fix: "Push it to a registry, name it in the chart's values, and remove `build` from the service's kws.yaml.",
   });
-}
-
-async function serverVersion(
-  access: Parameters<typeof import("@kws/kube/https").httpsTransport>[0],
-): Promise<string | undefined> {
-  const [{ httpsTransport }, { KubeClient }] = await Promise.all([
-    import("@kws/kube/https"),
-    import("@kws/kube/client"),
-  ]);
-  const transport = httpsTransport(access);
-  try {
-    const client = new KubeClient(transport);
-    const answer = await client.request({
-      method: "GET",
-      path: "/version",
-      signal: AbortSignal.timeout(10_000),
-    });
-    return typeof answer["gitVersion"] === "string" ? answer["gitVersion"] : "unknown";
-  } catch (error) {
-    if (error instanceof UserError && error.code === "tool-missing") return undefined;
-    if (error instanceof DOMException && error.name === "TimeoutError") return undefined;
-    throw error;
-  } finally {
-    transport.close();
-  }
 }

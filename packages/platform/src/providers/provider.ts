@@ -3,13 +3,16 @@ import { type Logger, silent } from "@kws/base/logger";
 import type { KubeClient } from "@kws/kube/client";
 import type { Transport } from "@kws/kube/transport";
 import type { Repository } from "@kws/oci/repository";
+import type { ProviderName } from "../project/provider-names.ts";
 
 /** Where images seem to come from that were built on this machine. */
 export const localRegistry = "kws.local";
 
 export interface ProviderStatus {
-  provider: string;
+  provider: ProviderName;
   name: string;
+  /** kws made it, and may remove it without being told its name. */
+  managed: boolean;
   state: "running" | "stopped" | "unreachable";
   apiUrl?: string;
   /** Where Ingress hosts are served on this machine, such as 8080. */
@@ -55,6 +58,8 @@ export interface BuiltImage {
   digest: string;
   /** True where nothing had to be done. */
   cached: boolean;
+  /** The nodes know it by its tag, which no other content has, and not by its digest. */
+  byTag?: true;
 }
 
 export interface BuildContext {
@@ -69,14 +74,8 @@ export interface BuildImageContext extends BuildContext {
   onWarning?: (message: string) => void;
 }
 
-export interface Provider {
-  name: string;
-  start(context: BuildContext & { ingressPort?: number }): Promise<ProviderStatus>;
-  /** True where there was something to stop. */
-  stop(): Promise<boolean>;
-  status(): Promise<ProviderStatus>;
-  /** Throws where the cluster does not run. */
-  kubeconfig(): Promise<KubeconfigRef>;
+/** What makes images on this machine. */
+export interface Builder {
   /**
    * Throws what can be known to be wrong with a build before anything is changed, or that the provider cannot build at all.
    * `incomplete` says that files of the context are still to come.
@@ -86,6 +85,23 @@ export interface Provider {
   buildImage(build: ImageBuild, context: BuildImageContext): Promise<BuiltImage>;
   /** The images of that name that the cluster's nodes can run, to be copied from there or to there. */
   imageRepository(name: string): Promise<Repository>;
+}
+
+export interface Provider extends Builder {
+  /** Its nodes see the files of this machine under the same paths, so that a pod can mount a folder of it. */
+  sharesFiles?: boolean;
+  name: ProviderName;
+  start(context: BuildContext & { ingressPort?: number }): Promise<ProviderStatus>;
+  /** True where there was something to stop. */
+  stop(): Promise<boolean>;
+  /**
+   * Removes the cluster with its data; true where there was one. Throws for one that kws did not make, unless `foreign` says
+   * that it was meant.
+   */
+  reset(options: { foreign: boolean }): Promise<boolean>;
+  status(): Promise<ProviderStatus>;
+  /** Throws where the cluster does not run. */
+  kubeconfig(): Promise<KubeconfigRef>;
 }
 
 /** An open way to the API server of a provider's cluster. */

@@ -1,16 +1,21 @@
-/** From services, versions and profiles to the entries of a manifest, and whether plain Helm can install what came of them. */
-import { promisify } from "node:util";
-import { gzip } from "node:zlib";
+/** From services, versions and profiles to the entries of a manifest, and how large what came of them is for Helm. */
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { UserError } from "@kws/base/errors";
 import { limiter } from "@kws/base/limiter";
-import { mergeLayers, openLayers } from "../charts/layers.ts";
+import { type Decrypt, isMapping, mergeLayers, openLayers, type Values } from "../charts/layers.ts";
 import { profileLayers, profileNames, unknownProfile } from "../charts/profiles.ts";
-import { renderManifests, type RenderOptions } from "../charts/render.ts";
+import { renderRelease, type RenderOptions } from "../charts/render.ts";
+import { parseYaml } from "../project/yaml-file.ts";
 import { suggest } from "../project/nearest.ts";
 import { defaultProfile } from "../project/workspace.ts";
-import { fetchesAtATime, fetchPackage, type PackageRef, type PackageSource, unpackPackage } from "./fetch.ts";
+import {
+  fetchesAtATime,
+  fetchPackage,
+  type PackageRef,
+  type PackageSource,
+  unpackPackage,
+} from "../packages/fetch.ts";
 import type { Entry, StoredManifest } from "./manifest.ts";
 
 export interface EntryRequest extends PackageRef {
@@ -20,7 +25,7 @@ export interface EntryRequest extends PackageRef {
   dependsOn: string[];
 }
 
-/** Fetches the packages and reads their profiles' plain values. What is secret stays closed. */
+/** Fetches the packages and reads their profiles' values. What is secret stays encrypted. */
 export async function openEntries(wanted: EntryRequest[], options: OpenOptions): Promise<Entry[]> {
   const limit = limiter(fetchesAtATime);
   const opened = await Promise.all(wanted.map((one) => limit(() => openEntry(one, options))));
@@ -53,32 +58,32 @@ async function openEntry(
   const has = known.includes(profile);
   if (!has && chosen) throw unknownProfile(`${found.service} ${found.version}`, profile, known);
   const layers = await profileLayers(dir, has ? profile : undefined);
-  const plain = await openLayers(
-    layers.filter(({ kind }) => kind !== "secrets"),
-    () => Promise.reject(new Error("no secrets are opened here")),
-  );
-  return { entry: { found, profile, dependsOn, values: mergeLayers(plain) }, known };
+  const sealed: Decrypt = (file, text) => Promise.resolve(withoutMetadata(parseYaml(file, text).value));
+  const values = mergeLayers(await openLayers(layers, sealed));
+  return { entry: { found, profile, dependsOn, values }, known };
 }
 
-/** The most that a Secret can hold, in which Helm keeps a release (`MaxSecretSize` of Kubernetes). */
-const maxSecret = 1024 * 1024;
+/** A file of SOPS without what SOPS itself keeps there. */
+function withoutMetadata(value: unknown): Values {
+  return isMapping(value) ? Object.fromEntries(Object.entries(value).filter(([key]) => key !== "sops")) : {};
+}
 
 /**
- * Whether Helm could keep the manifest as one release. What does not render without secrets is taken to fit.
+ * Bytes that Helm would keep of the manifest as one release, without its secrets; undefined where it does not render without
+ * them.
  */
-export async function fitsOneRelease(
-  { name, archive, packages }: StoredManifest,
+export async function releaseSize(
+  { name, archive }: StoredManifest,
   { folder, ...options }: Pick<RenderOptions, "helm" | "env" | "signal"> & { folder: string },
-): Promise<boolean> {
+): Promise<number | undefined> {
   const file = join(folder, `${name}.tgz`);
   await writeFile(file, archive);
   try {
     const chart = { dir: file, layers: [], values: {} };
-    const manifest = await renderManifests(chart, { ...options, release: name, namespace: name });
-    const packed = await promisify(gzip)(JSON.stringify({ manifest, packages }), { level: 9 });
-    return Math.ceil(packed.length / 3) * 4 < maxSecret;
+    return (await renderRelease(chart, { ...options, release: name, namespace: name, withoutSchema: true }))
+      .size;
   } catch (error) {
-    if (error instanceof UserError) return true;
+    if (error instanceof UserError) return undefined;
     throw error;
   }
 }

@@ -1,24 +1,13 @@
 /**
- * Deploying a package: one service's release goes from what runs to the package, or stays what it was. Helm's own history of
- * the release says who did what, and why.
+ * Deploying packages: a release of one service, or of all of a manifest, goes from what runs to the packages, or stays what it
+ * was. Helm's own history of the release says who did what, and why.
  */
 import { messageOf, UserError } from "@kws/base/errors";
 import { limiter } from "@kws/base/limiter";
 import type { Logger } from "@kws/base/logger";
 import type { Steps } from "@kws/base/steps";
-import { copy } from "@kws/oci/copy";
-import { localRegistry, type Connection, type Provider } from "../providers/provider.ts";
+import type { Connection, Provider } from "../providers/provider.ts";
 import { redactor } from "../charts/redact.ts";
-import { tagOf } from "../packages/version.ts";
-import {
-  fingerprintLabel,
-  profileLabel,
-  serviceLabel,
-  stackLabel,
-  versionLabel,
-  workloadsLabel,
-  workspaceLabel,
-} from "../services/labels.ts";
 import { listRevisions, type Release } from "../services/releases.ts";
 import { workloadsOf } from "../services/workloads.ts";
 import { rollback, uninstall } from "../stacks/helm.ts";
@@ -29,15 +18,20 @@ import {
   install,
   type InstallOptions,
   ready,
+  rememberWorkloads,
 } from "../stacks/install.ts";
-import { type Holder, lockStack } from "../stacks/lock.ts";
+import type { Holder } from "../services/lease.ts";
+import { lockStack } from "../stacks/lock.ts";
 import { ensureNamespace, refuseForeign } from "../stacks/namespace.ts";
+import { labelParts } from "../stacks/parts.ts";
 import type { StackPlace } from "../stacks/ready.ts";
 import { recordStack } from "../stacks/record.ts";
 import { NamespaceView } from "../stacks/view.ts";
-import type { PackageSource } from "./fetch.ts";
-import { type Prepared, renderPrepared } from "./prepare.ts";
-import { reworded } from "./reword.ts";
+import type { PackageSource } from "../packages/fetch.ts";
+import { importImages, localImages } from "../packages/images.ts";
+import { inPackage, type Prepared, renderPrepared } from "../packages/prepare.ts";
+import { reworded } from "../packages/reword.ts";
+import { describe, labelsOf, servicesOf, type Unit } from "./unit.ts";
 
 export interface DeployOptions {
   /** The workspace. */
@@ -80,14 +74,18 @@ export interface Deployed {
   changed: boolean;
 }
 
-/** Deploys the packages, each as soon as nothing in an earlier wave is missing. A service that fails is rolled back alone. */
-export async function deploy(waves: Prepared[][], options: DeployOptions): Promise<Deployed[]> {
+/** Deploys the units, each as soon as nothing in an earlier wave is missing. One that fails is rolled back alone. */
+export async function deploy(waves: Unit[][], options: DeployOptions): Promise<Deployed[]> {
   const { connection, stack, project } = options;
   const all = waves.flat();
   const limit = limiter(helmsAtATime);
   const rendering = { ...options, namespace: stack.namespace, kubeconfig: connection.kubeconfig };
+  // A manifest as one release was rendered when that was chosen.
+  const unseen = all.filter(({ together }) => !together).flatMap(({ parts }) => parts);
   await using view = new NamespaceView(connection.client, stack.namespace);
-  await Promise.all([view.open(), ...all.map((one) => limit(() => renderPrepared(one, rendering)))]);
+  // Of several, the last must not turn out to be faulty when the first are installed.
+  const unsure = unseen.filter(({ renderFirst }) => renderFirst || unseen.length > 1);
+  await Promise.all(unsure.map((one) => limit(() => renderPrepared(one, rendering))));
   await ensureNamespace(options);
   await using lock = await lockStack({
     ...options,
@@ -95,22 +93,23 @@ export async function deploy(waves: Prepared[][], options: DeployOptions): Promi
     stack: stack.name,
     namespace: stack.namespace,
   });
-  const services = all.map(({ found }) => found.service);
   const signal = AbortSignal.any([options.signal, lock.signal]);
-  await refuseForeign({ ...options, signal }, services);
+  const claims = all.map((unit) => Object.assign({ services: servicesOf(unit) }, unit));
+  await refuseForeign({ ...options, signal }, claims);
   const deployed: Deployed[] = [];
   for (const wave of waves) {
     const results = await Promise.allSettled(
-      wave.map((one) => deployOne(one, { ...options, view, signal, lost: lock.signal, limit })),
+      wave.map((unit) => deployUnit(unit, { ...options, view, signal, lost: lock.signal, limit })),
     );
-    deployed.push(...results.flatMap((result) => (result.status === "fulfilled" ? [result.value] : [])));
+    deployed.push(...results.flatMap((result) => (result.status === "fulfilled" ? result.value : [])));
     const failed = results.find(({ status }) => status === "rejected");
     await recordStack(connection.client, {
       stack: stack.name,
       namespace: stack.namespace,
       workspace: project.name,
       services: deployed.map(({ service }) => service),
-      whole: false,
+      // What a manifest no longer has is not missed.
+      whole: failed === undefined && wave.some(({ together }) => together),
       // Also after an interrupt: it says what was done.
       signal: AbortSignal.timeout(options.timeoutMs),
     });
@@ -127,74 +126,100 @@ interface Context extends DeployOptions, InstallOptions {
   lost: AbortSignal;
 }
 
-async function deployOne(one: Prepared, context: Context): Promise<Deployed> {
-  const { found, chart, profile } = one;
+async function deployUnit(unit: Unit, context: Context): Promise<Deployed[]> {
+  const { release, chart, version } = unit;
+  const services = servicesOf(unit);
   // Pods may repeat secrets in the lines that are shown of them.
-  const hide = redactor(chart.layers).text;
+  const secret = redactor(chart.layers).text;
+  const places = unit.parts.map(({ found, chart: own }) => inPackage(found, own.dir));
+  const hide = (text: string) => places.reduce((told, inWords) => inWords(told), secret(text));
   const { stack, steps, view } = context;
-  const { service, version } = found;
-  const before = await history(service, context);
+  const before = await history(release, context);
   const fingerprint = fingerprintOf(chart, chart.values);
   const [newest] = before;
-  const unchanged =
+  const same =
     newest?.status === "deployed" &&
     newest.fingerprint === fingerprint &&
     newest.version === version &&
-    newest.profile === profile &&
-    workloadsOf(view.objects(), service).length >= (newest.workloads ?? 0);
+    (unit.together || newest.profile === unit.parts[0]?.profile);
+  if (same) await view.open();
+  const unchanged =
+    same &&
+    services.flatMap((service) => workloadsOf(view.objects(), service)).length >= (newest.workloads ?? 0);
   const running = lastGood(before) ?? newest;
-  const result: Deployed = {
-    service,
-    stack: stack.name,
-    namespace: stack.namespace,
-    profile,
-    version,
-    digest: found.digest,
-    from: running?.version ?? "",
-    changed: !unchanged,
-  };
-  const readyStep = { id: `ready ${service}`, title: `ready ${service}` };
+  const result = unit.parts.map(({ found, profile }): Deployed => {
+    const held = unit.together ? running?.parts.find(({ service }) => service === found.service) : running;
+    return {
+      service: found.service,
+      stack: stack.name,
+      namespace: stack.namespace,
+      profile,
+      version: found.version,
+      digest: found.digest,
+      from: held?.version ?? "",
+      changed: !unchanged,
+    };
+  });
   if (unchanged) {
-    await steps.run(readyStep, async (step) => {
-      step.skip("unchanged");
-      // Not remembered unless it was ready before: whoever deployed it may have been killed.
-      await ready(context, service, { step, remember: newest.workloads === undefined });
-    });
+    // Not remembered unless it was ready before: whoever deployed it may have been killed.
+    await allReady(unit, context, { after: [], unchanged, remember: newest.workloads === undefined });
     return result;
   }
-  await importImages(one, context);
-  const installId = `deploy ${service}`;
-  const labels = {
-    [stackLabel]: stack.name,
-    [serviceLabel]: service,
-    [workspaceLabel]: context.project.name,
-    [fingerprintLabel]: fingerprint,
-    [versionLabel]: tagOf(version),
-    [profileLabel]: profile,
-    // Not known to be ready yet.
-    ...(newest === undefined ? {} : { [workloadsLabel]: "null" }),
-  };
+  for (const one of unit.parts) await bringImages(one, context);
+  const installId = `deploy ${release}`;
+  const labels = labelsOf(unit, { stack: stack.name, workspace: context.project.name, fingerprint }, newest);
   try {
-    const description = describe(one, running, context);
-    await steps.run({ id: installId, title: `deploy ${service} ${version}` }, () =>
+    const description = describe(unit, running, context);
+    await steps.run({ id: installId, title: `deploy ${release} ${version}` }, () =>
       reworded(hide, () =>
-        context.limit(() => install(context, { service, chart, values: chart.values, labels, description })),
+        context.limit(() =>
+          install(context, { release, services, chart, values: chart.values, labels, description }),
+        ),
       ),
     );
-    await steps.run({ ...readyStep, after: [installId] }, (step) =>
-      reworded(hide, () => ready(context, service, { step, remember: true })),
-    );
+    await reworded(hide, () => allReady(unit, context, { after: [installId], remember: true }));
   } catch (error) {
     if (context.lost.aborted) throw context.lost.reason;
-    const outcome = await undo(one, before, context, error);
-    throw failureWith(error, one, outcome, context);
+    const outcome = await undo(unit, before, context, error);
+    throw failureWith(error, unit, outcome, context);
   }
   return result;
 }
 
+/** Waits for all services of the unit; where one fails, for none of the others. */
+async function allReady(
+  unit: Unit,
+  context: Context,
+  { after, unchanged, remember }: { after: string[]; unchanged?: boolean; remember: boolean },
+): Promise<void> {
+  const { steps, connection, view } = context;
+  const { release, together } = unit;
+  const services = servicesOf(unit);
+  if (together) await labelParts(connection.client, { ...context, release });
+  const failed = new AbortController();
+  const signal = AbortSignal.any([context.signal, failed.signal]);
+  const waits = services.map(async (service) => {
+    try {
+      await steps.run({ id: `ready ${service}`, title: `ready ${service}`, after }, async (step) => {
+        if (unchanged === true) step.skip("unchanged");
+        await ready({ ...context, signal }, service, { step, remember: remember && !together });
+      });
+    } catch (error) {
+      failed.abort(error);
+      throw error;
+    }
+  });
+  await Promise.allSettled(waits);
+  context.signal.throwIfAborted();
+  failed.signal.throwIfAborted();
+  if (!together || !remember) return;
+  await view.refresh();
+  await rememberWorkloads(context, { release, services });
+}
+
 /** The revisions that Helm finished, the newest first; those that it was killed in are dropped. */
-async function history(service: string, { connection, stack, signal }: Context): Promise<Release[]> {
-  const all = await listRevisions(connection.client, { namespace: stack.namespace, service, signal });
+async function history(release: string, { connection, stack, signal }: Context): Promise<Release[]> {
+  const all = await listRevisions(connection.client, { namespace: stack.namespace, release, signal });
   await dropUnfinished(connection.client, all);
   return all.filter(({ status }) => !/^(pending|uninstalling)/.test(status));
 }
@@ -207,78 +232,66 @@ function lastGood(revisions: Release[]): Release | undefined {
 }
 
 /** Images that no registry has go to the cluster from here. */
-async function importImages({ found }: Prepared, context: Context): Promise<void> {
+async function bringImages({ found }: Prepared, context: Context): Promise<void> {
   const { service, version } = found;
-  const local = found.images.filter(({ repository }) => repository.startsWith(`${localRegistry}/`));
-  if (local.length === 0) return;
+  const images = localImages(found);
+  if (images.length === 0) return;
   const { source, provider, steps, signal } = context;
   await steps.run({ id: `image ${service}`, title: `image ${service}` }, async (step) => {
-    const present = await Promise.all(
-      local.map(async ({ repository, digest }) => {
-        const [from, to] = [source.repository(repository), await provider.imageRepository(repository)];
-        if ((await to.resolve(digest, { signal })) !== undefined) return true;
-        const { descriptor } = await from.manifest(digest, { signal });
-        await copy(from, to, descriptor, { signal, tag: tagOf(version) });
-        return false;
-      }),
-    );
-    if (present.every(Boolean)) step.skip("present");
+    if (!(await importImages({ images, version }, { source, provider, signal }))) step.skip("present");
   });
 }
 
-/** One line for `helm history`: from what to what, by whom, why. */
-function describe(
-  { found, chart, profile, settings }: Prepared,
-  running: Release | undefined,
-  { holder, reason }: Context,
-): string {
-  const from = running === undefined ? "" : `${running.version || "a local build"} → `;
-  const keys = settings.map((setting) => setting.replace(/=.*$/s, ""));
-  const set = keys.length === 0 ? "" : `, ${keys.join(" and ")} set`;
-  const why = reason === undefined ? "" : `: ${reason}`;
-  const text = `${from}${found.version} (${found.digest}), profile ${profile}${set}, by ${holder.user}@${holder.host}${why}`;
-  return redactor(chart.layers).text(text.replaceAll(/[\p{Cc}\s]+/gu, " "));
-}
-
 /** Puts back what ran before, and answers what it did in words. */
-async function undo(one: Prepared, before: Release[], context: Context, cause: unknown): Promise<string> {
-  const { service } = one.found;
-  const hide = redactor(one.chart.layers).text;
+async function undo(unit: Unit, before: Release[], context: Context, cause: unknown): Promise<string> {
+  const { release, together } = unit;
+  const { stack } = context;
+  const hide = redactor(unit.chart.layers).text;
   const good = lastGood(before);
   if (good === undefined && before.length > 0)
-    return `no earlier revision of ${service} was ready, so it is left as it is`;
+    return `no earlier revision of ${release} was ready, so it is left as it is`;
   const to =
     good === undefined ? undefined : `${good.version || "the build before"} (revision ${good.revision})`;
   // What interrupted the deployment must not interrupt its undoing.
   const signal = AbortSignal.any([context.lost, AbortSignal.timeout(2 * context.timeoutMs)]);
   const own = { ...context, signal };
-  const title = to === undefined ? `remove ${service}` : `roll ${service} back to ${to}`;
+  const { connection } = context;
+  const title = to === undefined ? `remove ${release}` : `roll ${release} back to ${to}`;
   try {
-    await context.steps.run({ id: `undo ${service}`, title }, (step) =>
+    // Helm refuses a faulty chart before it changes anything.
+    const [newest] = await listRevisions(connection.client, { namespace: stack.namespace, release, signal });
+    if (newest?.revision === before[0]?.revision && newest?.status === before[0]?.status) {
+      return before.length === 0 ? `nothing of ${release} was installed` : `${release} was not changed`;
+    }
+    await context.steps.run({ id: `undo ${release}`, title }, (step) =>
       reworded(hide, async () => {
-        const release = { ...helmOptions(own), release: service, timeoutMs: context.timeoutMs };
-        if (good === undefined) return uninstall(release);
-        await rollback({ ...release, revision: good.revision });
-        await ready(own, service, { step, remember: false });
+        const target = { ...helmOptions(own), release, timeoutMs: context.timeoutMs };
+        if (good === undefined) return uninstall(target);
+        await rollback({ ...target, revision: good.revision });
+        if (together) await labelParts(connection.client, { ...own, release });
+        const services = together ? good.parts.map(({ service }) => service) : [release];
+        for (const service of services) await ready(own, service, { step, remember: false });
       }),
     );
   } catch (error) {
     throw new UserError(`${messageOf(cause)}\nand then: ${title} failed: ${messageOf(error)}`, {
-      fix: `See \`kws service status ${service} --stack ${context.stack.name}\` and \`helm history ${service}\`.`,
+      fix: `See \`kws stack status ${context.stack.name}\` and \`helm history ${release}\`.`,
       cause: error,
     });
   }
-  return to === undefined ? `nothing of ${service} is left` : `${service} runs ${to} again`;
+  return to === undefined ? `nothing of ${release} is left` : `${release} runs ${to} again`;
 }
 
-function failureWith(error: unknown, { found }: Prepared, outcome: string, context: Context): unknown {
+function failureWith(error: unknown, unit: Unit, outcome: string, context: Context): unknown {
   if (context.signal.aborted) {
     return new UserError(`interrupted: ${outcome}`, { code: "interrupted", fix: "Deploy it again." });
   }
   if (!(error instanceof UserError)) return error;
   return new UserError(`${error.message}\n${outcome}`, {
     code: error.code,
-    fix: `Mend ${found.service}, package it, and deploy the new version.`,
+    fix: unit.together
+      ? `Mend it, package it, and build and install the next manifest ${unit.release}.`
+      : `Mend ${unit.release}, package it, and deploy the new version.`,
     cause: error,
     ...(error.at === undefined ? {} : { at: error.at }),
   });

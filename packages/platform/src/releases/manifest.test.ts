@@ -7,9 +7,10 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { parse } from "yaml";
 import { type ArchiveFiles, readArchive, writeArchive } from "../packages/archive.ts";
 import { locateTool } from "../tools/locate.ts";
-import { fitsOneRelease } from "./build-manifest.ts";
-import type { PackageSource } from "./fetch.ts";
-import { type Entry, fetchManifest, readManifestFile, storeManifest } from "./manifest.ts";
+import { releaseSize } from "./build-manifest.ts";
+import { fits } from "./umbrella.ts";
+import type { PackageSource } from "../packages/fetch.ts";
+import { type Entry, fetchManifest, listManifests, readManifestFile, storeManifest } from "./manifest.ts";
 
 let folder: string;
 let helm: string;
@@ -40,7 +41,18 @@ async function entry(
   ]);
   const archive = await writeArchive(files, 0);
   const digest = `sha256:${(version + service).replaceAll(/[^0-9a-f]/g, "").padEnd(64, "0")}`;
-  const found = { service, version, digest, images: [], created: "2026-01-02T03:04:05Z", archive, files };
+  const created = "2026-01-02T03:04:05Z";
+  const found = {
+    service,
+    chart: service,
+    version,
+    digest,
+    images: [],
+    dependsOn: [],
+    created,
+    archive,
+    files,
+  };
   return { found, profile: "qa1", dependsOn: [], values: {}, ...more };
 }
 
@@ -64,6 +76,7 @@ test("a manifest pins packages by version and digest, and the same set is the sa
   expect(await fetchManifest(store, "shop:1")).toEqual({
     name: "shop",
     number: 1,
+    created: "2026-01-02T03:04:05Z",
     packages: [
       { service: "api", version: "1.0.0", digest: api.found.digest, profile: "qa1", dependsOn: [] },
       {
@@ -92,6 +105,37 @@ test("Helm renders it with each service's values, words among them that look lik
   expect(modes).toEqual(["on", "default"]);
 });
 
+test("Helm refuses it while secrets in it are encrypted, and takes it with them opened", async () => {
+  const sealed = { mode: "ENC[AES256_GCM,data:x]", list: [{ deep: "ENC[AES256_GCM,data:y]" }] };
+  const one = await storeManifest(await source("sealed"), "shop", [
+    await entry("api", "1.0.0", { values: sealed }),
+  ]);
+  const file = join(folder, "sealed.tgz");
+  await writeFile(file, one.archive);
+  const template = (values: object) =>
+    execFileSync(helm, ["template", "shop", file, "--values=-"], {
+      input: JSON.stringify(values),
+      encoding: "utf8",
+      stdio: "pipe",
+    });
+  expect(() => template({})).toThrow("/api/mode");
+  expect(() => template({ api: { mode: "on" } })).toThrow("/api/list/0/deep");
+  expect(template({ api: { mode: "on", list: [] } })).toContain('mode: "on"');
+  const options = { helm, env: process.env, signal: AbortSignal.timeout(60_000), folder };
+  expect(await releaseSize(one, options), "it is measured all the same").toBeGreaterThan(500);
+});
+
+test("manifests are listed with their packages, the newest first", async () => {
+  const store = await source("listed");
+  const api = await entry("api", "1.0.0");
+  await storeManifest(store, "shop", [api]);
+  await storeManifest(store, "shop", [api, await entry("web", "1.0.0")]);
+  expect(await listManifests(store, ["shop", "other"])).toMatchObject([
+    { name: "shop", number: 2, packages: 2, chart: "kws.local/shop/manifests/shop:2.0.0" },
+    { name: "shop", number: 1, packages: 1, created: "2026-01-02T03:04:05Z" },
+  ]);
+});
+
 test("one that is larger than Helm can keep is told from one that is not", async () => {
   const options = { helm, env: process.env, signal: AbortSignal.timeout(60_000), folder };
   // Random text hardly compresses.
@@ -99,9 +143,9 @@ test("one that is larger than Helm can keep is told from one that is not", async
   const large = await storeManifest(await source("large"), "large", [
     await entry("api", "1.0.0", { template }),
   ]);
-  expect(await fitsOneRelease(large, options)).toBe(false);
+  expect(fits((await releaseSize(large, options)) ?? 0)).toBe(false);
   const small = await storeManifest(await source("small"), "small", [await entry("api", "1.0.0")]);
-  expect(await fitsOneRelease(small, options)).toBe(true);
+  expect(fits((await releaseSize(small, options)) ?? Infinity)).toBe(true);
 });
 
 test("what is not there, or no manifest, is told", async () => {

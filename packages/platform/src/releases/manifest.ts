@@ -11,11 +11,10 @@ import { stringify } from "yaml";
 import type { Values } from "../charts/layers.ts";
 import { type ArchiveFiles, readArchive, writeArchive } from "../packages/archive.ts";
 import { fetchArchive, pushChart } from "../packages/store.ts";
-import { compareVersions, isVersion } from "../packages/version.ts";
 import { checkGraph } from "../project/graph.ts";
 import { validate } from "../project/validate.ts";
 import { parseYaml } from "../project/yaml-file.ts";
-import type { FoundPackage, PackageSource } from "./fetch.ts";
+import type { FoundPackage, PackageSource } from "../packages/fetch.ts";
 
 const name = "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$";
 
@@ -43,6 +42,8 @@ export interface Manifest {
   name: string;
   /** Of a name, counted from 1; the chart's version is `<number>.0.0`. */
   number: number;
+  /** When the newest of its packages was committed, RFC 3339; empty where that is not known. */
+  created: string;
   packages: ManifestPackage[];
 }
 
@@ -52,11 +53,25 @@ export interface ManifestPackage extends Static<typeof Pin> {
 
 /** A package with what a manifest says of it. */
 export interface Entry {
-  found: FoundPackage;
+  found: Pick<FoundPackage, "service" | "version" | "digest" | "created" | "archive">;
   profile: string;
   dependsOn: string[];
-  /** Of the profile, without secrets. */
+  /** Of the profile, the secrets among them encrypted. */
   values: Values;
+}
+
+/** A manifest as it is listed. */
+export interface ManifestSummary {
+  name: string;
+  number: number;
+  /** `repository:tag` of the chart. */
+  chart: string;
+  /** Of the chart's manifest. */
+  digest: string;
+  /** When the newest of its packages was committed, RFC 3339. */
+  created: string;
+  /** How many. */
+  packages: number;
 }
 
 export interface StoredManifest extends Manifest {
@@ -96,7 +111,8 @@ export async function storeManifest(
   return { ...manifest, chart: `${repository.name}:${tag}`, digest, archive, changed: true };
 }
 
-async function packUmbrella(
+/** The umbrella chart of the packages. */
+export async function packUmbrella(
   source: PackageSource,
   { name, number }: Pick<Manifest, "name" | "number">,
   entries: Entry[],
@@ -135,18 +151,67 @@ async function packUmbrella(
       `${name}/values.yaml`,
       Buffer.from(yaml(Object.fromEntries(entries.map(({ found, values }) => [found.service, values])))),
     ],
+    [`${name}/values.schema.json`, Buffer.from(`${JSON.stringify(schema, undefined, 2)}\n`)],
     ...entries.map(({ found: { service, version, archive } }): [string, Uint8Array] => [
       `${name}/charts/${service}-${version}.tgz`,
       archive,
     ]),
   ]);
   const archive = await writeArchive(files, Math.floor(Date.parse(created || "1970-01-01") / 1000));
-  return { archive, chartYaml, manifest: { name, number, packages: listOf(pins) } };
+  return { archive, chartYaml, manifest: { name, number, created, packages: listOf(pins) } };
 }
+
+/** Refuses values that are still encrypted, so that plain Helm installs nothing without the secrets. */
+const schema = {
+  $schema: "http://json-schema.org/draft-07/schema#",
+  definitions: {
+    open: {
+      not: { type: "string", pattern: "ENC\\[AES256_GCM," },
+      additionalProperties: { $ref: "#/definitions/open" },
+      items: { $ref: "#/definitions/open" },
+    },
+  },
+  allOf: [{ $ref: "#/definitions/open" }],
+};
 
 /** Helm reads YAML 1.1, in which more words need quotes. */
 function yaml(value: unknown): string {
   return stringify(value, { version: "1.1", lineWidth: 0, aliasDuplicateObjects: false });
+}
+
+/** The manifests of the names, the newest of each first. */
+export async function listManifests(
+  source: PackageSource,
+  names: string[],
+  options: Waiting = {},
+): Promise<ManifestSummary[]> {
+  const lists = await Promise.all(
+    names.map(async (name) => {
+      const repository = manifestRepository(source, name);
+      const numbers = await numbersIn(repository, options);
+      return Promise.all(
+        numbers.toReversed().map((number) => summaryOf(repository, { name, number }, options)),
+      );
+    }),
+  );
+  return lists.flat();
+}
+
+async function summaryOf(
+  repository: Repository,
+  { name, number }: Pick<Manifest, "name" | "number">,
+  options: Waiting,
+): Promise<ManifestSummary> {
+  const { bytes, digest } = await fetchArchive(repository, `${number}.0.0`, options);
+  const { packages, created } = await parseManifest(bytes, `${name}:${number}`);
+  return {
+    name,
+    number,
+    chart: `${repository.name}:${number}.0.0`,
+    digest,
+    created,
+    packages: packages.length,
+  };
 }
 
 /** A stored manifest by its name, the newest unless numbered: `shop`, `shop:3`. */
@@ -184,7 +249,11 @@ async function parseManifest(bytes: Uint8Array, where: string): Promise<Manifest
   const root = [...files.keys()][0]?.split("/")[0] ?? "";
   const read = (path: string) =>
     parseYaml(`${where}/${path}`, Buffer.from(files.get(`${root}/${path}`) ?? "").toString());
-  const chart = read("Chart.yaml").value as { name?: unknown; version?: unknown } | null;
+  const chart = read("Chart.yaml").value as {
+    name?: unknown;
+    version?: unknown;
+    annotations?: { "org.opencontainers.image.created"?: string } | null;
+  } | null;
   const number = /^([1-9]\d{0,8})\.0\.0$/.exec(String(chart?.version))?.[1];
   if (chart?.name !== root || number === undefined) {
     throw new UserError(`${where} is not a manifest of kws`, {
@@ -197,6 +266,7 @@ async function parseManifest(bytes: Uint8Array, where: string): Promise<Manifest
   return {
     name: root,
     number: Number(number),
+    created: chart.annotations?.["org.opencontainers.image.created"] ?? "",
     packages,
   };
 }
@@ -210,7 +280,12 @@ function manifestRepository(source: PackageSource, name: string): Repository {
 }
 
 async function newestNumber(repository: Repository, options: Waiting): Promise<number | undefined> {
-  const versions = (await repository.tags(options)).filter((tag) => isVersion(tag) && tag.endsWith(".0.0"));
-  const newest = versions.sort(compareVersions).at(-1);
-  return newest === undefined ? undefined : Number(newest.split(".")[0]);
+  return (await numbersIn(repository, options)).at(-1);
+}
+
+async function numbersIn(repository: Repository, options: Waiting): Promise<number[]> {
+  return (await repository.tags(options))
+    .flatMap((tag) => /^([1-9]\d{0,8})\.0\.0$/.exec(tag)?.[1] ?? [])
+    .map(Number)
+    .sort((a, b) => a - b);
 }

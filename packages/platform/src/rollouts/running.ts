@@ -1,7 +1,9 @@
 /** What a service may run with: the values of its release's newest revision, and of older ones while their pods may be there. */
 import { UserError } from "@kws/base/errors";
 import type { KubeClient } from "@kws/kube/client";
+import { secrets } from "@kws/kube/resources";
 import type { Values } from "../charts/layers.ts";
+import { partVersionPrefix } from "../services/labels.ts";
 import { listRevisions, type Release } from "../services/releases.ts";
 import { readRevision } from "../services/revision.ts";
 import { serviceStatuses } from "../services/status.ts";
@@ -16,9 +18,16 @@ export interface Place {
 /** The newest first; none where the service has no release. Throws `conflict` where it was deployed with another profile. */
 export async function runningValues(client: KubeClient, place: Place): Promise<Values[]> {
   const { namespace, profile, service, signal } = place;
-  const revisions = await listRevisions(client, { namespace, service, signal });
+  const revisions = await listRevisions(client, { namespace, release: service, signal });
   const [newest] = revisions;
-  if (newest === undefined) return [];
+  if (newest === undefined) {
+    const shared = { labelSelector: `owner=helm,${partVersionPrefix}${service}`, signal };
+    if ((await client.list(secrets, namespace, shared)).items.length === 0) return [];
+    throw new UserError(`${service} runs in ${namespace} in the one release of a manifest`, {
+      code: "conflict",
+      fix: "A credential moves from service to service: install the manifest with --per-service.",
+    });
+  }
   if (newest.profile !== profile) {
     const other = newest.profile === "" ? "" : `, but with ${newest.profile}`;
     throw new UserError(`${service} does not run in ${namespace} with the profile ${profile}${other}`, {

@@ -3,12 +3,12 @@
  * system, with whatever the editor writes beside it, and the folder goes away whatever happens to this process.
  */
 import { spawn } from "node:child_process";
-import { access, constants, readFile, statfs, writeFile } from "node:fs/promises";
+import { access, constants, readFile, writeFile } from "node:fs/promises";
 import { basename, delimiter, join } from "node:path";
 import { isErrno, messageOf } from "@kws/base/errors";
-import { tempDir, type TempDir } from "@kws/base/tempdir";
 import { SopsError } from "@kws/sops/errors";
 import { splitWords } from "@kws/sops/keys/shellwords";
+import { openMemoryFolder } from "./memory-folder.ts";
 
 export interface EditorOptions {
   /** Names the editor (`SOPS_EDITOR`, then `EDITOR`) and the runtime folder; also the editor's own. */
@@ -28,17 +28,12 @@ export async function openPrivateFile(
   { env, signal }: EditorOptions,
 ): Promise<PrivateFile> {
   const [program, ...args] = await editorOf(env);
-  const folder = await memoryFolder(env);
+  const folder = await openMemoryFolder({ env, platform: process.platform, uid: process.getuid?.(), signal });
   const file = join(folder.path, basename(path));
-  const end = removeAtDeath(folder.path, env);
-  const dispose = async () => {
-    await folder[Symbol.asyncDispose]();
-    end();
-  };
   try {
     await writeFile(file, content, { mode: 0o600, flag: "wx" });
   } catch (error) {
-    await dispose();
+    await folder[Symbol.asyncDispose]();
     throw new SopsError(
       "couldNotWriteOutputFile",
       `the text cannot be laid out to be edited: ${messageOf(error)}`,
@@ -60,7 +55,7 @@ export async function openPrivateFile(
       if (!edited.equals(content)) return edited;
       throw new SopsError("fileHasNotBeenModified", `${path} was not changed`, { at: path });
     },
-    [Symbol.asyncDispose]: dispose,
+    [Symbol.asyncDispose]: () => folder[Symbol.asyncDispose](),
   };
 }
 
@@ -116,39 +111,4 @@ async function isExecutable(path: string): Promise<boolean> {
   } catch {
     return false;
   }
-}
-
-/** `statfs` of tmpfs and ramfs, from Linux' `magic.h`. */
-const inMemory = new Set([0x01021994, 0x858458f6]);
-
-async function memoryFolder(env: NodeJS.ProcessEnv): Promise<TempDir> {
-  for (const parent of [env["XDG_RUNTIME_DIR"] ?? "", "/dev/shm"]) {
-    try {
-      if (parent !== "" && inMemory.has((await statfs(parent)).type))
-        return await tempDir("kws-edit", parent);
-    } catch (error) {
-      if (!isErrno(error, "ENOENT", "ENOTDIR", "EACCES", "EROFS")) throw error;
-    }
-  }
-  throw new SopsError(
-    "couldNotWriteOutputFile",
-    "there is no folder in memory, and the text must not reach a disk",
-    {
-      fix: "Name a tmpfs of yours with XDG_RUNTIME_DIR, or change single values with `kws secrets set`.",
-    },
-  );
-}
-
-/** A process that waits for the end of this one, however it ends, and removes the folder then; the answer sends it away. */
-function removeAtDeath(folder: string, env: NodeJS.ProcessEnv): () => void {
-  const script = 'cat >/dev/null; rm -rf -- "$1"';
-  const watcher = spawn("sh", ["-c", script, "sh", folder], {
-    stdio: ["pipe", "ignore", "ignore"],
-    detached: true,
-    env,
-  });
-  // Without a shell the folder is still removed at the end of the edit.
-  watcher.on("error", () => {});
-  watcher.unref();
-  return () => watcher.stdin.end();
 }

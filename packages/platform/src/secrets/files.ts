@@ -8,8 +8,9 @@ import { type CreationRule, findConfig, loadConfig, type SopsConfig } from "@kws
 import { SopsError } from "@kws/sops/errors";
 import { formatOfPath } from "@kws/sops/formats";
 import type { FormatName } from "@kws/sops/formats/format";
-import type { Key } from "@kws/sops/keys/key";
-import { parseKeys } from "@kws/sops/keyspec";
+import type { Key, KeyType } from "@kws/sops/keys/key";
+import { type KeySpecOptions, parseKeys } from "@kws/sops/keyspec";
+import { checkSelection, type Selection } from "@kws/sops/rules";
 
 export interface SecretFile {
   /** Absolute. */
@@ -71,10 +72,22 @@ async function unlessMissing<T>(reading: Promise<T>): Promise<T | undefined> {
   }
 }
 
-/** Keys named on the command line, and where the rules are, other than in the nearest `.sops.yaml`. */
-export interface RuleOptions {
-  keys?: readonly Key[];
+/** Which rules hold for a file. */
+export interface RulePlace {
+  /** The `.sops.yaml` to use, instead of the nearest one. */
   config?: string | undefined;
+  /** Absolute: the path that rules are looked up by, instead of the file's own. */
+  filename?: string | undefined;
+}
+
+/** What is said on the command line wins over what the rules say. */
+export interface Choices {
+  keys?: readonly Key[];
+  shamirThreshold?: number | undefined;
+  selection?: Selection;
+  macOnlyEncrypted?: boolean | undefined;
+  /** Encryption context of AWS KMS keys. */
+  context?: Record<string, string> | undefined;
 }
 
 export interface FileRule extends Omit<CreationRule, "at"> {
@@ -82,20 +95,24 @@ export interface FileRule extends Omit<CreationRule, "at"> {
   indent: number | undefined;
 }
 
-/** What a new file is encrypted for: the keys that were named, else those of its creation rule. */
+/** How a new file is encrypted, and for whom: as was chosen, else as its creation rule says. */
 export async function ruleOf(
   { path, format }: Pick<SecretFile, "path" | "format">,
-  options: RuleOptions = {},
+  place: RulePlace,
+  { keys = [], context, ...choices }: Choices = {},
 ): Promise<FileRule> {
-  const { keys = [] } = options;
-  const config = await configOf(path, options.config);
-  const indent = config?.indentOf(format);
-  const rule = keys.length > 0 ? ruleIfAny(config, path) : config?.ruleFor(path);
-  if (keys.length > 0) {
-    const { selection = {}, macOnlyEncrypted = false } = rule ?? {};
-    return { groups: [[...keys]], shamirThreshold: 0, selection, macOnlyEncrypted, indent };
+  const ruled = place.filename ?? path;
+  const config = await configOf(ruled, place.config);
+  const rule = keys.length > 0 ? ruleIfAny(config, ruled) : config?.ruleFor(ruled, context);
+  if (keys.length > 0 || rule !== undefined) {
+    return {
+      groups: keys.length > 0 ? [[...keys]] : (rule?.groups ?? []),
+      shamirThreshold: choices.shamirThreshold ?? rule?.shamirThreshold ?? 0,
+      selection: checkSelection({ ...rule?.selection, ...choices.selection }, rule?.at),
+      macOnlyEncrypted: choices.macOnlyEncrypted === true || rule?.macOnlyEncrypted === true,
+      indent: config?.indentOf(format),
+    };
   }
-  if (rule !== undefined) return { ...rule, indent };
   throw new SopsError("configFileNotFound", `nothing says for whom ${path} is encrypted`, {
     code: "config",
     at: path,
@@ -119,9 +136,12 @@ export async function configOf(path: string, given?: string): Promise<SopsConfig
   return found === undefined ? undefined : loadConfig(found);
 }
 
-/** Keys as command lines have them, those of a kind separated by commas; `flags` are the texts by kind. */
-export function namedKeys(flags: Partial<Record<"age" | "pgp" | "kms", string | undefined>>): Key[] {
-  return (["age", "pgp", "kms"] as const).flatMap((type) => parseKeys(type, flags[type] ?? ""));
+/** Keys as command lines have them, those of a kind separated by commas; `texts` are by kind. */
+export function namedKeys(
+  texts: Partial<Record<KeyType, string | undefined>>,
+  options: Pick<KeySpecOptions, "aws_profile" | "context">,
+): Key[] {
+  return (Object.keys(texts) as KeyType[]).flatMap((type) => parseKeys(type, texts[type] ?? "", options));
 }
 
 /** Throws `conflict` where somebody else wrote the file since it was read. */

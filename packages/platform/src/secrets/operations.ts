@@ -7,35 +7,43 @@ import type { Keyring } from "@kws/sops/keyring";
 import { describeKey, type Key } from "@kws/sops/keys/key";
 import { find, fromPlain, same, toPlain, type TreePath } from "@kws/sops/tree";
 import { type KeyPath, keyPath } from "../project/key-path.ts";
-import { configOf, type RuleOptions, ruleOf, type SecretFile } from "./files.ts";
+import { type Choices, configOf, type RulePlace, ruleOf, type SecretFile } from "./files.ts";
 import { forHelm } from "./open.ts";
 
-export interface Tools {
+export interface Tools extends RulePlace {
   keyring: Keyring;
   now: Date;
   /** Answers what a file says even where its MAC does not agree. */
   ignoreMac?: boolean | undefined;
-  /** The `.sops.yaml` to use, instead of the nearest one. */
-  config?: string | undefined;
 }
 
-export async function encryptFile(file: SecretFile, tools: Tools, keys: Key[] = []): Promise<string> {
-  const rule = await ruleOf(file, { keys, config: tools.config });
-  const options = { format: file.format, file: file.path, keyring: tools.keyring, now: tools.now };
-  return encrypt(file.content, { ...options, ...withIndent(rule), ...ruleParts(rule) });
-}
-
-function ruleParts({
-  groups,
-  shamirThreshold,
-  selection,
-  macOnlyEncrypted,
-}: Awaited<ReturnType<typeof ruleOf>>) {
-  return { groups, shamirThreshold, selection, macOnlyEncrypted };
+/** The file encrypted, in its own format or another one. */
+export async function encryptFile(
+  file: SecretFile,
+  tools: Tools,
+  choices: Choices = {},
+  outputFormat: FormatName = file.format,
+): Promise<string> {
+  const { indent, ...rule } = await ruleOf({ path: file.path, format: outputFormat }, tools, choices);
+  const { format, path, content } = file;
+  const { keyring, now } = tools;
+  return encrypt(content, {
+    format,
+    file: path,
+    keyring,
+    now,
+    outputFormat,
+    ...rule,
+    ...withIndent({ indent }),
+  });
 }
 
 function withIndent({ indent }: { indent: number | undefined }): { indent?: number } {
   return indent === undefined ? {} : { indent };
+}
+
+async function indentOf(path: string, format: FormatName, { config, filename }: RulePlace) {
+  return withIndent({ indent: (await configOf(filename ?? path, config))?.indentOf(format) });
 }
 
 /** The file with its values in memory. */
@@ -46,7 +54,7 @@ export interface Opened {
 
 export async function openFile(secret: SecretFile, tools: Tools): Promise<Opened> {
   const { path, format, content } = secret;
-  const indent = withIndent({ indent: (await configOf(path, tools.config))?.indentOf(format) });
+  const indent = await indentOf(path, format, tools);
   const { keyring, ignoreMac = false } = tools;
   return { file: await decrypt(content, { format, file: path, keyring, ignoreMac, ...indent }), indent };
 }
@@ -101,10 +109,11 @@ export async function rotateFile(
   { path, format, content }: SecretFile,
   tools: Tools,
   keys: { add: Key[]; remove: Key[] },
+  outputFormat: FormatName = format,
 ): Promise<string> {
-  const indent = withIndent({ indent: (await configOf(path, tools.config))?.indentOf(format) });
+  const indent = await indentOf(path, outputFormat, tools);
   const { keyring, now, ignoreMac = false } = tools;
-  return rotate(content, { format, file: path, keyring, now, ignoreMac, ...keys, ...indent });
+  return rotate(content, { format, file: path, keyring, now, ignoreMac, outputFormat, ...keys, ...indent });
 }
 
 export interface KeysUpdate {
@@ -115,12 +124,8 @@ export interface KeysUpdate {
 }
 
 /** The file for the recipients that its creation rule names; values and MAC stay. */
-export async function updateFileKeys(
-  file: SecretFile,
-  tools: Tools,
-  options: RuleOptions = {},
-): Promise<KeysUpdate> {
-  const rule = await ruleOf(file, { config: tools.config, ...options });
+export async function updateFileKeys(file: SecretFile, tools: Tools): Promise<KeysUpdate> {
+  const rule = await ruleOf(file, tools);
   const updated = await updateKeys(file.content, {
     format: file.format,
     file: file.path,

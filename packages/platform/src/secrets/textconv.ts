@@ -27,8 +27,11 @@ export function describeEncrypted({ path, format, content }: SecretFile): Buffer
 
 /** Stands in for the data key. SOPS keeps the ciphertext of values that stay, and so the mark stays too. */
 const marking: Cipher = {
-  open: (text) =>
-    str(text === "" ? "" : `<encrypted ${createHash("sha256").update(text).digest("hex").slice(0, 8)}>`),
+  open(text) {
+    if (text === "") return str("");
+    const mark = `<encrypted ${createHash("sha256").update(text).digest("hex").slice(0, 8)}>`;
+    return text.endsWith("type:comment]") ? { kind: "comment", text: ` ${mark}` } : str(mark);
+  },
   seal() {
     throw new Error("nothing is sealed here");
   },

@@ -8,6 +8,9 @@ export const workloadsLabel = "kws.dev/workloads";
 /** The package's version, `_` for `+`; none where the service was built where it was started. */
 export const versionLabel = "kws.dev/version";
 export const profileLabel = "kws.dev/profile";
+/** On the one release of a manifest, for each of its services: `version.kws.dev/orders: 1.4.0`, `profile.kws.dev/orders: qa1`. */
+export const partVersionPrefix = "version.kws.dev/";
+export const partProfilePrefix = "profile.kws.dev/";
 export const managedByLabel = "app.kubernetes.io/managed-by";
 /** Helm's own, on every object of a release. */
 export const releaseAnnotation = "meta.helm.sh/release-name";

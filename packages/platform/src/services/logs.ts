@@ -27,7 +27,8 @@ export interface LogOptions {
   signal?: AbortSignal;
 }
 
-interface Source {
+/** One container, in one of its runs. */
+export interface LogSource {
   service: string;
   namespace: string;
   pod: string;
@@ -70,20 +71,20 @@ async function findSources(
   connection: Connection,
   releases: Release[],
   options: LogOptions,
-): Promise<Source[]> {
+): Promise<LogSource[]> {
   const namespaces = [...new Set(releases.map((release) => release.namespace))];
-  const found: Source[] = [];
+  const found: LogSource[] = [];
   for (const namespace of namespaces) {
     const objects = await readNamespace(connection.client, namespace, options.signal);
-    for (const { service } of releases.filter((release) => release.namespace === namespace)) {
-      for (const pod of allPods(objects, service))
+    for (const { service, release } of releases.filter((one) => one.namespace === namespace)) {
+      for (const pod of allPods(objects, service, release))
         found.push(...containersOf(pod, service, namespace, options));
     }
   }
   return found;
 }
 
-function containersOf(pod: KubeObject, service: string, namespace: string, options: LogOptions): Source[] {
+function containersOf(pod: KubeObject, service: string, namespace: string, options: LogOptions): LogSource[] {
   const { spec, status = {} } = pod;
   const statuses = [...(status.initContainerStatuses ?? []), ...(status.containerStatuses ?? [])] as {
     name: string;
@@ -112,9 +113,10 @@ function containersOf(pod: KubeObject, service: string, namespace: string, optio
     }));
 }
 
-async function* streamOf(
+/** The lines of one container; none where it went away or has not started. With `follow` until it ends. */
+export async function* streamOf(
   connection: Connection,
-  source: Source,
+  source: LogSource,
   options: LogOptions,
 ): AsyncGenerator<LogLine> {
   const query = new URLSearchParams({ container: source.container, timestamps: "true" });
@@ -163,7 +165,7 @@ async function* splitLines(body: AsyncIterable<Uint8Array>): AsyncGenerator<stri
 async function* follow(
   connection: Connection,
   releases: Release[],
-  first: Source[],
+  first: LogSource[],
   options: LogOptions,
 ): AsyncGenerator<LogLine> {
   // Pods that come later are read from their first line, and so are containers that start again.
@@ -176,7 +178,7 @@ async function* follow(
   const stopped = () => options.signal?.aborted === true || failure !== undefined;
   const open = new Set<string>();
   const newest = new Map<string, LogLine>();
-  const begin = (source: Source, settings: LogOptions) => {
+  const begin = (source: LogSource, settings: LogOptions) => {
     const id = `${source.namespace}/${source.pod}/${source.container}`;
     const run = `${id}/${source.restarts}`;
     if (open.has(run)) return;

@@ -9,6 +9,8 @@ import { secrets } from "@kws/kube/resources";
 import { suggest } from "../project/nearest.ts";
 import {
   fingerprintLabel,
+  partProfilePrefix,
+  partVersionPrefix,
   profileLabel,
   serviceLabel,
   stackLabel,
@@ -17,8 +19,19 @@ import {
   workspaceLabel,
 } from "./labels.ts";
 
+/** A service of a release that holds several. */
+export interface ReleasePart {
+  service: string;
+  version: string;
+  profile: string;
+}
+
 export interface Release {
   service: string;
+  /** Helm's name for it: the service's, or that of the manifest that it was installed from. */
+  release: string;
+  /** Where it is the one release of a manifest: all that it holds. */
+  parts: ReleasePart[];
   stack: string;
   namespace: string;
   workspace: string;
@@ -39,7 +52,7 @@ export interface Release {
   updatedAt: string;
 }
 
-/** The newest revision of every release, by stack and name. */
+/** The newest revision of every service's release, by stack and name. */
 export async function listReleases(
   client: KubeClient,
   filter: { stack?: string; signal?: AbortSignal } = {},
@@ -50,31 +63,48 @@ export async function listReleases(
   });
   const newest = new Map<string, Release>();
   for (const release of list.items.map(releaseOf)) {
-    const key = `${release.namespace}/${release.service}`;
+    const key = `${release.namespace}/${release.release}`;
     if (release.revision > (newest.get(key)?.revision ?? -1)) newest.set(key, release);
   }
-  return [...newest.values()].sort(
-    (a, b) => a.stack.localeCompare(b.stack) || a.service.localeCompare(b.service),
-  );
+  return [...newest.values()]
+    .flatMap(servicesOf)
+    .sort((a, b) => a.stack.localeCompare(b.stack) || a.service.localeCompare(b.service));
 }
 
-/** All revisions that Helm has kept of a service's release, the newest first. */
+/** All revisions that Helm has kept of a release, the newest first. */
 export async function listRevisions(
   client: KubeClient,
-  place: { namespace: string; service: string; signal?: AbortSignal },
+  place: { namespace: string; release: string; signal?: AbortSignal },
 ): Promise<Release[]> {
   const list = await client.list(secrets, place.namespace, {
-    labelSelector: `owner=helm,name=${place.service},${stackLabel}`,
+    labelSelector: `owner=helm,name=${place.release},${stackLabel}`,
     ...(place.signal === undefined ? {} : { signal: place.signal }),
   });
   return list.items.map(releaseOf).sort((a, b) => b.revision - a.revision);
 }
 
-function releaseOf({ metadata }: KubeObject): Release {
+/** A release for each service of it. */
+function servicesOf(release: Release): Release[] {
+  return release.parts.length === 0
+    ? [release]
+    : release.parts.map((part) => Object.assign({}, release, part));
+}
+
+/** Of Helm's Secret. */
+export function releaseOf({ metadata }: KubeObject): Release {
   const labels = metadata.labels ?? {};
+  const parts = Object.entries(labels)
+    .filter(([key]) => key.startsWith(partVersionPrefix))
+    .map(([key, version]) => {
+      const service = key.slice(partVersionPrefix.length);
+      const profile = labels[`${partProfilePrefix}${service}`] ?? "";
+      return { service, version: version.replace("_", "+"), profile };
+    });
   const modified = Number(labels["modifiedAt"] ?? labels["createdAt"] ?? "");
   return {
     service: labels[serviceLabel] ?? labels["name"] ?? "",
+    release: labels["name"] ?? "",
+    parts,
     namespace: metadata.namespace ?? "",
     stack: labels[stackLabel] ?? "",
     workspace: labels[workspaceLabel] ?? "",

@@ -2,9 +2,9 @@
 import type { KubeClient } from "@kws/kube/client";
 import type { KubeObject } from "@kws/kube/object";
 import { ingresses, services as servicesResource } from "@kws/kube/resources";
-import { releaseAnnotation } from "./labels.ts";
+import { readMark } from "./held.ts";
 import type { Release } from "./releases.ts";
-import { allPods, type NamespaceObjects, readNamespace, workloadsOf } from "./workloads.ts";
+import { allPods, type NamespaceObjects, readNamespace, serviceOf, workloadsOf } from "./workloads.ts";
 
 export interface PodStatus {
   name: string;
@@ -34,6 +34,8 @@ export interface ServiceStatus {
   updatedAt: string;
   /** From outside where there is an Ingress, else inside the cluster. */
   address: string;
+  /** Only in development mode: who began it, and when. */
+  dev?: { by: string; since: string };
   pods: PodStatus[];
 }
 
@@ -65,9 +67,10 @@ export async function serviceStatuses(
 
 function statusOf(release: Release, objects: NamespaceObjects): Omit<ServiceStatus, "address"> {
   const workloads = workloadsOf(objects, release.service);
-  const pods = allPods(objects, release.service).map(podStatus);
+  const pods = allPods(objects, release.service, release.release).map(podStatus);
   const done = workloads.every((workload) => workload.done);
   const bad = release.status === "failed" || pods.some((pod) => /BackOff|Err|Error$/.test(pod.status));
+  const mark = workloads.map(({ object }) => readMark(object)).find((found) => found !== undefined);
   return {
     service: release.service,
     stack: release.stack,
@@ -81,6 +84,7 @@ function statusOf(release: Release, objects: NamespaceObjects): Omit<ServiceStat
     version: release.version,
     profile: release.profile,
     updatedAt: release.updatedAt,
+    ...(mark === undefined ? {} : { dev: { by: mark.by, since: mark.since } }),
     pods,
   };
 }
@@ -113,7 +117,7 @@ function addressOf(
   serviceItems: KubeObject[],
   port?: number,
 ): string {
-  const own = (object: KubeObject) => object.metadata.annotations?.[releaseAnnotation] === release.service;
+  const own = (object: KubeObject) => serviceOf(object) === release.service;
   for (const ingress of ingressItems.filter(own)) {
     const rule = ((ingress["spec"]?.rules ?? []) as { host?: string }[]).find(
       ({ host }) => host !== undefined,

@@ -4,7 +4,7 @@ import type { KubeObject } from "@kws/kube/object";
 import { conditionOf, readinessOf } from "@kws/kube/readiness";
 import { daemonSets, deployments, jobs, pods, replicaSets, statefulSets } from "@kws/kube/resources";
 import { selects } from "@kws/kube/selector";
-import { hookAnnotation, releaseAnnotation } from "./labels.ts";
+import { hookAnnotation, releaseAnnotation, serviceLabel } from "./labels.ts";
 
 /** All that is looked at in a namespace. List answers leave out the items' kind, so each kind has a list of its own. */
 export interface NamespaceObjects {
@@ -58,11 +58,17 @@ export interface Workload {
   stale: KubeObject[];
 }
 
-/** The workloads of a release, found by Helm's annotation; hooks are not among them. */
-export function workloadsOf(objects: NamespaceObjects, release: string): Workload[] {
+/** The service of an object that Helm made: that of the label, which those of a shared release need, or else the release. */
+export function serviceOf({ metadata }: KubeObject): string | undefined {
+  const release = metadata.annotations?.[releaseAnnotation];
+  return release === undefined ? undefined : (metadata.labels?.[serviceLabel] ?? release);
+}
+
+/** The workloads of a service; hooks are not among them. */
+export function workloadsOf(objects: NamespaceObjects, service: string): Workload[] {
   const own = (object: KubeObject) =>
-    object.metadata.annotations?.[releaseAnnotation] === release &&
-    object.metadata.annotations[hookAnnotation] === undefined &&
+    serviceOf(object) === service &&
+    object.metadata.annotations?.[hookAnnotation] === undefined &&
     object.metadata.deletionTimestamp === undefined;
   return [
     ...objects.deployments.filter(own).map((object) => deployment(object, objects)),
@@ -164,12 +170,13 @@ export function hasFailed(job: KubeObject): boolean {
   return conditionOf(job, "Failed")?.status === "True";
 }
 
-/** The Jobs that are hooks of a release: they carry no release annotation, so labels and names must do. */
-export function hookJobs(objects: NamespaceObjects, release: string): KubeObject[] {
+/** The Jobs that are hooks of a service: they carry no release annotation, so labels and names must do. */
+export function hookJobs(objects: NamespaceObjects, service: string, release = service): KubeObject[] {
   return objects.jobs.filter(({ metadata }) => {
     if (metadata.annotations?.[hookAnnotation] === undefined) return false;
     const instance = metadata.labels?.["app.kubernetes.io/instance"];
-    return instance === undefined ? metadata.name.startsWith(`${release}-`) : instance === release;
+    if (instance === service && release === service) return true;
+    return (instance === undefined || instance === release) && metadata.name.startsWith(`${service}-`);
   });
 }
 
@@ -177,11 +184,11 @@ export function isOwned(object: KubeObject, owner: KubeObject): boolean {
   return object.metadata.ownerReferences?.some(({ uid }) => uid === owner.metadata.uid) === true;
 }
 
-/** Every pod of a release, of old templates and of hooks too. */
-export function allPods(objects: NamespaceObjects, release: string): KubeObject[] {
+/** Every pod of a service, of old templates and of hooks too. */
+export function allPods(objects: NamespaceObjects, service: string, release = service): KubeObject[] {
   const owners = [
-    ...workloadsOf(objects, release).map((workload) => workload.object),
-    ...hookJobs(objects, release),
+    ...workloadsOf(objects, service).map((workload) => workload.object),
+    ...hookJobs(objects, service, release),
   ];
   return objects.pods.filter(
     (pod) =>

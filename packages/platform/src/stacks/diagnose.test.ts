@@ -169,7 +169,7 @@ test("a hook Job that failed is a fault with its pod's exit code", () => {
   const all = objects([failed], { jobs: [job] });
   expect(workloadsOf(all, "api").map((workload) => workload.kind)).toEqual(["Deployment"]);
   expect(hookJobs(all, "other")).toEqual([]);
-  expect(diagnoseHooks(all, "api", now)).toEqual({
+  expect(diagnoseHooks(all, { service: "api", release: "api" }, now)).toEqual({
     reason: "BackoffLimitExceeded",
     message: "the Job api-migrate failed with exit code 4",
     pod: "api-1",

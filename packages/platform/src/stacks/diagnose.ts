@@ -92,13 +92,13 @@ export function diagnose(workloads: Workload[], now: number): Diagnosis | undefi
   return undefined;
 }
 
-/** The same for the hook Jobs of a release, while Helm waits for them. */
+/** The same for the hook Jobs of a service, while Helm waits for them. */
 export function diagnoseHooks(
   objects: NamespaceObjects,
-  release: string,
+  { service, release }: { service: string; release: string },
   now: number,
 ): Diagnosis | undefined {
-  for (const job of hookJobs(objects, release)) {
+  for (const job of hookJobs(objects, service, release)) {
     const pods = objects.pods.filter((pod) => isOwned(pod, job));
     if (hasFailed(job)) return failedJob(job, pods);
     for (const pod of pods) {

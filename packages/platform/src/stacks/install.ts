@@ -14,6 +14,7 @@ import type { Release } from "../services/releases.ts";
 import { workloadsOf } from "../services/workloads.ts";
 import { diagnoseHooks } from "./diagnose.ts";
 import { type HelmOptions, upgrade } from "./helm.ts";
+import { type Claim, ownRelease } from "./namespace.ts";
 import { failureOf, labelWorkloads, type StackPlace, untilReady } from "./ready.ts";
 import type { NamespaceView } from "./view.ts";
 
@@ -21,7 +22,7 @@ import type { NamespaceView } from "./view.ts";
 export interface InstallOptions {
   stack: StackPlace;
   connection: Connection;
-  /** Of the stack's namespace, open. */
+  /** Of the stack's namespace. */
   view: NamespaceView;
   /** The path of the program. */
   helm: string;
@@ -34,9 +35,10 @@ export interface InstallOptions {
 }
 
 export interface Installation {
-  /** The service's name, which is the release's too. */
-  service: string;
-  chart: Pick<Chart, "dir" | "layers">;
+  release: string;
+  /** That it holds. */
+  services: string[];
+  chart: Pick<Chart, "dir" | "layers" | "hasHooks">;
   values: Values;
   /** Kept on Helm's own Secret of the release; "null" takes one away that an older revision had. */
   labels: Record<string, string>;
@@ -55,18 +57,29 @@ export async function install(options: InstallOptions, one: Installation): Promi
   const { connection, stack, view, clock } = options;
   const hopeless = new AbortController();
   const finished = new AbortController();
-  const diagnosed = view
-    .until(() => diagnoseHooks(view.objects(), one.service, clock()), finished.signal)
-    .then((fault) => {
-      hopeless.abort(new Error("a hook fails"));
-      return fault;
+  const findFault = () => {
+    for (const service of one.services) {
+      const fault = diagnoseHooks(view.objects(), { service, release: one.release }, clock());
+      if (fault !== undefined) return { service, fault };
+    }
+    return undefined;
+  };
+  const watchHooks = async () => {
+    await view.open();
+    return view.until(findFault, finished.signal);
+  };
+  const watching = one.chart.hasHooks ? watchHooks() : Promise.resolve(undefined);
+  const diagnosed = watching
+    .then((found) => {
+      if (found !== undefined) hopeless.abort(new Error("a hook fails"));
+      return found;
     })
     .catch(() => undefined);
   try {
     await upgrade({
       ...helmOptions(options),
       signal: AbortSignal.any([options.signal, hopeless.signal]),
-      release: one.service,
+      release: one.release,
       chart: one.chart.dir,
       values: one.values,
       hide: redactor(one.chart.layers).text,
@@ -76,15 +89,10 @@ export async function install(options: InstallOptions, one: Installation): Promi
     });
   } catch (error) {
     options.signal.throwIfAborted();
-    if (!hopeless.signal.aborted) {
-      await view.refresh();
-      const fault = diagnoseHooks(view.objects(), one.service, clock());
-      if (fault === undefined) throw error;
-      throw await failureOf(connection, stack, one.service, fault);
-    }
-    const fault = await diagnosed;
-    if (fault === undefined) throw error;
-    throw await failureOf(connection, stack, one.service, fault);
+    if (!hopeless.signal.aborted) await view.refresh();
+    const found = hopeless.signal.aborted ? await diagnosed : findFault();
+    if (found === undefined) throw error;
+    throw await failureOf(connection, stack, found.service, found.fault);
   } finally {
     finished.abort(new Error("finished"));
     await diagnosed;
@@ -101,18 +109,22 @@ export async function ready(
   await view.refresh();
   await labelWorkloads(connection.client, view, service, stack);
   await untilReady({ ...options, service, step });
-  if (remember) await rememberWorkloads(options, service);
+  if (remember) await rememberWorkloads(options, ownRelease(service));
 }
 
 /** On Helm's Secret of the newest revision, beside the labels that Helm puts there. */
-async function rememberWorkloads(options: InstallOptions, service: string): Promise<void> {
+export async function rememberWorkloads(
+  options: InstallOptions,
+  { release, services }: Pick<Claim, "release" | "services">,
+): Promise<void> {
   const { connection, stack, view, signal } = options;
   const { client } = connection;
   const list = await client.list(secrets, stack.namespace, {
-    labelSelector: `owner=helm,status=deployed,name=${service}`,
+    labelSelector: `owner=helm,status=deployed,name=${release}`,
     signal,
   });
-  const labels = { [workloadsLabel]: String(workloadsOf(view.objects(), service).length) };
+  const workloads = services.flatMap((service) => workloadsOf(view.objects(), service));
+  const labels = { [workloadsLabel]: String(workloads.length) };
   await Promise.all(
     list.items.map(({ metadata }) =>
       client.patch(
@@ -142,7 +154,7 @@ export async function dropUnfinished(client: KubeClient, releases: Release[]): P
 }
 
 /** What decides whether a release has to be installed again. */
-export function fingerprintOf(chart: Chart, values: Values): string {
+export function fingerprintOf(chart: Pick<Chart, "digest">, values: Values): string {
   const text = JSON.stringify([chart.digest, values]);
   return createHash("sha256").update(text).digest("hex").slice(0, 40);
 }

@@ -3,7 +3,8 @@ import { KubeClient } from "@kws/kube/client";
 import { createMemoryApi } from "@kws/kube/testing/memory-api";
 import { leases } from "@kws/kube/resources";
 import { expect, test } from "vitest";
-import { identityOf, lockStack, type LockOptions } from "./lock.ts";
+import { identityOf } from "../services/lease.ts";
+import { lockStack, type LockOptions } from "./lock.ts";
 
 function setUp(): { client: KubeClient; options: (more?: Partial<LockOptions>) => LockOptions } {
   const client = new KubeClient(createMemoryApi());

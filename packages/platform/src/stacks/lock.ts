@@ -1,24 +1,20 @@
-/**
- * One change to a stack at a time: a Lease in its namespace, held and renewed as client-go's leader election does
- * (https://kubernetes.io/docs/concepts/architecture/leases/), so that people on other machines are kept apart as well.
- */
-import { readlinkSync } from "node:fs";
-import { messageOf, UserError } from "@kws/base/errors";
-import { identify, isAlive } from "@kws/base/process";
+/** One change to a stack at a time: a Lease in its namespace. */
+import { UserError } from "@kws/base/errors";
 import { sleep } from "@kws/base/retry";
 import type { Steps } from "@kws/base/steps";
 import type { KubeClient } from "@kws/kube/client";
 import type { KubeObject } from "@kws/kube/object";
-import { leases } from "@kws/kube/resources";
-import { isApiError } from "@kws/kube/status";
-import { fieldManager, managedByLabel, stackLabel } from "../services/labels.ts";
-
-/** Who runs this kws. */
-export interface Holder {
-  user: string;
-  host: string;
-  pid: number;
-}
+import { stackLabel } from "../services/labels.ts";
+import {
+  describeHolder,
+  durationSeconds,
+  heldSince,
+  type HeldLease,
+  type Holder,
+  holdLease,
+  type LeaseOptions,
+  tryTakeLease,
+} from "../services/lease.ts";
 
 export interface LockOptions {
   client: KubeClient;
@@ -33,26 +29,29 @@ export interface LockOptions {
   clock: () => number;
 }
 
-export interface StackLock extends AsyncDisposable {
-  /** Aborts where somebody else took the lock, because it could not be renewed. */
-  signal: AbortSignal;
-}
-
-const durationSeconds = 15;
-const renewMs = 5000;
 const pollMs = 500;
 
 /** Waits while another living kws holds the stack; throws `conflict` with who does after the timeout. */
-export async function lockStack(options: LockOptions): Promise<StackLock> {
-  const me = identityOf(options.holder);
-  const first = await tryTake(options, me);
-  if (first === undefined) return hold(options, me);
-  const title = `wait for ${describe(first)}, who changes ${options.stack}`;
-  await options.steps.run({ id: "lock", title }, () => waitFor(options, me, first));
-  return hold(options, me);
+export async function lockStack(options: LockOptions): Promise<HeldLease> {
+  const { stack } = options;
+  const lease = { ...options, name: `kws-stack-${stack}`, labels: { [stackLabel]: stack } };
+  const first = await tryTakeLease(lease);
+  if (first !== undefined) {
+    const title = `wait for ${describeHolder(first)}, who changes ${stack}`;
+    await options.steps.run({ id: "lock", title }, () => waitFor(options, lease, first));
+  }
+  return holdLease({
+    ...lease,
+    until: "expired",
+    lost: (why) =>
+      new UserError(`the lock on the stack ${stack} was lost: ${why}`, {
+        code: "conflict",
+        fix: `Run \`kws stack start ${stack}\` again.`,
+      }),
+  });
 }
 
-async function waitFor(options: LockOptions, me: string, first: KubeObject): Promise<void> {
+async function waitFor(options: LockOptions, lease: LeaseOptions, first: KubeObject): Promise<void> {
   const { clock, signal } = options;
   const deadline = clock() + options.timeoutMs;
   let seen = first.metadata.resourceVersion;
@@ -60,149 +59,17 @@ async function waitFor(options: LockOptions, me: string, first: KubeObject): Pro
   for (;;) {
     await sleep(pollMs, signal);
     // Counted from the last renewal that was seen here: clocks of machines differ.
-    const other = await tryTake(options, me, clock() - seenAt > durationSeconds * 1000 ? seen : undefined);
+    const other = await tryTakeLease(lease, clock() - seenAt > durationSeconds * 1000 ? seen : undefined);
     if (other === undefined) return;
     if (other.metadata.resourceVersion !== seen) {
       seen = other.metadata.resourceVersion;
       seenAt = clock();
     }
     if (clock() > deadline) {
-      throw new UserError(`${describe(other)} changes the stack ${options.stack} since ${since(other)}`, {
-        code: "conflict",
-        fix: "Wait until that is done, or end it, and run the same command again.",
-      });
+      throw new UserError(
+        `${describeHolder(other)} changes the stack ${options.stack} since ${heldSince(other)}`,
+        { code: "conflict", fix: "Wait until that is done, or end it, and run the same command again." },
+      );
     }
   }
-}
-
-/** Takes the lock, or answers who has it. A lease that is still as in `expired` is taken over. */
-async function tryTake(options: LockOptions, me: string, expired?: string): Promise<KubeObject | undefined> {
-  const { client, namespace, signal } = options;
-  const found = await client.find(leases, nameOf(options.stack), namespace);
-  try {
-    if (found === undefined) {
-      await client.create(leases, leaseOf(options, me), { fieldManager, signal });
-      return undefined;
-    }
-    const holder = String(found["spec"]?.holderIdentity ?? "");
-    const free = holder === "" || holder === me || isGone(holder, options.holder.host);
-    if (!free && found.metadata.resourceVersion !== expired) return found;
-    const fresh = leaseOf(options, me);
-    const metadata = { ...found.metadata, ...fresh.metadata };
-    await client.update(leases, { ...fresh, metadata }, { fieldManager, signal });
-    return undefined;
-  } catch (error) {
-    // Somebody was quicker.
-    if (!isApiError(error, "Conflict", "AlreadyExists", "NotFound")) throw error;
-    const now = await client.find(leases, nameOf(options.stack), namespace);
-    return now ?? tryTake(options, me);
-  }
-}
-
-function leaseOf({ stack, namespace, clock }: LockOptions, holderIdentity: string): KubeObject {
-  const now = microTime(clock());
-  return {
-    apiVersion: "coordination.k8s.io/v1",
-    kind: "Lease",
-    metadata: {
-      name: nameOf(stack),
-      namespace,
-      labels: { [managedByLabel]: fieldManager, [stackLabel]: stack },
-    },
-    spec: { holderIdentity, leaseDurationSeconds: durationSeconds, acquireTime: now, renewTime: now },
-  };
-}
-
-function hold(options: LockOptions, me: string): StackLock {
-  const { client, namespace, stack, clock } = options;
-  const lost = new AbortController();
-  const closed = new AbortController();
-  const renew = async () => {
-    let renewedAt = clock();
-    while (!closed.signal.aborted) {
-      await sleep(renewMs, closed.signal);
-      try {
-        const lease = await client.find(leases, nameOf(stack), namespace);
-        // It went with its namespace: what else is to be lost is not ours.
-        if (lease === undefined) return;
-        if (lease["spec"]?.holderIdentity !== me) throw taken(describe(lease));
-        const spec = { ...lease["spec"], renewTime: microTime(clock()) };
-        await client.update(leases, { ...lease, spec }, { fieldManager });
-        renewedAt = clock();
-      } catch (error) {
-        if (error instanceof UserError && error.code === "conflict") throw error;
-        if (clock() - renewedAt > durationSeconds * 1000) throw taken(messageOf(error));
-      }
-    }
-  };
-  const taken = (by: string) =>
-    new UserError(`the lock on the stack ${stack} was lost: ${by}`, {
-      code: "conflict",
-      fix: `Run \`kws stack start ${stack}\` again.`,
-    });
-  const renewing = renew().catch((error: unknown) => {
-    if (!closed.signal.aborted) lost.abort(error);
-  });
-  return {
-    signal: lost.signal,
-    async [Symbol.asyncDispose]() {
-      closed.abort(new Error("released"));
-      await renewing;
-      await release(options, me);
-    },
-  };
-}
-
-async function release({ client, stack, namespace }: LockOptions, me: string): Promise<void> {
-  try {
-    const lease = await client.find(leases, nameOf(stack), namespace);
-    const { uid, resourceVersion } = lease?.metadata ?? {};
-    if (lease?.["spec"]?.holderIdentity !== me || uid === undefined || resourceVersion === undefined) return;
-    await client.delete(leases, nameOf(stack), namespace, {
-      preconditions: { uid, resourceVersion },
-      signal: AbortSignal.timeout(5000),
-    });
-  } catch (error) {
-    // It runs out by itself, and a cluster that is gone must not hide why the work ended.
-    if (!(error instanceof Error)) throw error;
-  }
-}
-
-function nameOf(stack: string): string {
-  return `kws-stack-${stack}`;
-}
-
-/** `user@host/<pid namespace>/<pid>/<start>`: enough to see on the same machine that the holder is gone. */
-export function identityOf({ user, host, pid }: Holder): string {
-  return `${user}@${host}/${pidNamespace()}/${pid}/${identify(pid)?.startTicks ?? 0}`;
-}
-
-/** True only where that is certain: the process was of this machine, and is no more. */
-function isGone(identity: string, host: string): boolean {
-  const match = /^[^/]*@([^/]*)\/(\d+)\/(\d+)\/(\d+)$/.exec(identity);
-  if (match === null || match[1] !== host || match[2] !== pidNamespace()) return false;
-  return !isAlive({ pid: Number(match[3]), startTicks: Number(match[4]) });
-}
-
-function pidNamespace(): string {
-  try {
-    return /\d+/.exec(readlinkSync("/proc/self/ns/pid"))?.[0] ?? "0";
-  } catch {
-    // Not Linux: process numbers are the machine's.
-    return "0";
-  }
-}
-
-function describe(lease: KubeObject): string {
-  const [who = "somebody", , pid] = String(lease["spec"]?.holderIdentity ?? "").split("/");
-  return pid === undefined ? who : `${who} (process ${pid})`;
-}
-
-function since(lease: KubeObject): string {
-  return String(lease["spec"]?.acquireTime ?? "").replace(/\.\d+Z$/, "Z");
-}
-
-/** metav1.MicroTime. */
-function microTime(now: number): string {
-  return new Date(now).toISOString().replace("Z", "000Z");
 }

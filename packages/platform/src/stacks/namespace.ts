@@ -6,6 +6,7 @@ import type { KubeObject } from "@kws/kube/object";
 import { namespaces, secrets } from "@kws/kube/resources";
 import type { Connection } from "../providers/provider.ts";
 import { fieldManager, managedByLabel, stackLabel, workspaceLabel } from "../services/labels.ts";
+import { type Release, releaseOf } from "../services/releases.ts";
 import type { StackPlace } from "./ready.ts";
 
 export interface NamespaceOptions {
@@ -65,23 +66,64 @@ export async function ensureNamespace(options: NamespaceOptions): Promise<void> 
   }
 }
 
-/** A release of the same name that kws did not make is somebody's. */
+/** A release of Helm that is about to be made. */
+export interface Claim {
+  release: string;
+  services: string[];
+  /** It is the one release of a manifest. */
+  together: boolean;
+}
+
+/** The release of a service alone. */
+export function ownRelease(service: string): Claim {
+  return { release: service, services: [service], together: false };
+}
+
+/**
+ * A release of the same name that kws did not make is somebody's; and a service that is in the one release of a manifest gets
+ * no second one of its own, nor the other way round: each object has one owner.
+ */
 export async function refuseForeign(
   { connection, stack, signal }: Pick<NamespaceOptions, "connection" | "stack" | "signal">,
-  services: string[],
+  claims: Claim[],
 ): Promise<void> {
   const list = await connection.client.list(secrets, stack.namespace, {
-    labelSelector: "owner=helm,status=deployed",
+    labelSelector: "owner=helm,status notin (superseded,uninstalled)",
     signal,
   });
-  for (const { metadata } of list.items) {
+  for (const item of list.items) {
+    const { metadata } = item;
     const name = metadata.labels?.["name"];
     const owner = metadata.labels?.[stackLabel];
-    if (owner === stack.name || name === undefined || !services.includes(name)) continue;
+    if (owner !== undefined) for (const claim of claims) refuseOtherForm(releaseOf(item), claim);
+    if (owner === stack.name) continue;
+    const deployed = metadata.labels?.["status"] === "deployed";
+    if (!deployed || !claims.some(({ release }) => release === name)) continue;
     const whose = owner === undefined ? "was not made by kws" : `belongs to the stack ${owner}`;
     throw new UserError(`the release ${name} in the namespace ${stack.namespace} ${whose}`, {
       code: "conflict",
       fix: "Give the stack a namespace of its own in kws.yaml, or uninstall that release with helm.",
     });
   }
+}
+
+function refuseOtherForm(there: Release, { release, services, together }: Claim): void {
+  const isTogether = there.parts.length > 0;
+  if (there.release === release && isTogether === together) return;
+  const held = isTogether ? there.parts.map((part) => part.service) : [there.service];
+  const both = services.find((service) => held.includes(service));
+  if (both === undefined && there.release !== release) return;
+  const { namespace } = there;
+  throw isTogether
+    ? new UserError(
+        `${both ?? release} is in the release ${there.release} of the namespace ${namespace}, which holds the services of a manifest`,
+        {
+          code: "conflict",
+          fix: `Build the next manifest with \`kws manifest build\` and install that; or install the manifest with --per-service, in another namespace or after \`kws stack remove ${there.stack}\`.`,
+        },
+      )
+    : new UserError(`${there.service} has a release of its own in the namespace ${namespace}`, {
+        code: "conflict",
+        fix: "Use another namespace.",
+      });
 }

@@ -37,6 +37,8 @@ export async function recordStack(client: KubeClient, record: NewRecord): Promis
   const labels = { [managedByLabel]: fieldManager, [stackLabel]: stack, [workspaceLabel]: workspace };
   const content = { metadata: { labels }, data: { services } };
   if (found !== undefined) {
+    const labelled = Object.entries(labels).every(([key, value]) => found.metadata.labels?.[key] === value);
+    if (labelled && servicesIn(found["data"]).join("\n") === services) return;
     await client.patch(configMaps, name, namespace, "merge", content, { fieldManager, signal });
     return;
   }

@@ -13,7 +13,8 @@ import { fieldManager, managedByLabel, stackLabel } from "../services/labels.ts"
 import { listReleases, type Release } from "../services/releases.ts";
 import { hookJobs, type NamespaceObjects, readNamespace } from "../services/workloads.ts";
 import { uninstall } from "./helm.ts";
-import { type Holder, lockStack } from "./lock.ts";
+import type { Holder } from "../services/lease.ts";
+import { lockStack } from "./lock.ts";
 import { forgetStack, listRecords } from "./record.ts";
 
 export interface RemoveStackOptions {
@@ -110,10 +111,12 @@ export async function removeStack(options: RemoveStackOptions): Promise<RemovedS
   const objects = new Map<string, NamespaceObjects>();
   for (const space of spaces) objects.set(space, await readNamespace(client, space, signal));
 
-  for (const wave of reverseOrder(releases, options.graph)) {
+  // One that holds several services goes once.
+  const own = new Map(releases.map((release) => [`${release.namespace}/${release.release}`, release]));
+  for (const wave of reverseOrder([...own.values()], options.graph)) {
     await Promise.all(
       wave.map((release) =>
-        steps.run({ id: `remove ${release.service}`, title: `remove ${release.service}` }, () =>
+        steps.run({ id: `remove ${release.release}`, title: `remove ${release.release}` }, () =>
           uninstall({
             helm: options.helm,
             kubeconfig: connection.kubeconfig,
@@ -121,7 +124,7 @@ export async function removeStack(options: RemoveStackOptions): Promise<RemovedS
             env: options.env,
             log: options.log,
             signal,
-            release: release.service,
+            release: release.release,
             timeoutMs: options.timeoutMs,
           }),
         ),
@@ -130,15 +133,13 @@ export async function removeStack(options: RemoveStackOptions): Promise<RemovedS
   }
   for (const space of spaces) {
     const seen = objects.get(space);
-    const services = releases
-      .filter((release) => release.namespace === space)
-      .map((release) => release.service);
+    const here = releases.filter((release) => release.namespace === space);
     if (!options.keepData && owned.includes(space)) {
       await steps.run({ id: `namespace ${space}`, title: `remove the namespace ${space}` }, () =>
         removeNamespace(options, space),
       );
     } else if (seen !== undefined) {
-      await removeLeftovers(options, space, services, seen);
+      await removeLeftovers(options, space, here, seen);
       await forgetStack(client, stack, space);
     }
   }
@@ -186,11 +187,11 @@ async function removeNamespace(options: RemoveStackOptions, name: string): Promi
 async function removeLeftovers(
   options: RemoveStackOptions,
   namespace: string,
-  services: string[],
+  releases: Release[],
   seen: NamespaceObjects,
 ): Promise<void> {
   const { client } = options.connection;
-  for (const job of services.flatMap((service) => hookJobs(seen, service))) {
+  for (const job of releases.flatMap(({ service, release }) => hookJobs(seen, service, release))) {
     await ignoreMissing(
       client.delete(jobs, job.metadata.name, namespace, { propagationPolicy: "Background" }),
     );

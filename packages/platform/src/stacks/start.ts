@@ -5,19 +5,14 @@
 import { UserError } from "@kws/base/errors";
 import { limiter } from "@kws/base/limiter";
 import type { Logger } from "@kws/base/logger";
-import type { Steps } from "@kws/base/steps";
-import { type Chart, loadChart } from "../charts/chart.ts";
-import { type Decrypt, mergeValues } from "../charts/layers.ts";
-import { buildImages, checkBuilds } from "../images/build.ts";
-import { closure } from "../project/graph.ts";
-import { suggest } from "../project/nearest.ts";
-import {
-  defaultProfile,
-  graphNode,
-  type Project,
-  type ProjectService,
-  type ProjectStack,
-} from "../project/workspace.ts";
+import type { StepHandle, Steps } from "@kws/base/steps";
+import { mergeValues, type Values } from "../charts/layers.ts";
+import { buildImages } from "../images/build.ts";
+import { importImages, localImages } from "../packages/images.ts";
+import { renderPrepared } from "../packages/prepare.ts";
+import { tagOf } from "../packages/version.ts";
+import { waves } from "../project/graph.ts";
+import type { Project, ProjectStack } from "../project/workspace.ts";
 import type { Connection, Provider } from "../providers/provider.ts";
 import {
   fingerprintLabel,
@@ -28,11 +23,15 @@ import {
   workloadsLabel,
   workspaceLabel,
 } from "../services/labels.ts";
+import { readMark } from "../services/held.ts";
 import { listReleases, type Release } from "../services/releases.ts";
 import { workloadsOf } from "../services/workloads.ts";
+import { conditionName, untilCondition } from "./conditions.ts";
 import { dropUnfinished, fingerprintOf, install, ready } from "./install.ts";
-import { type Holder, lockStack } from "./lock.ts";
-import { ensureNamespace, refuseForeign } from "./namespace.ts";
+import type { Holder } from "../services/lease.ts";
+import { lockStack } from "./lock.ts";
+import { ensureNamespace, ownRelease, refuseForeign } from "./namespace.ts";
+import type { BuildPlan, PackagePlan, ServicePlan } from "./plan.ts";
 import { recordStack } from "./record.ts";
 import { NamespaceView } from "./view.ts";
 
@@ -68,12 +67,8 @@ export interface StartedService {
   namespace: string;
   /** Installed or upgraded; false where it already was as wanted. */
   changed: boolean;
-}
-
-/** A service that was looked at and can be started. */
-export interface ServicePlan {
-  service: ProjectService;
-  chart: Chart;
+  /** Of the package that it was installed from. */
+  digest?: string;
 }
 
 /** Builds at once; more of them only take each other's processor. */
@@ -99,7 +94,7 @@ async function startAll(options: StartStackOptions): Promise<StartedService[]> {
   const before = all.filter((release) => release.namespace === stack.namespace);
   await refuseForeign(
     options,
-    plans.map(({ service }) => service.name),
+    plans.map(({ service }) => ownRelease(service.name)),
   );
   await recordStack(connection.client, {
     stack: stack.name,
@@ -118,14 +113,18 @@ async function startAll(options: StartStackOptions): Promise<StartedService[]> {
   const signal = AbortSignal.any([options.signal, failed.signal]);
   const limit = limiter(parallelBuilds);
   const running = new Map<string, Promise<StartedService>>();
-  for (const one of inOrder(plans)) {
+  const byName = new Map(plans.map((plan) => [plan.service.name, plan]));
+  const order = waves(plans.map(({ service }) => service)).flat();
+  for (const one of order.flatMap((name) => byName.get(name) ?? [])) {
     const dependencies = one.service.dependsOn
       .map((name) => running.get(name))
       .filter((promise) => promise !== undefined);
+    const after = one.service.dependsOn.filter((name) => running.has(name)).map((name) => `ready ${name}`);
     const release = before.find((candidate) => candidate.service === one.service.name);
     const work = startService({ ...options, signal }, one, {
       release,
       dependencies,
+      after,
       limit,
       view,
       interrupt: options.signal,
@@ -150,66 +149,11 @@ function interrupted(stack: string): UserError {
   });
 }
 
-/**
- * Reads and checks all that a start will need; throws before anything is changed. `only` names some of the stack's services;
- * what they depend on comes with them.
- */
-export async function planStack(
-  { project, stack, provider, signal }: Pick<StartStackOptions, "project" | "stack" | "provider" | "signal">,
-  services: ProjectService[],
-  decrypt: Decrypt,
-  only: string[] = [],
-): Promise<ServicePlan[]> {
-  const names = stack.services ?? services.map((service) => service.name);
-  const unknown = only.find((name) => !names.includes(name));
-  if (unknown !== undefined) {
-    throw new UserError(`the stack ${stack.name} has no service "${unknown}"`, {
-      code: "not-found",
-      fix: suggest(unknown, names, "Add it to the stack's services."),
-    });
-  }
-  const chosen = new Set(closure(services.map(graphNode), only.length > 0 ? only : names));
-  const failed = new AbortController();
-  const checks = AbortSignal.any([signal, failed.signal]);
-  const plans = await Promise.all(
-    services
-      .filter((service) => chosen.has(service.name))
-      .map(async (service) => {
-        const chart = await loadChart(service, stack.profile, decrypt);
-        await checkBuilds(service, provider, project.name, checks);
-        return { service, chart };
-      }),
-  ).catch((error: unknown) => {
-    // Nobody waits for what registries would say of the others.
-    failed.abort(error);
-    throw error;
-  });
-  if (stack.profile !== defaultProfile && plans.length > 0 && !plans.some(({ chart }) => chart.hasProfile)) {
-    throw new UserError(`no chart of the stack ${stack.name} has the profile "${stack.profile}"`, {
-      code: "config",
-      fix: `Add profiles/${stack.profile}/values.yaml to a chart, or name another profile.`,
-    });
-  }
-  return plans;
-}
-
-function inOrder(plans: ServicePlan[]): ServicePlan[] {
-  const placed = new Set<string>();
-  const ordered: ServicePlan[] = [];
-  let rest = plans;
-  while (rest.length > 0) {
-    const ready = rest.filter((one) => one.service.dependsOn.every((name) => placed.has(name)));
-    if (ready.length === 0) throw new Error("the dependencies were not checked");
-    for (const one of ready) placed.add(one.service.name);
-    ordered.push(...ready);
-    rest = rest.filter((one) => !placed.has(one.service.name));
-  }
-  return ordered;
-}
-
 interface StartContext {
   release: Release | undefined;
   dependencies: Promise<StartedService>[];
+  /** Their steps. */
+  after: string[];
   limit: <T>(work: () => Promise<T>) => Promise<T>;
   view: NamespaceView;
   /** Aborts on Ctrl-C alone. */
@@ -223,9 +167,10 @@ async function startService(
   one: ServicePlan,
   context: StartContext,
 ): Promise<StartedService> {
-  const { service, chart } = one;
+  const { service } = one;
   const { stack, steps, signal } = options;
   const { name } = service;
+  const installId = `install ${name}`;
   const run: Steps["run"] = (step, work) =>
     steps.run(step, async (handle) => {
       try {
@@ -237,46 +182,68 @@ async function startService(
         throw error;
       }
     });
-  const buildId = `build ${name}`;
-  const installId = `install ${name}`;
-  const readyOf = one.service.dependsOn.map((dependency) => `ready ${dependency}`);
-  const hasImages = service.config.build !== undefined || service.config.images !== undefined;
-  const built = !hasImages
-    ? { values: {} }
-    : await context.limit(() => {
-        signal.throwIfAborted();
-        return run({ id: buildId, title: `build ${name}` }, async (step) => {
-          const result = await buildImages(service, options.provider, options.project.name, {
-            cache: options.cache,
-            env: options.env,
-            signal,
-            onProgress: (text) => step.detail(text),
-            onWarning: (text) => step.note(text),
-            ...(options.pull === undefined ? {} : { pull: options.pull }),
-          });
-          if (result.cached) step.skip("unchanged");
-          return result;
-        });
-      });
+  const { release } = context;
+  const place = { service: name, stack: stack.name, namespace: stack.namespace };
+  const readyStep = { id: `ready ${name}`, title: `ready ${name}` };
+  if (one.how === "await") {
+    await run(readyStep, async (step) => {
+      step.skip("installed before");
+      await ready({ ...options, view: context.view }, name, { step, remember: false });
+    });
+    return { ...place, changed: false };
+  }
+  const images = imagesOf(one, options);
+  const brought = images === undefined ? {} : await context.limit(() => run(images.step, images.bring));
   await Promise.all(context.dependencies);
   signal.throwIfAborted();
+  const held = workloadsOf(context.view.objects(), name)
+    .map(({ object }) => readMark(object))
+    .find((mark) => mark !== undefined);
+  if (held !== undefined) {
+    await run({ ...readyStep, after: context.after }, async (step) =>
+      step.skip(
+        `in development mode since ${held.since} by ${held.by}; \`kws service down ${name}\` ends that`,
+      ),
+    );
+    return { ...place, changed: false };
+  }
+  for (const [index, condition] of service.conditions.entries()) {
+    const title = `wait for ${conditionName(condition)}`;
+    await run({ id: `condition ${name} ${index}`, title, after: context.after }, (step) =>
+      untilCondition(condition, {
+        ...options,
+        client: options.connection.client,
+        namespace: stack.namespace,
+        onProgress: (text) => step.detail(text),
+        at: service.file.at([...service.keys, "dependsOn"]),
+      }),
+    );
+  }
+  const after = [
+    ...(images === undefined ? [] : [images.step.id]),
+    ...context.after,
+    ...service.conditions.map((_, index) => `condition ${name} ${index}`),
+  ];
 
-  const values = mergeValues(chart.values, built.values);
+  const { chart } = one;
+  const values = mergeValues(chart.values, brought);
   const fingerprint = fingerprintOf(chart, values);
-  const { release } = context;
+  const found = one.how === "package" ? one.prepared.found : undefined;
   const installed = () => workloadsOf(context.view.objects(), name).length;
   const unchanged =
     release?.status === "deployed" &&
     release.fingerprint === fingerprint &&
+    release.version === (found?.version ?? "") &&
     installed() >= (release.workloads ?? 0);
   if (!unchanged) {
-    const after = hasImages ? [buildId, ...readyOf] : readyOf;
     await run({ id: installId, title: `install ${name}`, after }, async () => {
+      if (one.how === "package") await refuseSealed(one, options);
       // A failure elsewhere lets Helm finish, so that no release is left half written; Ctrl-C does not.
       await install(
         { ...options, view: context.view, signal: context.interrupt },
         {
-          service: name,
+          release: name,
+          services: [name],
           chart,
           values,
           labels: {
@@ -285,20 +252,82 @@ async function startService(
             [workspaceLabel]: options.project.name,
             [fingerprintLabel]: fingerprint,
             [profileLabel]: stack.profile,
-            // What Helm would keep of the revision before: this is no package, and is not known to be ready.
-            ...(release === undefined ? {} : { [versionLabel]: "null", [workloadsLabel]: "null" }),
+            ...(found === undefined ? {} : { [versionLabel]: tagOf(found.version) }),
+            // What Helm would keep of the revision before: this is perhaps no package, and is not known to be ready.
+            ...(release === undefined
+              ? {}
+              : { [workloadsLabel]: "null", ...(found === undefined ? { [versionLabel]: "null" } : {}) }),
           },
+          ...(found === undefined
+            ? {}
+            : { description: `${found.version} (${found.digest}), profile ${stack.profile}` }),
         },
       );
     });
   }
-  const after = unchanged ? [...(hasImages ? [buildId] : []), ...readyOf] : [installId];
-  await run({ id: `ready ${name}`, title: `ready ${name}`, after }, async (step) => {
+  await run({ ...readyStep, after: unchanged ? after : [installId] }, async (step) => {
     if (unchanged) step.skip("unchanged");
     await ready({ ...options, view: context.view }, name, {
       step,
       remember: !unchanged || release?.workloads === undefined,
     });
   });
-  return { service: name, stack: stack.name, namespace: stack.namespace, changed: !unchanged };
+  return {
+    ...place,
+    changed: !unchanged,
+    ...(found === undefined ? {} : { digest: found.digest }),
+  };
+}
+
+/** How the service's images come to the cluster, which answers the values that name them; undefined where it has none to bring. */
+function imagesOf(
+  one: BuildPlan | PackagePlan,
+  options: StartStackOptions,
+): { step: { id: string; title: string }; bring: (step: StepHandle) => Promise<Values> } | undefined {
+  const { signal, provider, project, cache, env, pull } = options;
+  const { service } = one;
+  if (one.how === "build") {
+    const { config } = one.service;
+    if (config.build === undefined && config.images === undefined) return undefined;
+    return {
+      step: { id: `build ${service.name}`, title: `build ${service.name}` },
+      async bring(step) {
+        signal.throwIfAborted();
+        const result = await buildImages(one.service, provider, project.name, {
+          cache,
+          env,
+          signal,
+          onProgress: (text) => step.detail(text),
+          onWarning: (text) => step.note(text),
+          ...(pull === undefined ? {} : { pull }),
+        });
+        if (result.cached) step.skip("unchanged");
+        return result.values;
+      },
+    };
+  }
+  const { found } = one.prepared;
+  const images = localImages(found);
+  if (images.length === 0) return undefined;
+  return {
+    step: { id: `image ${service.name}`, title: `image ${service.name}` },
+    async bring(step) {
+      signal.throwIfAborted();
+      const copied = await importImages(
+        { images, version: found.version },
+        { source: one.source, provider, signal },
+      );
+      if (!copied) step.skip("present");
+      return {};
+    },
+  };
+}
+
+async function refuseSealed({ prepared }: PackagePlan, options: StartStackOptions): Promise<void> {
+  const { connection, stack } = options;
+  await renderPrepared(prepared, {
+    ...options,
+    namespace: stack.namespace,
+    kubeconfig: connection.kubeconfig,
+  });
 }

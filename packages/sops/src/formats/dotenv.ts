@@ -13,7 +13,8 @@ export const dotenv: Format = {
       kind: "map",
       entries: text.split("\n").flatMap((line, index): MapNode["entries"] => {
         if (line === "") return [];
-        if (line.startsWith("#")) return [{ kind: "comment", text: line.slice(1) }];
+        if (line.startsWith("#"))
+          return [{ kind: "comment", text: line.slice(1), at: { line: index + 1, column: 1 } }];
         const sign = line.indexOf("=");
         if (sign === -1) {
           throw new SopsError("errorGeneric", "a line has to be KEY=value or a comment", {

@@ -70,23 +70,15 @@ function parseIni(text: string, file: string | undefined): MapNode {
         line: line.number,
         column: column + content.length - rest.trimStart().length,
       });
-      const added: Added = [{ kind: "entry", key, value, at }, ...takeComment()];
-      if (keys.has(key)) replaceEntry(section, added);
-      else section.entries.push(...added);
+      // The library keeps the last one alone, and so encryption would lose the others.
+      if (keys.has(key)) fail(`the key ${JSON.stringify(key)} stands here a second time`, line);
       keys.add(key);
+      // A comment follows its entry in the tree, as sops keeps it.
+      section.entries.push({ kind: "entry", key, value, at }, ...takeComment());
     }
   }
   if ((sections[0]!.value as MapNode).entries.length === 0) sections.shift();
   return { kind: "map", entries: sections };
-}
-
-/** An entry and its comment, which follows it in the tree, as sops keeps it. */
-type Added = [Entry, ...Comment[]];
-
-/** A key given again changes the value where it stood first. */
-function replaceEntry({ entries }: MapNode, added: Added): void {
-  const at = entries.findIndex((one) => one.kind === "entry" && one.key === added[0].key);
-  entries.splice(at, entries[at + 1]?.kind === "comment" ? 2 : 1, ...added);
 }
 
 function readKey(content: string): { key: string; rest: string } | undefined {

@@ -42,8 +42,7 @@ function createParser(text: string, fail: Fail, placeOf: (offset: number) => Pla
   let depth = 0;
   const blank = /[ \t\r\n]*/y;
   const number = /-?(?:0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?/y;
-  // oxlint-disable-next-line eslint/no-control-regex
-  const string = /"(?:[^"\\\u0000-\u001f]|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*"/y;
+  const quoteOrEscape = /["\\]/g;
   const take = (pattern: RegExp): string | undefined => {
     pattern.lastIndex = offset;
     const match = pattern.exec(text);
@@ -61,10 +60,29 @@ function createParser(text: string, fail: Fail, placeOf: (offset: number) => Pla
       offset,
     );
 
+  /** Not by one expression for the whole text, which a text of some megabytes would make overflow its stack. */
   const readText = (): string => {
-    const token = take(string);
-    if (token === undefined) return expected("a text in double quotes");
-    return JSON.parse(token) as string;
+    const what = "a text in double quotes";
+    const start = offset;
+    if (text[start] !== '"') return expected(what);
+    let end = start + 1;
+    for (;;) {
+      quoteOrEscape.lastIndex = end;
+      const mark = quoteOrEscape.exec(text);
+      if (mark === null) return expected(what);
+      if (mark[0] === '"') {
+        end = mark.index + 1;
+        break;
+      }
+      end = mark.index + 2;
+    }
+    try {
+      const value = JSON.parse(text.slice(start, end)) as string;
+      offset = end;
+      return value;
+    } catch {
+      return expected(what);
+    }
   };
   const readNode = (): TreeNode => {
     const start = offset;

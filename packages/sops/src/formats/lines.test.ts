@@ -66,9 +66,9 @@ describe("an INI file", () => {
   });
 
   it("is read as go-ini reads it", () => {
-    const text = "[a]\nb: 1\nc = 'x y' # behind\n\"d\" = one \\\n  two\n  e='\"'\nb = 2\n";
+    const text = "[a]\nb: 1\nc = 'x y' # behind\n\"d\" = one \\\n  two\n  e='\"'\n";
     expect(toPlain(ini.parse(text, undefined)[0]!)).toEqual({
-      a: { b: "2", c: "x y", d: "one two", e: '"' },
+      a: { b: "1", c: "x y", d: "one two", e: '"' },
     });
   });
 
@@ -91,6 +91,7 @@ describe("an INI file", () => {
     ["[a]\nb\n", "x.ini:2:1"],
     ['[a]\nb = """x\ny\n', "x.ini:2:1"],
     ["[]\n", "x.ini:1:1"],
+    ["[a]\nb = 1\nb = 2\n", "x.ini:3:1"],
   ])("tells the line of %j", (text, at) => {
     expect(() => ini.parse(text, "x.ini")).toThrow(expect.objectContaining({ at }));
   });

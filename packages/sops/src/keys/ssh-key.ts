@@ -48,7 +48,8 @@ function readPem(text: string): KeyObject {
 
 function protectedKey(): Error {
   return new Error(
-    "it is protected by a passphrase; set SOPS_AGE_SSH_PRIVATE_KEY_CMD to a command that prints it unprotected",
+    "it is protected by a passphrase; set SOPS_AGE_SSH_PRIVATE_KEY_CMD to a command that prints it without, such as one that asks for " +
+      "the passphrase and has `ssh-keygen -p` remove it from a copy in memory",
   );
 }
 

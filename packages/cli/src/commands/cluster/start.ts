@@ -3,7 +3,9 @@ import { defineCommand } from "../../command.ts";
 
 export const command = defineCommand({
   summary: "start the cluster of this machine, or say that it runs",
-  args: [{ name: "name", description: "the cluster's name; `default` unless given", completes: "clusters" }],
+  description:
+    "Makes the cluster where there is none, starts it where it is stopped, and restarts it where its API server does not answer, as after sleep. The current context of your kubeconfig stays what it is.",
+  args: [{ name: "name", description: "the cluster's name", completes: "clusters" }],
   options: {
     "ingress-port": {
       type: "number",
@@ -12,8 +14,16 @@ export const command = defineCommand({
       max: 65_535,
       description: "where Ingress hosts are served; 8080, or the next free one",
     },
+    "switch-context": {
+      type: "boolean",
+      description: "add the cluster to your kubeconfig, and make it the current context",
+    },
   },
-  examples: ["kws cluster start", "kws cluster start second --ingress-port 9090"],
+  examples: [
+    "kws cluster start",
+    "kws cluster start second --ingress-port 9090",
+    "kws cluster start --provider k3d --switch-context",
+  ],
   async run({ args: [name], options }, ctx) {
     const provider = await ctx.provider(name);
     const port = options["ingress-port"];
@@ -25,6 +35,18 @@ export const command = defineCommand({
         ...(port === undefined ? {} : { ingressPort: port }),
       }),
     );
+    if (options["switch-context"] === true) {
+      const [{ switchContext }, { kubeconfigPaths }] = await Promise.all([
+        import("@kws/platform/providers/switch-context"),
+        import("@kws/kube/kubeconfig"),
+      ]);
+      const [path = ""] = kubeconfigPaths(undefined, ctx.env, ctx.home);
+      const context = await switchContext(await provider.kubeconfig(), path);
+      if (!ctx.quiet) ctx.stderr.write(`the current context of ${path} is ${context}\n`);
+    }
+    if (status.ingressPort === undefined) {
+      return { data: status, table: clusterTable([status], ctx.style, ctx.clock()) };
+    }
     const served = `Ingress hosts are served on ${status.ingressPort}`;
     if (before.state === "running" && port !== undefined && port !== status.ingressPort) {
       ctx.stderr.write(

@@ -6,7 +6,7 @@ import { defineCommand } from "../../command.ts";
 export const command = defineCommand({
   summary: "whether the cluster runs, where, and since when",
   description: "Whether the cluster runs, where, and since when. Exits with 3 where it does not run.",
-  args: [{ name: "name", description: "the cluster's name; `default` unless given", completes: "clusters" }],
+  args: [{ name: "name", description: "the cluster's name", completes: "clusters" }],
   examples: ["kws cluster status", "kws cluster status -o json"],
   async run({ args: [name] }, ctx) {
     const status = await (await ctx.provider(name)).status();
@@ -20,9 +20,9 @@ export const command = defineCommand({
   },
 });
 
-function told({ kubeconfigPath, problem }: ProviderStatus): { text?: string } {
+function told({ kubeconfigPath, problem, state }: ProviderStatus): { text?: string } {
   const lines = [
-    ...(problem === undefined ? [] : [`\nstopped: ${problem}`]),
+    ...(problem === undefined ? [] : [`\n${state}: ${problem}`]),
     ...(kubeconfigPath === undefined ? [] : [`\nkubeconfig: ${kubeconfigPath}`]),
   ];
   return lines.length === 0 ? {} : { text: lines.join("") };

@@ -1,8 +1,8 @@
 import { defineCommand } from "../../command.ts";
 
 export const command = defineCommand({
-  summary: "end the cluster's processes and keep its data",
-  args: [{ name: "name", description: "the cluster's name; `default` unless given", completes: "clusters" }],
+  summary: "stop the cluster and keep its data",
+  args: [{ name: "name", description: "the cluster's name", completes: "clusters" }],
   examples: ["kws cluster stop"],
   async run({ args: [name] }, ctx) {
     const provider = await ctx.provider(name);

@@ -1,11 +1,11 @@
 import { join, resolve } from "node:path";
-import { mkdir } from "node:fs/promises";
 import { replaceFile } from "@kws/base/atomicfile";
 import { UserError } from "@kws/base/errors";
-import { tempDir } from "@kws/base/tempdir";
+import { makeFolder } from "@kws/base/folder";
 import { suggest } from "@kws/platform/project/nearest";
 import { findStack, loadServices } from "@kws/platform/project/workspace";
-import { type EntryRequest, fitsOneRelease, openEntries } from "@kws/platform/releases/build-manifest";
+import { type EntryRequest, openEntries, releaseSize } from "@kws/platform/releases/build-manifest";
+import { fits, formatSize, releaseLimit } from "@kws/platform/releases/umbrella";
 import { storeManifest } from "@kws/platform/releases/manifest";
 import { locateTool } from "@kws/platform/tools/locate";
 import { defineCommand } from "../../command.ts";
@@ -15,14 +15,15 @@ import {
   packageSource,
   profilesOption,
   registryOption,
+  workFolder,
 } from "../../deploying.ts";
 
 export const command = defineCommand({
   summary: "pin packages together in an umbrella chart",
   description:
-    "Makes a manifest: a chart that pins a package of each service by version and digest, with the plain values of its profile. It " +
-    "gets the next number of its name, unless nothing changed since the newest one, and is kept where the packages are. `kws manifest " +
-    "install` deploys it; plain Helm installs it too, with the secrets given with --values.",
+    "Makes a manifest: a chart that pins a package of each service by version and digest, with the values of its profile, the secrets " +
+    "among them encrypted. It gets the next number of its name, unless nothing changed since the newest one, and is kept where the " +
+    "packages are. `kws manifest install` deploys it; plain Helm installs it too, with what `kws manifest values --reveal` prints.",
   args: [
     {
       name: "packages",
@@ -76,7 +77,7 @@ export const command = defineCommand({
     checkProfiles(given, names);
     const source = await packageSource(ctx, project, options.registry);
     const steps = ctx.steps();
-    await using work = await tempDir("kws-manifest");
+    await using work = await workFolder(ctx);
     const requests = chosen.map(({ service, version }): EntryRequest => {
       const dependsOn = services.find(({ name }) => name === service)?.dependsOn ?? [];
       const profile = chosenProfile(given, service) ?? { profile: stack.profile, chosen: false };
@@ -95,7 +96,7 @@ export const command = defineCommand({
       },
     );
     const helm = await locateTool("helm", { env, cache: locations.cache, signal });
-    const oneRelease = await fitsOneRelease(
+    const releaseBytes = await releaseSize(
       { ...manifest, archive },
       { helm: helm.path, env, signal, folder: work.path },
     );
@@ -104,14 +105,23 @@ export const command = defineCommand({
         ? undefined
         : join(resolve(ctx.cwd, options.destination), `${manifest.name}-${manifest.number}.0.0.tgz`);
     if (file !== undefined) {
-      await mkdir(join(file, ".."), { recursive: true });
+      await makeFolder(join(file, ".."));
       await replaceFile(file, archive);
     }
-    const large = oneRelease
-      ? ""
-      : "Helm could not keep it as one release (1 MiB); `kws manifest install` makes one for each service.\n";
+    // What does not render without its secrets is measured when they are there.
+    const oneRelease = releaseBytes === undefined || fits(releaseBytes);
+    const size =
+      releaseBytes === undefined
+        ? "How large it is for Helm is seen when its secrets are there."
+        : `It has ${formatSize(releaseBytes)} in one release${oneRelease ? "" : ", so `kws manifest install` makes one for each service"}.`;
     return {
-      data: { ...manifest, oneRelease, ...(file === undefined ? {} : { file }) },
+      data: {
+        ...manifest,
+        oneRelease,
+        ...(releaseBytes === undefined ? {} : { releaseBytes }),
+        releaseLimit,
+        ...(file === undefined ? {} : { file }),
+      },
       table: {
         columns: ["SERVICE", "VERSION", "PROFILE", "DIGEST"],
         rows: manifest.packages.map(({ service, version, profile, digest }) => [
@@ -121,7 +131,7 @@ export const command = defineCommand({
           digest.slice(0, 19),
         ]),
       },
-      text: `\n${large}${manifest.name}:${manifest.number} is ${file ?? manifest.chart}`,
+      text: `\n${size}\n${manifest.name}:${manifest.number} is ${file ?? manifest.chart}`,
     };
   },
 });

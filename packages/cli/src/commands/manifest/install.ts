@@ -1,37 +1,36 @@
-import { resolve } from "node:path";
-import { limiter } from "@kws/base/limiter";
-import { tempDir } from "@kws/base/tempdir";
 import { waves } from "@kws/platform/project/graph";
 import { deploy } from "@kws/platform/releases/deploy";
-import { fetchesAtATime } from "@kws/platform/releases/fetch";
-import { fetchManifest, readManifestFile } from "@kws/platform/releases/manifest";
-import { prepare } from "@kws/platform/releases/prepare";
-import { secretOpener } from "@kws/platform/secrets/open";
+import { listReleases } from "@kws/platform/services/releases";
+import { chooseForm, planUmbrella, releaseLimit } from "@kws/platform/releases/umbrella";
+import { unitOf } from "@kws/platform/releases/unit";
 import { defineCommand } from "../../command.ts";
 import {
-  checkProfiles,
-  chosenProfile,
   deployedTable,
   deployOptions,
   deploySettings,
   packageSource,
   profilesOption,
   stackNamedFor,
+  workFolder,
 } from "../../deploying.ts";
+import { manifestArgument, openManifest, prepareManifest } from "../../manifests.ts";
 
 export const command = defineCommand({
   summary: "deploy the packages of a manifest",
   description:
-    "Deploys every package that the manifest pins as `kws deploy` does: a release for each service, those that others depend on " +
-    "first, each with the manifest's profile. A service that does not become ready is rolled back, and nothing that comes after it is begun.",
-  args: [
-    {
-      name: "manifest",
-      description: "its name, the newest; `name:number`; or the path of its archive",
-      required: true,
+    "Deploys the packages that the manifest pins, each with the manifest's profile, as one Helm release: it is ready as a whole, or " +
+    "rolled back as a whole. Where that cannot be, or with --per-service, it makes a release for each service as `kws deploy` does, those " +
+    "that others depend on first, and says why: the release would be larger than Helm can keep, a service that depends on another has " +
+    "hooks that run before anything is installed, or objects would have other names. A namespace keeps the form that it has.",
+  args: [manifestArgument],
+  options: {
+    profile: profilesOption,
+    "per-service": {
+      type: "boolean",
+      description: "a release for each service, so that `kws deploy` can change them one by one",
     },
-  ],
-  options: { profile: profilesOption, ...deployOptions },
+    ...deployOptions,
+  },
   examples: [
     "kws manifest install shop -n qa1",
     "kws manifest install shop:12 -n qa1 -p qa1 --reason 'tests of the new totals'",
@@ -41,28 +40,13 @@ export const command = defineCommand({
     const { signal } = ctx;
     const project = await ctx.project();
     const source = await packageSource(ctx, project, options.registry);
-    const isFile = reference.includes("/") || reference.endsWith(".tgz");
-    const manifest = isFile
-      ? await readManifestFile(resolve(ctx.cwd, reference))
-      : await fetchManifest(source, reference, { signal });
-    const given = options.profile ?? [];
-    checkProfiles(
-      given,
-      manifest.packages.map(({ service }) => service),
-    );
+    const manifest = await openManifest(ctx, source, reference);
     const stack = stackNamedFor(project, manifest.name, ctx.globals.namespace);
     const steps = ctx.steps();
-    const decrypt = secretOpener(ctx, signal);
-    await using work = await tempDir("kws-manifest");
-    const limit = limiter(fetchesAtATime);
+    await using work = await workFolder(ctx);
+    const given = options.profile ?? [];
     const prepared = await steps.run({ id: "fetch", title: "fetch the packages" }, () =>
-      Promise.all(
-        manifest.packages.map((one) => {
-          const profile = chosenProfile(given, one.service)?.profile ?? one.profile;
-          const options = { source, folder: work.path, decrypt, profile, settings: [], signal };
-          return limit(() => prepare(one, options));
-        }),
-      ),
+      prepareManifest(ctx, manifest, { source, folder: work.path, given }),
     );
     const settings = await deploySettings(ctx, {
       project,
@@ -74,13 +58,42 @@ export const command = defineCommand({
       reason: options.reason ?? `manifest ${manifest.name}:${manifest.number}`,
       timeout: options.timeout,
     });
+    const { client, kubeconfig } = settings.connection;
+    const { namespace } = stack;
+    const there = await listReleases(client, { signal });
+    const form = await steps.run({ id: "form", title: "choose the form", after: ["fetch"] }, async (step) => {
+      const { helm, env } = settings;
+      const chosen = await chooseForm(
+        {
+          there: there.filter((release) => release.namespace === namespace),
+          perService: options["per-service"] === true,
+        },
+        () => {
+          const rendering = { source, folder: work.path, helm, env, signal, namespace, kubeconfig };
+          return planUmbrella(manifest, prepared, rendering);
+        },
+      );
+      step.note(`${chosen.together ? "one release" : "a release for each service"}: ${chosen.reason}`);
+      return chosen;
+    });
+    const { together, reason, umbrella } = form;
     const order = waves(manifest.packages.map(({ service: name, dependsOn }) => ({ name, dependsOn })));
     const deployed = await deploy(
-      order.map((names) => prepared.filter(({ found }) => names.includes(found.service))),
+      together && umbrella !== undefined
+        ? [[umbrella.unit]]
+        : order.map((names) => prepared.filter(({ found }) => names.includes(found.service)).map(unitOf)),
       settings,
     );
     return {
-      data: { manifest: manifest.name, number: manifest.number, services: deployed },
+      data: {
+        manifest: manifest.name,
+        number: manifest.number,
+        oneRelease: together,
+        reason,
+        ...(umbrella === undefined ? {} : { releaseBytes: umbrella.size }),
+        releaseLimit,
+        services: deployed,
+      },
       table: deployedTable(deployed),
     };
   },

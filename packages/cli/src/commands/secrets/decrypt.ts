@@ -3,13 +3,14 @@ import { extract, openFile, plaintext, plainValues } from "@kws/platform/secrets
 import { defineCommand } from "../../command.ts";
 import {
   configOption,
+  filenameOption,
   fileArgument,
   formatNamed,
   ignoreMacOption,
   inputTypeOption,
   openTools,
   outputTypeOption,
-  readFileArgument,
+  readInput,
 } from "../../secrets.ts";
 
 export const command = defineCommand({
@@ -20,6 +21,7 @@ export const command = defineCommand({
     extract: { type: "string", value: "key", description: "only the value of this key" },
     "input-type": inputTypeOption,
     "output-type": outputTypeOption,
+    "filename-override": filenameOption,
     "ignore-mac": ignoreMacOption,
     config: configOption,
   },
@@ -29,7 +31,7 @@ export const command = defineCommand({
     "kws secrets decrypt secrets.yaml --output-type dotenv",
   ],
   async run({ args: [name = ""], options }, ctx) {
-    const opened = await openFile(await readFileArgument(ctx, name, options), await openTools(ctx, options));
+    const opened = await openFile(await readInput(ctx, name, options), await openTools(ctx, options));
     const { extract: key } = options;
     const one = key === undefined ? undefined : extract(opened, parseKeyPath(key));
     const isData = ctx.globals.output === "json" || ctx.globals.output === "yaml";

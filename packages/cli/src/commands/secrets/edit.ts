@@ -5,6 +5,7 @@ import { readOrBegin, refuseChanged, writeSecretFile } from "@kws/platform/secre
 import { editFile, encryptFile, openFile, plaintext } from "@kws/platform/secrets/operations";
 import { defineCommand } from "../../command.ts";
 import type { Context } from "../../context.ts";
+import { chosen, sealingOptions } from "../../sealing.ts";
 import {
   changedResult,
   configOption,
@@ -19,19 +20,27 @@ export const command = defineCommand({
   summary: "edit an encrypted file in your editor",
   description:
     "Opens SOPS_EDITOR, EDITOR, vim, nano or vi on the plaintext, in a private folder in memory that is removed whatever " +
-    "happens. Values that stay the same keep their ciphertext. A file that does not exist is made, for the recipients of its " +
-    "creation rule. Exits with 200 where nothing was changed.",
+    "happens. Values that stay the same keep their ciphertext. A file that does not exist is made, as its creation rule or flags " +
+    "say. Exits with 200 where nothing was changed.",
   args: [fileArgument],
-  options: { "input-type": inputTypeOption, "ignore-mac": ignoreMacOption, config: configOption },
+  options: {
+    ...sealingOptions,
+    "input-type": inputTypeOption,
+    "ignore-mac": ignoreMacOption,
+    config: configOption,
+  },
   examples: ["kws secrets edit chart/profiles/qa/secrets.yaml"],
   async run({ args: [name = ""], options }, ctx) {
+    const choices = chosen(ctx, options);
     const tools = await openTools(ctx, options);
     const file = await readOrBegin(resolve(ctx.cwd, name), formatNamed(options["input-type"]));
     const opened = file.isNew ? undefined : await openFile(file, tools);
     const before = opened === undefined ? file.content : plaintext(opened);
     await using text = await openPrivateFile(file.path, before, { env: ctx.childEnv, signal: ctx.signal });
     const sealed = await editUntilGood(ctx, text, async (content) =>
-      opened === undefined ? encryptFile({ ...file, content }, tools) : editFile(opened, content, tools),
+      opened === undefined
+        ? encryptFile({ ...file, content }, tools, choices)
+        : editFile(opened, content, tools),
     );
     await refuseChanged(file);
     await writeSecretFile(file.path, sealed);

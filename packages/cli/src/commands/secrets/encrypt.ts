@@ -1,33 +1,39 @@
-import { namedKeys } from "@kws/platform/secrets/files";
 import { encryptFile } from "@kws/platform/secrets/operations";
 import { defineCommand } from "../../command.ts";
-import { changeFiles, configOption, filesArgument, inPlaceOption, inputTypeOption } from "../../secrets.ts";
+import { chosen, sealingOptions } from "../../sealing.ts";
+import {
+  changeFiles,
+  configOption,
+  filenameOption,
+  filesArgument,
+  formatNamed,
+  inPlaceOption,
+  inputTypeOption,
+  outputTypeOption,
+} from "../../secrets.ts";
 
 export const command = defineCommand({
   summary: "encrypt files for the recipients of their creation rule",
   description:
     "Encrypts files as sops does, for the recipients that the creation rule of the nearest .sops.yaml names, or for those that " +
-    "are named here. What of a file is encrypted is the rule's to say.",
+    "are named here. What of a file is encrypted is the rule's to say; flags win over it.",
   args: [filesArgument],
   options: {
     "in-place": inPlaceOption,
-    age: { type: "string", value: "recipients", description: "age recipients [SOPS_AGE_RECIPIENTS]" },
-    pgp: { type: "string", value: "fingerprints", description: "PGP keys [SOPS_PGP_FP]" },
-    kms: { type: "string", value: "arns", description: "AWS KMS keys [SOPS_KMS_ARN]" },
+    ...sealingOptions,
     "input-type": inputTypeOption,
+    "output-type": outputTypeOption,
+    "filename-override": filenameOption,
     config: configOption,
   },
   examples: [
     "kws secrets encrypt --in-place chart/profiles/qa/secrets.yaml",
-    "kws secrets encrypt --age age1… plain.json > sealed.json",
+    "kws secrets encrypt --age age1… --encrypted-regex '^(password|token)$' plain.json > sealed.json",
+    "vault-export | kws secrets encrypt --filename-override secrets.yaml - > secrets.yaml",
   ],
   async run({ args, options }, ctx) {
-    const { age, pgp, kms } = options;
-    const keys = namedKeys({
-      age: age ?? ctx.env["SOPS_AGE_RECIPIENTS"],
-      pgp: pgp ?? ctx.env["SOPS_PGP_FP"],
-      kms: kms ?? ctx.env["SOPS_KMS_ARN"],
-    });
-    return changeFiles(ctx, args, options, (file, tools) => encryptFile(file, tools, keys));
+    const choices = chosen(ctx, options);
+    const outputType = formatNamed(options["output-type"]);
+    return changeFiles(ctx, args, options, (file, tools) => encryptFile(file, tools, choices, outputType));
   },
 });

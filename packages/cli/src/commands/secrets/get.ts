@@ -8,7 +8,7 @@ import {
   inputTypeOption,
   keyArgument,
   openTools,
-  readFileArgument,
+  readInput,
 } from "../../secrets.ts";
 
 export const command = defineCommand({
@@ -19,7 +19,7 @@ export const command = defineCommand({
   examples: ["kws secrets get chart/profiles/qa/secrets.yaml secrets.TOKEN"],
   async run({ args: [name = "", key = ""], options }, ctx) {
     const path = parseKeyPath(key);
-    const opened = await openFile(await readFileArgument(ctx, name, options), await openTools(ctx, options));
+    const opened = await openFile(await readInput(ctx, name, options), await openTools(ctx, options));
     const { text, value } = extract(opened, path);
     if (ctx.globals.output === "json" || ctx.globals.output === "yaml") return { data: value };
     ctx.stdout.write(text);

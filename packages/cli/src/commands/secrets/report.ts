@@ -1,11 +1,9 @@
-import { resolve } from "node:path";
-import { formatAge } from "@kws/base/duration";
 import { exitCodes } from "@kws/base/errors";
 import { openKeys } from "@kws/platform/secrets/open";
 import { isCertain, secretsReport } from "@kws/platform/secrets/report";
 import { defineCommand } from "../../command.ts";
-import type { Context } from "../../context.ts";
-import { projectServices, shortPlace } from "../../profiles.ts";
+import { shortPlace } from "../../profiles.ts";
+import { foldersOf, keyAge } from "../../secrets.ts";
 import { printable } from "../../style.ts";
 
 export const command = defineCommand({
@@ -30,8 +28,7 @@ export const command = defineCommand({
   async run({ args, options }, ctx) {
     const maxAge = options["max-age"];
     const data = await secretsReport({
-      folders:
-        args.length === 0 ? await workspaceFolders(ctx) : args.map((folder) => resolve(ctx.cwd, folder)),
+      folders: await foldersOf(ctx, args),
       env: ctx.childEnv,
       signal: ctx.signal,
       now: new Date(ctx.clock()),
@@ -41,7 +38,7 @@ export const command = defineCommand({
     const rows = data.files.map((one) => [
       printable(shortPlace(ctx, one.file)),
       one.format,
-      `${one.sinceBy === "lastmodified" ? "≥ " : ""}${formatAge(ctx.clock() - Date.parse(one.since))}`,
+      keyAge(ctx, one),
       one.mac,
       one.recipients.join(", "),
     ]);
@@ -57,10 +54,3 @@ export const command = defineCommand({
     };
   },
 });
-
-/** The workspace's root, and services that lie elsewhere; the current folder where there is no workspace. */
-async function workspaceFolders(ctx: Context): Promise<string[]> {
-  const project = await ctx.findProject();
-  if (project === undefined) return [ctx.cwd];
-  return [project.root, ...(await projectServices(ctx)).map(({ dir }) => dir)];
-}

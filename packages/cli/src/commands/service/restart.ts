@@ -3,6 +3,7 @@ import { untilReady } from "@kws/platform/stacks/ready";
 import { NamespaceView } from "@kws/platform/stacks/view";
 import { choose, stackOption } from "../../choosing.ts";
 import { defineCommand } from "../../command.ts";
+import { settleHolds } from "../../holding.ts";
 import { defaultTimeoutMs } from "../../starting.ts";
 
 export const command = defineCommand({
@@ -21,7 +22,9 @@ export const command = defineCommand({
   },
   examples: ["kws service restart orders", "kws service restart orders payments --stack shop"],
   async run({ args, options }, ctx) {
-    const { connection, releases } = await choose(ctx, args, options.stack);
+    const chosen = await choose(ctx, args, options.stack);
+    await settleHolds(ctx, chosen);
+    const { connection, releases } = chosen;
     const { client } = connection;
     const { signal, clock } = ctx;
     const now = new Date(clock()).toISOString();

@@ -1,7 +1,9 @@
 import { exitCodes } from "@kws/base/errors";
+import { describeHold } from "@kws/platform/services/held";
 import { readRevision } from "@kws/platform/services/revision";
 import { choose, type Chosen, stackOption, statuses } from "../../choosing.ts";
 import { defineCommand } from "../../command.ts";
+import { holdsOf } from "../../holding.ts";
 import { renderTable } from "../../output.ts";
 import { age, serviceTable } from "../../tables.ts";
 
@@ -13,7 +15,11 @@ export const command = defineCommand({
   examples: ["kws service status orders", "kws service status orders --stack shop -o yaml"],
   async run({ args, options }, ctx) {
     const chosen = await choose(ctx, args.slice(0, 1), options.stack);
-    const [services, description] = await Promise.all([statuses(ctx, chosen), describe(chosen)]);
+    const [services, description, [hold]] = await Promise.all([
+      statuses(ctx, chosen),
+      describe(chosen),
+      holdsOf(ctx, chosen),
+    ]);
     const pods = services.flatMap((service) => service.pods);
     const rows = pods.map((pod) => [
       pod.name,
@@ -27,7 +33,7 @@ export const command = defineCommand({
     return {
       data: { ...services[0], description },
       table: serviceTable(services, ctx.style, ctx.clock()),
-      text: `${description === "" ? "" : `\n${description}\n`}\n${renderTable(["POD", "READY", "STATUS", "RESTARTS", "AGE", "IMAGES"], rows, ctx.style)}`,
+      text: `${description === "" ? "" : `\n${description}\n`}${hold === undefined ? "" : `\n${describeHold(hold)}. \`kws service down ${hold.service}\` ends that.\n`}\n${renderTable(["POD", "READY", "STATUS", "RESTARTS", "AGE", "IMAGES"], rows, ctx.style)}`,
       exitCode: ready ? exitCodes.ok : exitCodes.degraded,
     };
   },

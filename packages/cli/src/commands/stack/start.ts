@@ -1,4 +1,5 @@
 import { defineCommand } from "../../command.ts";
+import { listed, startOptions } from "../../planning.ts";
 import { dryRun, placed, stackNamed, start } from "../../starting.ts";
 import { serviceTable } from "../../tables.ts";
 
@@ -19,30 +20,54 @@ export const command = defineCommand({
     },
   ],
   options: {
-    timeout: {
-      type: "duration",
-      value: "duration",
-      description: "for one service to become ready; 5m unless given",
+    only: {
+      type: "list",
+      value: "services",
+      description: "only these, with what they depend on, without naming the stack; may be repeated",
+      completes: "services",
     },
-    profile: {
-      type: "string",
-      short: "p",
-      value: "name",
-      description: "the charts' profile, instead of the stack's own",
-      completes: "profiles",
+    tag: {
+      type: "list",
+      value: "tags",
+      description: "only the services with one of these tags, with what they depend on; may be repeated",
     },
-    "dry-run": { type: "boolean", description: "check everything and tell what would be done" },
-    pull: {
+    skip: {
+      type: "list",
+      value: "services",
+      description: "not these, though others depend on them; may be repeated",
+      completes: "services",
+    },
+    prod: {
       type: "boolean",
-      description:
-        "fetch services that live in git again, and base images that have changed in their registries",
+      description: "take every service's package, as it runs in production; nothing is built or cloned",
     },
+    ...startOptions,
   },
-  examples: ["kws stack start", "kws stack start shop", "kws stack start shop orders --timeout 2m"],
-  async run({ args: [name, ...only], options }, ctx) {
+  examples: [
+    "kws stack start",
+    "kws stack start shop orders --timeout 2m",
+    "kws stack start --tag backend --skip mailer",
+    "kws stack start shop --prod",
+  ],
+  async run({ args: [name, ...services], options }, ctx) {
     const project = await ctx.project();
-    const stack = placed(await stackNamed(ctx, project, name, only), ctx.globals.namespace, options.profile);
-    const request = { project, stack, only, provider: await ctx.provider() };
+    const stack = placed(
+      await stackNamed(ctx, project, name, services),
+      ctx.globals.namespace,
+      options.profile,
+    );
+    const selection = {
+      only: [...services, ...listed(options.only)],
+      tags: listed(options.tag),
+      skip: listed(options.skip),
+    };
+    const request = {
+      project,
+      stack,
+      selection,
+      ...(options.prod === true ? { production: {} } : {}),
+      provider: await ctx.provider(),
+    };
     if (options["dry-run"] === true) return dryRun(ctx, request);
     const started = await start(ctx, {
       ...request,

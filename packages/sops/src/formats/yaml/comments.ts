@@ -15,14 +15,20 @@ import {
   type YAMLSeq,
 } from "yaml";
 
-/** The comments of one node, each without its sign. */
+/** The comments of one node. */
 export interface Notes {
   /** On lines of their own above the node. */
-  head: string[];
+  head: Note[];
   /** Behind the node, on its line. */
-  line: string[];
+  line: Note[];
   /** Below the node; those of an entry of a map are kept with its key. */
-  foot: string[];
+  foot: Note[];
+}
+
+export interface Note {
+  offset: number;
+  /** Without its sign. */
+  text: string;
 }
 
 /** The notes of a node, empty ones where it has none; not to be changed. */
@@ -48,10 +54,8 @@ interface Mark {
   blocks: readonly Block[];
 }
 
-interface SourceComment {
-  offset: number;
+interface SourceComment extends Note {
   column: number;
-  text: string;
   /** Line breaks since whatever stands before: none behind content, two or more after a blank line. */
   breaks: number;
 }
@@ -192,7 +196,7 @@ function attachToDocument(
       previous.role !== "dash" &&
       previous.role !== "open"
     ) {
-      notesOf(previous.node).line.push(comment.text);
+      notesOf(previous.node).line.push(comment);
       index++;
       continue;
     }
@@ -222,7 +226,7 @@ function attachRun(
   let first = true;
 
   const toFoot = (target: object): void => {
-    notesOf(target).foot.push(...segment.map((comment) => comment.text));
+    notesOf(target).foot.push(...segment);
     segment = [];
     first = false;
   };
@@ -230,7 +234,7 @@ function attachRun(
     if (next === undefined) toFoot(document);
     else if (next.role === "close") toFoot(previous?.entry ?? document);
     else {
-      notesOf(next.node).head.push(...segment.map((comment) => comment.text));
+      notesOf(next.node).head.push(...segment);
       segment = [];
     }
   };

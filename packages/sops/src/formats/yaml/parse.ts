@@ -22,7 +22,7 @@ import {
   type Scalar,
   type TreeNode,
 } from "../../tree.ts";
-import { attachComments, type NotesOf } from "./comments.ts";
+import { attachComments, type Note, type NotesOf } from "./comments.ts";
 import { IntegerTooLarge, resolvePlain, resolveTagged } from "./scalars.ts";
 
 /** Nodes that aliases may add to a file. A few lines of aliases to aliases would otherwise fill the memory. */
@@ -82,8 +82,13 @@ function convertDocument(
   const open = new Set<unknown>();
   let aliased = 0;
 
-  const comments = (texts: readonly string[], inline = false): Comment[] =>
-    texts.map((text) => (inline ? { kind: "comment", text, inline } : { kind: "comment", text }));
+  const comments = (notes: readonly Note[], inline = false): Comment[] =>
+    notes.map(({ text, offset }) => ({
+      kind: "comment",
+      text,
+      ...(inline ? { inline } : {}),
+      at: placeOf(offset),
+    }));
 
   const offsetOf = (node: unknown): number => (node as { range?: [number] } | null)?.range?.[0] ?? 0;
 

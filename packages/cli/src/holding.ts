@@ -1,0 +1,48 @@
+/** What commands do about services in development mode. */
+import { UserError } from "@kws/base/errors";
+import { giveBack } from "@kws/platform/dev/swap";
+import { describeHold, findHolds, type Hold } from "@kws/platform/services/held";
+import type { Holder } from "@kws/platform/services/lease";
+import { readNamespace } from "@kws/platform/services/workloads";
+import type { Chosen } from "./choosing.ts";
+import type { Context } from "./context.ts";
+
+/** Those of the chosen services that are in development mode. */
+export async function holdsOf(ctx: Context, { connection, releases }: Chosen): Promise<Hold[]> {
+  const { signal, holder, clock } = ctx;
+  const namespaces = [...new Set(releases.map((release) => release.namespace))];
+  const holds = await Promise.all(
+    namespaces.map(async (namespace) => {
+      const objects = await readNamespace(connection.client, namespace, signal);
+      return findHolds(connection.client, objects, namespace, { host: holder.host, now: clock() });
+    }),
+  );
+  return holds
+    .flat()
+    .filter((hold) =>
+      releases.some(({ service, namespace }) => service === hold.service && namespace === hold.namespace),
+    );
+}
+
+/**
+ * For commands on what a service is when nobody develops it: one that was left behind is given back where the person wants that;
+ * one that is developed is an error.
+ */
+export async function settleHolds(ctx: Context, chosen: Chosen): Promise<void> {
+  for (const hold of await holdsOf(ctx, chosen)) {
+    const words = describeHold(hold);
+    const asked = !hold.alive && ctx.interactive && (await ctx.confirm(`${words}. Give it back?`));
+    if (!asked) {
+      const fix = hold.alive
+        ? `Saving a file restarts its process; \`kws service down ${hold.service}\` ends the development mode.`
+        : `Give it back with \`kws service down ${hold.service}\`, or go on with \`kws service up ${hold.service}\`.`;
+      throw new UserError(words, { code: "conflict", fix });
+    }
+    await giveBack(chosen.connection.client, hold, hold.service);
+  }
+}
+
+/** Whether the person who runs this command began it, in this terminal or another one. */
+export function isOwn({ by }: Hold, { user, host }: Holder): boolean {
+  return by.split(" ")[0] === `${user}@${host}`;
+}

@@ -1,0 +1,47 @@
+/** What the commands on manifests share: how one is named and found, and its packages made ready. */
+import { resolve } from "node:path";
+import { limiter } from "@kws/base/limiter";
+import { fetchesAtATime, type PackageSource } from "@kws/platform/packages/fetch";
+import { fetchManifest, type Manifest, readManifestFile } from "@kws/platform/releases/manifest";
+import { type Prepared, prepare } from "@kws/platform/packages/prepare";
+import { secretOpener } from "@kws/platform/secrets/open";
+import type { Context } from "./context.ts";
+import { checkProfiles, chosenProfile } from "./deploying.ts";
+
+export const manifestArgument = {
+  name: "manifest",
+  description: "its name, the newest; `name:number`; or the path of its archive",
+  required: true,
+} as const;
+
+export async function openManifest(
+  ctx: Context,
+  source: PackageSource,
+  reference: string,
+): Promise<Manifest> {
+  const isFile = reference.includes("/") || reference.endsWith(".tgz");
+  return isFile
+    ? readManifestFile(resolve(ctx.cwd, reference))
+    : fetchManifest(source, reference, { signal: ctx.signal });
+}
+
+/** Its packages with their profiles opened: the manifest's, or those that were given. The folder is private. */
+export async function prepareManifest(
+  ctx: Context,
+  { packages }: Manifest,
+  { source, folder, given }: { source: PackageSource; folder: string; given: string[] },
+): Promise<Prepared[]> {
+  const { signal } = ctx;
+  checkProfiles(
+    given,
+    packages.map(({ service }) => service),
+  );
+  const decrypt = secretOpener(ctx, signal);
+  const limit = limiter(fetchesAtATime);
+  return Promise.all(
+    packages.map((one) => {
+      const profile = chosenProfile(given, one.service)?.profile ?? one.profile;
+      return limit(() => prepare(one, { source, folder, decrypt, profile, settings: [], signal }));
+    }),
+  );
+}

@@ -1,0 +1,158 @@
+/** What a start will do, from the workspace and its packages: the part of starting that changes nothing. */
+import { UserError } from "@kws/base/errors";
+import type { Steps } from "@kws/base/steps";
+import { checkRenders } from "@kws/platform/charts/render";
+import { placeholderValues } from "@kws/platform/images/build";
+import { fetchPackage } from "@kws/platform/packages/fetch";
+import { openPackage } from "@kws/platform/packages/prepare";
+import {
+  loadStackServices,
+  type Project,
+  type ProjectStack,
+  type StackService,
+} from "@kws/platform/project/workspace";
+import type { Provider } from "@kws/platform/providers/provider";
+import { secretOpener } from "@kws/platform/secrets/open";
+import { listReleases } from "@kws/platform/services/releases";
+import { type Packages, planStack, type Selection, type ServicePlan } from "@kws/platform/stacks/plan";
+import type { Context } from "./context.ts";
+
+/** Of the commands that start services. */
+export const startOptions = {
+  timeout: {
+    type: "duration",
+    value: "duration",
+    description: "for one service to become ready; 5m unless given",
+  },
+  profile: {
+    type: "string",
+    short: "p",
+    value: "name",
+    description: "the charts' profile, instead of the stack's own",
+    completes: "profiles",
+  },
+  "dry-run": { type: "boolean", description: "check everything and tell what would be done" },
+  pull: {
+    type: "boolean",
+    description:
+      "fetch services that live in git again, and base images that have changed in their registries",
+  },
+} as const;
+
+/** Of an option that may be repeated, and each time hold several, separated by commas. */
+export function listed(given: string[] = []): string[] {
+  return given.flatMap((one) => one.split(",")).filter((one) => one !== "");
+}
+
+export interface PlanRequest {
+  project: Project;
+  stack: ProjectStack;
+  /** All of the stack unless given. */
+  selection?: Selection;
+  /** Packages also of services whose source is at hand, and of the chosen one in this version. */
+  production?: { version?: string | undefined };
+  provider: Provider;
+  /** Fetch again what comes from elsewhere: services from git, base images from registries. */
+  refresh?: boolean;
+}
+
+/** What the start will do; packages are unpacked in the folder. */
+export async function plan(
+  ctx: Context,
+  request: PlanRequest,
+  { steps, folder }: { steps: Steps; folder: string },
+): Promise<ServicePlan[]> {
+  const { project, stack, provider, selection, production, refresh } = request;
+  const { signal, locations, childEnv } = ctx;
+  const services = await loadStackServices(project, {
+    cache: locations.cache,
+    env: childEnv,
+    signal,
+    refresh: refresh === true,
+    noClones: production !== undefined,
+  });
+  return planStack(services, {
+    project,
+    stack,
+    provider,
+    decrypt: secretOpener(ctx, signal),
+    packages: packagesOf(ctx, request, { steps, folder }),
+    ...(selection === undefined ? {} : { selection }),
+    signal,
+  });
+}
+
+function packagesOf(
+  ctx: Context,
+  { project, stack, selection, production }: PlanRequest,
+  { steps, folder }: { steps: Steps; folder: string },
+): Packages {
+  const { signal, childEnv } = ctx;
+  const open = async () => {
+    const [{ packageSource }, { foreignCharts }] = await Promise.all([
+      import("./deploying.ts"),
+      import("@kws/platform/packages/foreign"),
+    ]);
+    return { source: await packageSource(ctx, project, undefined), foreign: foreignCharts(childEnv) };
+  };
+  let opened: ReturnType<typeof open> | undefined;
+  const fetch = async ({ name, pin }: StackService) => {
+    const { source, foreign } = await (opened ??= open());
+    const chosen = selection?.only?.includes(name) === true ? production?.version : undefined;
+    const version = chosen ?? pin.version;
+    try {
+      const found =
+        pin.chart === undefined
+          ? await fetchPackage(source, { service: name, version }, { signal })
+          : await foreign({ service: name, address: pin.chart, version }, { signal });
+      return { found, source };
+    } catch (error) {
+      if (!(error instanceof UserError) || error.at !== undefined || chosen !== undefined) throw error;
+      const { message, code, fix, cause } = error;
+      throw new UserError(message, { code, cause, at: pin.at, ...(fix === undefined ? {} : { fix }) });
+    }
+  };
+  return {
+    every: production !== undefined,
+    prepare: (service) =>
+      steps.run({ id: `fetch ${service.name}`, title: `package ${service.name}` }, async (step) => {
+        const { found, source } = await fetch(service);
+        step.note(`${found.version} ${found.digest.slice(0, 19)}`);
+        const decrypt = secretOpener(ctx, signal);
+        const prepared = await openPackage(found, { folder, decrypt, profile: stack.profile, settings: [] });
+        return { prepared, source };
+      }),
+  };
+}
+
+/** The services that the stack has installed, to leave them as they are; none where the cluster does not run. */
+export async function installedServices(
+  ctx: Context,
+  stack: ProjectStack,
+  provider: Provider,
+): Promise<string[]> {
+  if ((await provider.status()).state !== "running") return [];
+  const { client } = await ctx.connect(provider);
+  const releases = await listReleases(client, { stack: stack.name, signal: ctx.signal });
+  return releases
+    .filter(({ namespace, status }) => namespace === stack.namespace && status === "deployed")
+    .map(({ service }) => service);
+}
+
+/** Whether Helm can render what is to be installed. */
+export async function checkCharts(
+  ctx: Context,
+  helm: string,
+  stack: ProjectStack,
+  plans: ServicePlan[],
+): Promise<void> {
+  const { namespace } = stack;
+  const options = { helm, namespace, cache: ctx.locations.cache, env: ctx.childEnv, signal: ctx.signal };
+  await Promise.all(
+    plans.map(async (plan) => {
+      if (plan.how === "await") return;
+      const images = plan.how === "build" ? placeholderValues(plan.service) : {};
+      await checkRenders(plan.chart, { ...options, release: plan.service.name, images });
+    }),
+  );
+}

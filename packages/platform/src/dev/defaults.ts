@@ -1,0 +1,110 @@
+/**
+ * How a service is developed where its kws.yaml does not say: by what its folder holds and what its container runs in production.
+ */
+import { existsSync } from "node:fs";
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import type { ImageConfig } from "@kws/oci/manifest";
+import { parse } from "yaml";
+import type { DevRule } from "../project/schema.ts";
+import type { Container } from "./container.ts";
+
+export interface DevDefaults {
+  /** Undefined where nothing tells. */
+  command: string[] | undefined;
+  /** The stage of the Dockerfile that has what the command needs, where the last one has not. */
+  target?: string;
+  rules: DevRule[];
+  /** Folders of the image that the service's folder lacks. */
+  keep: string[];
+}
+
+/** Programs that see changes by themselves: a restart would only be in their way. */
+const reloading =
+  /--watch|--hot|\b(nodemon|vite|nuxt|next dev|tsx watch|ts-node-dev|webpack serve|webpack-dev-server|nest start)\b/;
+
+/** `built`: the image is built from the folder. `production` is what the container runs when it is not developed. */
+export async function defaultsOf(
+  dir: string,
+  { built, production }: { built: boolean; production: string[] | undefined },
+): Promise<DevDefaults> {
+  const has = (name: string) => existsSync(join(dir, name));
+  const rules = (dependencies: string[], otherwise: "sync" | "restart"): DevRule[] => [
+    ...["Dockerfile", ...dependencies]
+      .filter(() => built)
+      .map((path): DevRule => ({ path, action: "rebuild" })),
+    { path: "**", action: otherwise },
+  ];
+  if (has("package.json")) {
+    const { script, main, needs } = await readPackage(join(dir, "package.json"));
+    return {
+      command: script === undefined ? (production ?? main) : npmScript(script),
+      rules: rules(
+        ["package.json", "package-lock.json"],
+        script !== undefined && reloading.test(script) ? "sync" : "restart",
+      ),
+      keep: needs && !has("node_modules") ? ["node_modules"] : [],
+    };
+  }
+  if (has("go.mod")) {
+    const target = await stageOf(dir, /(^|\/)golang([:@]|$)/);
+    return { command: ["go", "run", "."], ...target, rules: rules([], "restart"), keep: [] };
+  }
+  if (has("pom.xml")) {
+    const target = await stageOf(dir, /(^|\/)maven([:@]|$)/);
+    const spring = (await readFile(join(dir, "pom.xml"), "utf8")).includes("spring-boot-maven-plugin");
+    const goals = spring ? ["spring-boot:run"] : ["compile", "exec:java"];
+    return { command: ["mvn", "-q", ...goals], ...target, rules: rules(["pom.xml"], "restart"), keep: [] };
+  }
+  // Python and all else: what runs in production, from the sources.
+  return { command: production, rules: rules(["requirements.txt", "pyproject.toml"], "restart"), keep: [] };
+}
+
+/** What a container runs: its own words win over the image's, as Kubernetes has it. Undefined where neither is known. */
+export function productionCommand(
+  { command, args }: Container,
+  image: ImageConfig | undefined,
+): string[] | undefined {
+  if (command === undefined && image === undefined) return undefined;
+  const whole = [
+    ...(command ?? literal(image?.Entrypoint)),
+    ...(args ?? (command === undefined ? literal(image?.Cmd) : [])),
+  ];
+  return whole.length === 0 ? undefined : whole;
+}
+
+/** In a Pod's command `$(NAME)` is a variable, and `$$` a dollar sign. */
+function literal(command: string[] = []): string[] {
+  return command.map((word) => word.replaceAll("$", "$$$$"));
+}
+
+/** As `npm run` would, without the time that npm takes, and in images that have no npm. */
+function npmScript(script: string): string[] {
+  return literal(["sh", "-c", `PATH="$PWD/node_modules/.bin:$PATH"; export PATH; ${script}`]);
+}
+
+async function readPackage(path: string): Promise<{ script?: string; main: string[]; needs: boolean }> {
+  const value: unknown = parse(await readFile(path, "utf8"), { maxAliasCount: 10 });
+  const { scripts, main, dependencies } = (typeof value === "object" && value !== null ? value : {}) as {
+    scripts?: { dev?: unknown };
+    main?: unknown;
+    dependencies?: object;
+  };
+  return {
+    ...(typeof scripts?.dev === "string" ? { script: scripts.dev } : {}),
+    main: ["node", typeof main === "string" ? main : "."],
+    needs: Object.keys(dependencies ?? {}).length > 0,
+  };
+}
+
+/** The first named stage of the Dockerfile on such a base, unless the last stage is on one itself. */
+async function stageOf(dir: string, base: RegExp): Promise<{ target?: string }> {
+  const path = join(dir, "Dockerfile");
+  if (!existsSync(path)) return {};
+  const stages = [
+    ...(await readFile(path, "utf8")).matchAll(/^\s*FROM\s+(?:--\S+\s+)*(\S+)(?:\s+AS\s+(\S+))?/gim),
+  ].map(([, image = "", name]) => ({ image, name }));
+  if (base.test(stages.at(-1)?.image ?? "")) return {};
+  const found = stages.find(({ image, name }) => name !== undefined && base.test(image));
+  return found?.name === undefined ? {} : { target: found.name };
+}

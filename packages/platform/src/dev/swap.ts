@@ -1,0 +1,194 @@
+/**
+ * Replacing a service by its dev container, and giving it back. Both are one write to the workload: its controller does the
+ * rest, whatever becomes of this process. What the workload was is kept on it in the same write.
+ *
+ * The workload itself is changed, and no copy made beside it: there is no moment with none of the two or with both on one
+ * volume, names and claims of a StatefulSet stay, and removing the stack removes everything. Helm's next apply of other content
+ * is refused as a conflict, since the fields belong to another manager while the service is held; so that they belong to
+ * Helm again afterwards, giving back ends with restoring `managedFields`.
+ */
+import { UserError } from "@kws/base/errors";
+import type { KubeClient, Resource } from "@kws/kube/client";
+import type { KubeObject, ManagedFieldsEntry } from "@kws/kube/object";
+import { deployments, leases, pods, statefulSets } from "@kws/kube/resources";
+import { isApiError } from "@kws/kube/status";
+import { devKey, type DevMark, leaseName, originalAnnotation } from "../services/held.ts";
+import type { PodTemplate } from "./container.ts";
+
+/** Of the fields that are not Helm's while a service is held. */
+export const devManager = "kws-dev";
+
+export interface HeldWorkload {
+  kind: "Deployment" | "StatefulSet";
+  name: string;
+  namespace: string;
+}
+
+const resources: Record<HeldWorkload["kind"], Resource> = {
+  Deployment: deployments,
+  StatefulSet: statefulSets,
+};
+
+/** What a workload was: the part of its spec that is replaced, and whose the fields were. */
+interface Original {
+  spec: {
+    replicas?: number;
+    template: PodTemplate;
+    persistentVolumeClaimRetentionPolicy?: object;
+  };
+  managedFields: ManagedFieldsEntry[];
+}
+
+/**
+ * One pod with the dev container, made from the template that the service has when it is not held: also where the workload is
+ * held already, after a session that was killed or for another image.
+ */
+export async function swapIn(
+  client: KubeClient,
+  workload: HeldWorkload,
+  mark: DevMark,
+  devTemplate: (original: PodTemplate) => PodTemplate,
+): Promise<void> {
+  await change(client, workload, (object) => {
+    const original = readOriginal(object) ?? originalOf(object);
+    const { spec } = object;
+    return {
+      ...object,
+      metadata: {
+        ...object.metadata,
+        annotations: {
+          ...object.metadata.annotations,
+          [devKey]: JSON.stringify(mark),
+          [originalAnnotation]: JSON.stringify(original),
+        },
+      },
+      spec: {
+        ...spec,
+        replicas: 1,
+        template: devTemplate(original.spec.template),
+        // Claims of the other replicas would go with them.
+        ...(spec?.persistentVolumeClaimRetentionPolicy === undefined
+          ? {}
+          : {
+              persistentVolumeClaimRetentionPolicy: {
+                ...spec.persistentVolumeClaimRetentionPolicy,
+                whenScaled: "Retain",
+              },
+            }),
+      },
+    };
+  });
+}
+
+/**
+ * Makes the workload what it was; false where it was not held. Each step may be the last one that this process does: the mark
+ * goes with the last, and until then all of it can be done again.
+ */
+export async function giveBack(
+  client: KubeClient,
+  workload: HeldWorkload,
+  service: string,
+): Promise<boolean> {
+  const restored = await change(client, workload, (object) => {
+    const original = readOriginal(object);
+    if (original === undefined) return undefined;
+    const { replicas: _replicas, ...spec } = object["spec"] as Record<string, unknown>;
+    return { ...object, spec: { ...spec, ...original.spec } };
+  });
+  if (restored) {
+    // A StatefulSet waits for ever for a broken pod to become ready before it replaces it.
+    if (workload.kind === "StatefulSet") await removeDevPods(client, workload.namespace, service);
+    await change(client, workload, (object) => {
+      const original = readOriginal(object);
+      if (original === undefined) return undefined;
+      const {
+        [devKey]: _mark,
+        [originalAnnotation]: _original,
+        ...annotations
+      } = object.metadata.annotations ?? {};
+      const managedFields = withOwners(object.metadata.managedFields ?? [], original.managedFields);
+      return { ...object, metadata: { ...object.metadata, annotations, managedFields } };
+    });
+  }
+  await removeLease(client, workload.namespace, service);
+  return restored;
+}
+
+function originalOf({ metadata, spec }: KubeObject): Original {
+  const { replicas, template, persistentVolumeClaimRetentionPolicy } = spec as Original["spec"];
+  return {
+    spec: {
+      template,
+      ...(replicas === undefined ? {} : { replicas }),
+      ...(persistentVolumeClaimRetentionPolicy === undefined ? {} : { persistentVolumeClaimRetentionPolicy }),
+    },
+    managedFields: (metadata.managedFields ?? []).filter(({ subresource }) => subresource === undefined),
+  };
+}
+
+/** The template that a workload has when it is not held. */
+export function originalTemplate(object: KubeObject): PodTemplate {
+  return readOriginal(object)?.spec.template ?? (object["spec"]?.template as PodTemplate);
+}
+
+function readOriginal({ metadata }: KubeObject): Original | undefined {
+  const text = metadata.annotations?.[originalAnnotation];
+  if (text === undefined) return undefined;
+  try {
+    return JSON.parse(text) as Original;
+  } catch (error) {
+    throw new UserError(`the annotation ${originalAnnotation} of ${metadata.name} cannot be read`, {
+      fix: `Remove the workload ${metadata.name} and install its service again.`,
+      cause: error,
+    });
+  }
+}
+
+/** The owners that there were before, and those of the fields that nobody held then, such as a controller's. */
+function withOwners(now: ManagedFieldsEntry[], before: ManagedFieldsEntry[]): ManagedFieldsEntry[] {
+  const same = (a: ManagedFieldsEntry, b: ManagedFieldsEntry) =>
+    a.manager === b.manager && a.operation === b.operation && a.subresource === b.subresource;
+  const others = now.filter(
+    (entry) => entry.manager !== devManager && !before.some((candidate) => same(candidate, entry)),
+  );
+  return [...before, ...others];
+}
+
+async function removeDevPods(client: KubeClient, namespace: string, service: string): Promise<void> {
+  const { items } = await client.list(pods, namespace, { labelSelector: `${devKey}=${service}` });
+  for (const { metadata } of items) await removed(client.delete(pods, metadata.name, namespace));
+}
+
+async function removeLease(client: KubeClient, namespace: string, service: string): Promise<void> {
+  await removed(client.delete(leases, leaseName(service), namespace));
+}
+
+async function removed(deletion: Promise<void>): Promise<void> {
+  try {
+    await deletion;
+  } catch (error) {
+    if (!isApiError(error, "NotFound")) throw error;
+  }
+}
+
+const attempts = 10;
+
+/** One write of what `edit` makes of the present object; false where it makes nothing, or there is no object. */
+async function change(
+  client: KubeClient,
+  { kind, name, namespace }: HeldWorkload,
+  edit: (object: KubeObject) => KubeObject | undefined,
+): Promise<boolean> {
+  for (let attempt = 1; ; attempt++) {
+    const found = await client.find(resources[kind], name, namespace);
+    const next = found === undefined ? undefined : edit(found);
+    if (next === undefined) return false;
+    try {
+      await client.update(resources[kind], next, { fieldManager: devManager });
+      return true;
+    } catch (error) {
+      // Its controller writes the status at any time.
+      if (!isApiError(error, "Conflict") || attempt === attempts) throw error;
+    }
+  }
+}

@@ -1,0 +1,160 @@
+/** Every provider keeps the same contract: `embedded` and `kubeconfig` for real, the others with tools that are pretended. */
+import { mkdir, writeFile, copyFile } from "node:fs/promises";
+import { join } from "node:path";
+import { tempDir, type TempDir } from "@kws/base/tempdir";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { type ToolName, toolNames } from "../project/provider-names.ts";
+import { chooseProvider } from "./choose.ts";
+import { detectProviders } from "./detect.ts";
+import { embeddedProvider } from "./embedded.ts";
+import { kubeconfigProvider } from "./kubeconfig.ts";
+import type { Provider } from "./provider.ts";
+import { providerContract } from "./testing/contract.ts";
+import { type FakeTool, fakeTool } from "./testing/fake-tool.ts";
+
+let dir: TempDir;
+/** The cluster that all pretended ones are. */
+let real: Provider;
+let kubeconfig: string;
+
+beforeAll(async () => {
+  dir = await tempDir("kws-providers");
+  real = embeddedProvider({ name: "real", home: join(dir.path, "data"), env: process.env });
+  ({ kubeconfigPath: kubeconfig = "" } = await real.start({}));
+});
+afterAll(async () => {
+  await real.reset({ foreign: false });
+  await dir[Symbol.asyncDispose]();
+});
+
+const userKubeconfig = () => join(dir.path, "home", ".kube", "config");
+
+beforeAll(async () => {
+  await mkdir(join(dir.path, "home", ".kube"), { recursive: true });
+  await writeFile(userKubeconfig(), "apiVersion: v1\nkind: Config\ncurrent-context: mine # stays\n");
+});
+
+describe("embedded", () => {
+  providerContract(() => ({
+    provider: () => embeddedProvider({ name: "other", home: join(dir.path, "data"), env: process.env }),
+    folder: join(dir.path, "embedded"),
+    userKubeconfig: userKubeconfig(),
+    stops: true,
+    builds: true,
+    resets: "own",
+  }));
+});
+
+describe("kubeconfig", () => {
+  providerContract(() => ({
+    provider: () =>
+      kubeconfigProvider({
+        path: kubeconfig,
+        allowContexts: ["kws-real"],
+        userConfig: "",
+        env: {},
+        home: join(dir.path, "home"),
+      }),
+    folder: join(dir.path, "kubeconfig"),
+    userKubeconfig: userKubeconfig(),
+    stops: false,
+    builds: false,
+    resets: "never",
+  }));
+});
+
+/** What may be done with the clusters of a tool. */
+const tools: Record<ToolName, { stops: boolean; resets: "own" | "foreign" | "never" }> = {
+  "docker-desktop": { stops: false, resets: "foreign" },
+  k3d: { stops: true, resets: "own" },
+  k3s: { stops: true, resets: "never" },
+  kind: { stops: true, resets: "own" },
+  microk8s: { stops: true, resets: "foreign" },
+  minikube: { stops: true, resets: "own" },
+};
+
+describe.each(toolNames)("%s", (name) => {
+  let fake: FakeTool;
+  let folder: string;
+  const provider = (path = fake.bin): Promise<Provider> =>
+    chooseProvider({
+      provider: name,
+      workspace: {},
+      user: {},
+      data: join(folder, "data"),
+      userConfig: "",
+      env: { PATH: path },
+      home: join(folder, "home"),
+    });
+  let opened: Provider;
+  beforeAll(async () => {
+    folder = join(dir.path, name);
+    fake = await fakeTool(name, folder, kubeconfig);
+    await mkdir(join(folder, "home", ".kube"), { recursive: true });
+    // Docker Desktop writes its context into the user's own file.
+    await copyFile(join(folder, "kubeconfig"), join(folder, "home", ".kube", "config"));
+    opened = await provider();
+  });
+
+  providerContract(() => ({
+    provider: () => opened,
+    folder,
+    userKubeconfig: join(folder, "home", ".kube", "config"),
+    ...tools[name],
+    builds: true,
+  }));
+
+  test("one whose API server does not answer is restarted", async () => {
+    if (name === "docker-desktop") return;
+    await opened.start({});
+    await fake.setState("hung");
+    expect(await opened.status()).toMatchObject({ state: "unreachable", problem: expect.any(String) });
+    await fake.calls();
+    const said: string[] = [];
+    expect(await opened.start({ onProgress: (line) => said.push(line) })).toMatchObject({ state: "running" });
+    expect(said.join("\n")).toContain("restarted");
+    expect((await fake.calls()).join("\n")).toMatch(/(stop|killall)[^]*start/);
+  });
+
+  test("where the tool is missing, it is told how to get it", async () => {
+    const missing = await provider(join(folder, "empty"));
+    await expect(missing.status()).rejects.toMatchObject({ code: "tool-missing", fix: expect.any(String) });
+  });
+
+  test("no command was run that nobody recorded", async () => {
+    expect(await fake.unexpected()).toBe("");
+  });
+});
+
+test("the clusters of all tools are listed, and a broken tool spoils nothing but its own", async () => {
+  const bins = await Promise.all(
+    (["k3d", "minikube"] as const).map(async (name) => {
+      const folder = join(dir.path, "list", name);
+      await mkdir(folder, { recursive: true });
+      const fake = await fakeTool(name, folder, kubeconfig);
+      await fake.setState(name === "k3d" ? "running" : "stopped");
+      return fake.bin;
+    }),
+  );
+  const broken = join(dir.path, "list", "broken");
+  await mkdir(broken, { recursive: true });
+  await writeFile(join(broken, "microk8s"), "#!/bin/sh\necho snap is broken >&2\nexit 1\n", { mode: 0o755 });
+  const found = await detectProviders({
+    data: join(dir.path, "data"),
+    env: { PATH: [...bins, broken].join(":") },
+    home: dir.path,
+  });
+  const by = Object.fromEntries(found.map((one) => [one.provider, one]));
+  expect(by["embedded"]?.clusters).toContainEqual(
+    expect.objectContaining({ name: "real", state: "running" }),
+  );
+  expect(by["k3d"]).toMatchObject({ installed: true, version: "5.9.0" });
+  expect(by["k3d"]?.clusters).toEqual([{ provider: "k3d", name: "kws", managed: false, state: "running" }]);
+  expect(by["minikube"]?.clusters).toMatchObject([{ name: "kws", state: "stopped" }]);
+  expect(by["microk8s"]).toMatchObject({
+    installed: true,
+    clusters: [],
+    problem: expect.stringContaining("snap"),
+  });
+  expect(by["kind"]).toMatchObject({ installed: false, clusters: [] });
+});
