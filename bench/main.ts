@@ -10,6 +10,7 @@ import * as deploy from "./deploy.ts";
 import { machine, type Measurement } from "./measure.ts";
 import { disposeAll } from "./product.ts";
 import * as sops from "./sops.ts";
+import * as sync from "./sync.ts";
 import * as stack from "./stack.ts";
 
 const suites: Record<string, () => Promise<Measurement[]>> = {
@@ -18,6 +19,7 @@ const suites: Record<string, () => Promise<Measurement[]>> = {
   demo: demo.measure,
   deploy: deploy.measure,
   sops: sops.measure,
+  sync: sync.measure,
   stack: stack.measure,
 };
 

@@ -67,7 +67,10 @@ export function embeddedProvider(options: EmbeddedOptions): Provider {
       const { stopCluster } = await import("@kws/cluster/lifecycle");
       return stopCluster(options);
     },
-    reset: () => resetEmbedded(options),
+    async reset() {
+      const { resetCluster } = await import("@kws/cluster/lifecycle");
+      return resetCluster(options);
+    },
     async status() {
       const info = await find(options);
       return info === undefined
@@ -85,12 +88,6 @@ export function embeddedProvider(options: EmbeddedOptions): Provider {
       return { path: info.kubeconfigPath };
     },
   };
-}
-
-/** Removes the cluster with all its data; true when there was one. */
-export async function resetEmbedded(options: Omit<EmbeddedOptions, "env">): Promise<boolean> {
-  const { resetCluster } = await import("@kws/cluster/lifecycle");
-  return resetCluster(options);
 }
 
 /** Removes the images, which all clusters share, once there is no cluster left; true when they are gone. */

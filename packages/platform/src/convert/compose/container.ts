@@ -35,7 +35,7 @@ export function commandOf(project: ComposeProject, { tree }: ComposeService): Fi
 /** Seconds of `1m30s`; at least `least`. */
 export function seconds(tree: Tree | undefined, least: number): number | undefined {
   const value = text(tree);
-  if (tree === undefined || value === undefined) return undefined;
+  if (tree === undefined || value === undefined || value === "") return undefined;
   try {
     const normal = /^\d+$/.test(value) ? `${value}s` : value.replaceAll(/\d+(us|µs|ns)/g, "") || "0s";
     return Math.max(least, Math.ceil(parseDuration(normal) / 1000));

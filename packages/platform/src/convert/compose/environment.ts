@@ -1,6 +1,5 @@
 /** A service's environment variables: plain ones, and those that are to be encrypted. */
 import { existsSync } from "node:fs";
-import { messageOf } from "@kws/base/errors";
 import { readLimited } from "../../project/yaml-file.ts";
 import { parseEnvFile } from "./env-file.ts";
 import { type ComposeProject, type ComposeService, withNewNames } from "./project.ts";
@@ -60,7 +59,8 @@ export async function environmentOf(project: ComposeProject, { tree }: ComposeSe
       continue;
     }
     const renamed = withNewNames(project, value, isHost(name));
-    if (renamed !== value) report("note", place, `${name} has the names that services have now`);
+    if (renamed !== value)
+      report("note", place, `${name} addresses services by the names that they have now`);
     if (isSensitive(name, value)) result.secrets.set(name, { value: renamed, place });
     else result.config.set(name, renamed);
   }
@@ -85,13 +85,4 @@ export function isSensitive(name: string, value: string): boolean {
   return /PASS(WORD|WD|PHRASE)?(_|\d|$)|SECRET|TOKEN|CREDENTIAL|(API|PRIVATE|ACCESS|ENCRYPTION|MASTER|AUTH|SIGNING|APP|LICENSE)_?KEY|(^|_)PWD(_|$)|SALT$/i.test(
     name,
   );
-}
-
-/** Whether a variable cannot be told: for files, such as secrets' values. */
-export async function textOfFile(path: string): Promise<{ text: string } | { problem: string }> {
-  try {
-    return { text: await readLimited(path) };
-  } catch (error) {
-    return { problem: messageOf(error) };
-  }
 }
