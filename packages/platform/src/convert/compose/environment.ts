@@ -2,6 +2,7 @@
 import { existsSync } from "node:fs";
 import { readLimited } from "../../project/yaml-file.ts";
 import { parseEnvFile } from "./env-file.ts";
+import { hiddenIn } from "./hidden.ts";
 import { type ComposeProject, type ComposeService, withNewNames } from "./project.ts";
 import { entries, flag, get, items, text, type Tree } from "./tree.ts";
 
@@ -51,6 +52,15 @@ export async function environmentOf(project: ComposeProject, { tree }: ComposeSe
       continue;
     }
     values.set(name, { value, place });
+  }
+  for (const word of [
+    get(tree, "command"),
+    get(tree, "entrypoint"),
+    get(tree, "healthcheck", "test"),
+  ].flatMap(items)) {
+    for (const name of hiddenIn(text(word) ?? "")) {
+      if (!values.has(name)) values.set(name, { value: model.variables(name) ?? "", place: word });
+    }
   }
   const result: Environment = { config: new Map(), secrets: new Map() };
   for (const [name, { value, place }] of values) {
