@@ -295,6 +295,14 @@ export function annotationsOf(
   for (const key of keys) {
     const given = key === "deploy" ? get(tree, "deploy", "labels") : get(tree, key);
     for (const [name, value] of entries(given)) {
+      if (hiddenIn(text(value) ?? "").length > 0) {
+        report(
+          "error",
+          value,
+          `${JSON.stringify(name)} is left out: annotations can be read by many, and it has a secret`,
+        );
+        continue;
+      }
       if (/^([a-z0-9]([-a-z0-9.]*[a-z0-9])?\/)?[A-Za-z0-9]([-\w.]{0,61}[A-Za-z0-9])?$/.test(name))
         found[name] = text(value) ?? "";
       else

@@ -7,7 +7,7 @@ import { yamlText } from "../templates.ts";
 import { checkKeys } from "./check.ts";
 import { chartOf, type ServiceChart } from "./chart.ts";
 import { compact } from "./container.ts";
-import { isSensitive } from "./environment.ts";
+import { isSensitive } from "./sensitive.ts";
 import { type LoadOptions, loadModel } from "./load.ts";
 import { isRemote } from "./normalize.ts";
 import { type ComposeProject, type ComposeService, openProject, serviceNamed } from "./project.ts";

@@ -63,9 +63,12 @@ test("a password that a variable puts into a command or a check stays a referenc
     "compose.yaml": `services:
   a:
     image: x
+    environment: ["OPTIONS=--password=\${REDIS_PASSWORD}", "PLAIN=\${NAME}"]
+    configs: [c]
     command: redis-server --requirepass \${REDIS_PASSWORD} --name \${NAME}
     healthcheck: { test: [CMD, redis-cli, -a, "\${REDIS_PASSWORD}", ping] }
   b: { build: { context: b, args: { NPM_TOKEN: "\${NPM_TOKEN}" } } }
+configs: { c: { content: "password \${REDIS_PASSWORD}" } }
 `,
     ".env": "REDIS_PASSWORD=hunter two\nNAME=cache\nNPM_TOKEN=hunter three\n",
     "b/Dockerfile": "FROM scratch\n",
@@ -75,6 +78,12 @@ test("a password that a variable puts into a command or a check stays a referenc
   expect(all).toContain("- $(REDIS_PASSWORD)\n");
   expect(all).toContain('- redis-cli -a "${REDIS_PASSWORD}" ping\n');
   expect(all).toContain("- cache\n");
-  expect(secrets.map(({ values }) => values)).toEqual([{ secrets: { REDIS_PASSWORD: "hunter two" } }]);
+  expect(all).toContain("PLAIN: cache\n");
+  expect(secrets.map(({ values }) => values)).toEqual([
+    {
+      secrets: { OPTIONS: "--password=hunter two", REDIS_PASSWORD: "hunter two" },
+      secretFiles: { c: "password hunter two" },
+    },
+  ]);
   expect(findings.map(({ key }) => key)).toEqual(["services.b.build.args.NPM_TOKEN"]);
 });
