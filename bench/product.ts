@@ -1,5 +1,5 @@
 /** The product under measurement: the built command line with a home of its own, and its API over real TLS. */
-import { execFile } from "node:child_process";
+import { type ChildProcess, execFile, spawn } from "node:child_process";
 import { existsSync } from "node:fs";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { Agent, request } from "node:https";
@@ -17,6 +17,8 @@ export interface Product extends AsyncDisposable {
   /** Of nobody else: no file of the user's is read or changed. */
   home: string;
   kws(...args: string[]): Promise<string>;
+  /** Starts a command that goes on until it is ended. */
+  spawn(...args: string[]): ChildProcess;
 }
 
 /** What stands at the moment, for whoever interrupts. */
@@ -27,7 +29,8 @@ export async function disposeAll(): Promise<void> {
   await Promise.all(Array.from(standing, (one) => one[Symbol.asyncDispose]()));
 }
 
-export async function product(): Promise<Product> {
+/** `cwd` is where its commands run. */
+export async function product(cwd = repository): Promise<Product> {
   if (!existsSync(bundle)) throw new Error("kws is not built: run `npm run build` first");
   const home = await mkdtemp(join(tmpdir(), "kws-bench-"));
   // npm's cache is where `npm ci` put what the demo installs.
@@ -41,20 +44,21 @@ export async function product(): Promise<Product> {
   };
   const kws = (...args: string[]): Promise<string> =>
     new Promise((resolve, reject) => {
-      execFile(
-        process.execPath,
-        [bin, ...args],
-        { env, cwd: repository, maxBuffer: 1e8 },
-        (error, stdout, stderr) => {
-          if (error === null) resolve(stdout);
-          else reject(new Error(`kws ${args.join(" ")}: ${stderr || error.message}`, { cause: error }));
-        },
-      );
+      execFile(process.execPath, [bin, ...args], { env, cwd, maxBuffer: 1e8 }, (error, stdout, stderr) => {
+        if (error === null) resolve(stdout);
+        else reject(new Error(`kws ${args.join(" ")}: ${stderr || error.message}`, { cause: error }));
+      });
     });
   let disposed: Promise<void> | undefined;
   const result: Product = {
     home,
     kws,
+    spawn: (...args) =>
+      spawn(process.execPath, [bin, ...args], {
+        env,
+        cwd,
+        stdio: ["ignore", "ignore", "inherit"],
+      }),
     [Symbol.asyncDispose]: () =>
       (disposed ??= (async () => {
         await kws("cluster", "reset", "--yes");

@@ -133,6 +133,7 @@ const cases: [heading: string, value: () => Promise<unknown>][] = [
   ["kws stack status", () => kws.json("stack", "status", "shop")],
   ["kws service list", () => kws.json("service", "list")],
   ["kws service status", () => kws.json("service", "status", "payments")],
+  ["kws service down", () => kws.json("service", "down", "payments")],
   ["kws service restart", () => kws.json("service", "restart", "payments")],
   [
     "kws service logs",
@@ -186,6 +187,8 @@ const cases: [heading: string, value: () => Promise<unknown>][] = [
   ["kws init", () => kws.json("init", "--dry-run")],
   ["kws convert compose, kustomize", convert],
   ["kws version", () => kws.json("version")],
+  ["kws service scale", () => kws.json("service", "scale", "payments", "2", "--stack", "shop")],
+  ["kws service remove", () => kws.json("service", "remove", "payments", "--yes", "-n", "deployed")],
   ["kws stack remove", () => kws.json("stack", "remove", "shop", "--yes")],
   ["kws cluster reset", () => kws.json("cluster", "reset", "--yes")],
 ];

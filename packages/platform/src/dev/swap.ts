@@ -41,16 +41,19 @@ interface Original {
 
 /**
  * One pod with the dev container, made from the template that the service has when it is not held: also where the workload is
- * held already, after a session that was killed or for another image.
+ * held already, after a session that was killed or for another image. True where it was held.
  */
 export async function swapIn(
   client: KubeClient,
   workload: HeldWorkload,
   mark: DevMark,
   devTemplate: (original: PodTemplate) => PodTemplate,
-): Promise<void> {
+): Promise<boolean> {
+  let held = false;
   await change(client, workload, (object) => {
-    const original = readOriginal(object) ?? originalOf(object);
+    const before = readOriginal(object);
+    held = before !== undefined;
+    const original = before ?? originalOf(object);
     const { spec } = object;
     return {
       ...object,
@@ -78,6 +81,7 @@ export async function swapIn(
       },
     };
   });
+  return held;
 }
 
 /**

@@ -46,6 +46,8 @@ export function embeddedBuilder({ home, env }: Pick<EmbeddedOptions, "home" | "e
 export function embeddedProvider(options: EmbeddedOptions): Provider {
   return {
     name: "embedded",
+    // The base image that the cluster makes of the machine's own Node.
+    shellImage: `${localRegistry}/node:${process.versions.node.split(".")[0]}`,
     sharesFiles: true,
     ...embeddedBuilder(options),
     async start({ signal, ingressPort }) {
@@ -65,7 +67,10 @@ export function embeddedProvider(options: EmbeddedOptions): Provider {
       const { stopCluster } = await import("@kws/cluster/lifecycle");
       return stopCluster(options);
     },
-    reset: () => resetEmbedded(options),
+    async reset() {
+      const { resetCluster } = await import("@kws/cluster/lifecycle");
+      return resetCluster(options);
+    },
     async status() {
       const info = await find(options);
       return info === undefined
@@ -83,12 +88,6 @@ export function embeddedProvider(options: EmbeddedOptions): Provider {
       return { path: info.kubeconfigPath };
     },
   };
-}
-
-/** Removes the cluster with all its data; true when there was one. */
-export async function resetEmbedded(options: Omit<EmbeddedOptions, "env">): Promise<boolean> {
-  const { resetCluster } = await import("@kws/cluster/lifecycle");
-  return resetCluster(options);
 }
 
 /** Removes the images, which all clusters share, once there is no cluster left; true when they are gone. */

@@ -68,6 +68,18 @@ export async function listRecords(client: KubeClient, filter: RecordFilter = {})
     }));
 }
 
+/** The services are no longer wanted. */
+export async function dropFromRecord(
+  client: KubeClient,
+  { stack, namespace, services, signal }: Pick<NewRecord, "stack" | "namespace" | "services" | "signal">,
+): Promise<void> {
+  const found = await client.find(configMaps, nameOf(stack), namespace);
+  if (found === undefined) return;
+  const left = servicesIn(found["data"]).filter((name) => !services.includes(name));
+  const content = { data: { services: left.join("\n") } };
+  await client.patch(configMaps, nameOf(stack), namespace, "merge", content, { fieldManager, signal });
+}
+
 export async function forgetStack(client: KubeClient, stack: string, namespace: string): Promise<void> {
   try {
     await client.delete(configMaps, nameOf(stack), namespace);
