@@ -23,9 +23,15 @@ beforeAll(async () => {
   temporary = await mkdtemp(join(tmpdir(), "kws-dev-"));
   folder = join(temporary, "shop");
   await mkdir(join(folder, "web"), { recursive: true });
-  await writeFile(join(folder, "web/package.json"), '{ "name": "web", "type": "module", "main": "server.js" }\n');
+  await writeFile(
+    join(folder, "web/package.json"),
+    '{ "name": "web", "type": "module", "main": "server.js" }\n',
+  );
   await write("built");
-  for (const args of [["init", "--yes"], ["stack", "start"]]) {
+  for (const args of [
+    ["init", "--yes"],
+    ["stack", "start"],
+  ]) {
     const { code, stderr } = await kws.run(args, { cwd: folder });
     expect(code, stderr).toBe(0);
   }
@@ -160,7 +166,10 @@ test("on a cluster that does not see the folder, files are copied into the conta
     join(folder, "web/kws.yaml"),
     "name: web\nbuild: { builder: node }\ndev: { workdir: /app, command: [node, server.js] }\n",
   );
-  await writeFile(join(folder, "kws.yaml"), `name: shop\nservices: [./web]\ncluster: { allowContexts: [${context}] }\n`);
+  await writeFile(
+    join(folder, "kws.yaml"),
+    `name: shop\nservices: [./web]\ncluster: { allowContexts: [${context}] }\n`,
+  );
   const session = up("--kubeconfig", kubeconfigPath, "--context", context);
   await write("copied");
   await answers("copied");
