@@ -73,9 +73,18 @@ export const commands: Record<string, Load> = {
   "service down": () => import("./commands/service/down.ts"),
 };
 
+/** The first words, by what people want to do: the order of `kws --help`. */
+export const topics: Record<string, readonly string[]> = {
+  "Begin here": ["init", "demo", "convert", "open"],
+  "Run services": ["stack", "service", "cluster", "image"],
+  Configure: ["profile", "secrets", "config"],
+  Ship: ["package", "publish", "deploy", "manifest"],
+  "kws itself": ["completion", "version"],
+};
+
 /** What the first words stand for, in help. */
 export const groups: Record<string, string> = {
-  cluster: "the embedded cluster of this machine",
+  cluster: "the cluster that kws works on",
   image: "images for embedded clusters",
   profile: "a chart's configuration for one kind of stack",
   config: "a service's configuration over time",

@@ -87,3 +87,16 @@ configs: { c: { content: "password \${REDIS_PASSWORD}" } }
   ]);
   expect(findings.map(({ key }) => key)).toEqual(["services.b.build.args.NPM_TOKEN"]);
 });
+
+test("a file beside a Dockerfile that does not say where the program is is mounted as configuration", async () => {
+  const { files } = await convert({
+    "compose.yaml":
+      'services: { proxy: { build: proxy, volumes: ["./proxy/site.conf:/etc/nginx/conf.d/default.conf:ro"] } }\n',
+    "proxy/Dockerfile": "FROM nginx:1.27\n",
+    "proxy/site.conf": "server { listen 80; }\n",
+  });
+  const templates = [...files]
+    .filter(([path]) => path.includes("/templates/"))
+    .map(([, text]) => String(text));
+  expect(templates.join("\n")).toContain("mountPath: /etc/nginx/conf.d/default.conf");
+});
