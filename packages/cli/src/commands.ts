@@ -7,6 +7,7 @@ export const commands: Record<string, Load> = {
   init: () => import("./commands/init.ts"),
   demo: () => import("./commands/demo.ts"),
   open: () => import("./commands/open.ts"),
+  analyze: () => import("./commands/analyze.ts"),
   completion: () => import("./commands/completion.ts"),
   version: () => import("./commands/version.ts"),
   package: () => import("./commands/package.ts"),
@@ -75,7 +76,7 @@ export const commands: Record<string, Load> = {
 
 /** The first words, by what people want to do: the order of `kws --help`. */
 export const topics: Record<string, readonly string[]> = {
-  "Begin here": ["init", "demo", "convert", "open"],
+  "Begin here": ["init", "demo", "analyze", "convert", "open"],
   "Run services": ["stack", "service", "cluster", "image"],
   Configure: ["profile", "secrets", "config"],
   Ship: ["package", "publish", "deploy", "manifest"],

@@ -210,3 +210,15 @@ async function buildImage(
       : await buildDockerfile({ ...common, ...dockerfileOf(build) });
   return { repository, tag, digest: result.digest, cached: result.cached };
 }
+
+/** What this machine lacks to run the embedded cluster's containers; they are really tried. */
+export async function sandboxProblem(): Promise<UserError | undefined> {
+  const { preflight } = await import("@kws/cluster/kubelet/runtimes/sandbox/preflight");
+  return preflight();
+}
+
+/** Where a cluster's own process writes what happens to it. */
+export async function clusterLogPath(home: string, name: string): Promise<string> {
+  const { clusterFolder } = await import("@kws/cluster/lifecycle");
+  return join(clusterFolder({ name, home }), "daemon.log");
+}
