@@ -47,6 +47,7 @@ export function embeddedProvider(options: EmbeddedOptions): Provider {
   return {
     name: "embedded",
     sharesFiles: true,
+    nodeImage: `${localRegistry}/node:${process.versions.node.split(".")[0]}`,
     ...embeddedBuilder(options),
     async start({ signal, ingressPort }) {
       await makeHome(options.home);
