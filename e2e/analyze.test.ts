@@ -92,7 +92,7 @@ test("the archive has the cluster's state and logs, and not the secret that they
 test("a service that the workspace no longer has is an orphan, and a fault of a file is exit code 4", async () => {
   await writeFile(join(folder, "kws.yaml"), "name: talk\nservices: []\n");
   const found = await analyze("--only", "orphans");
-  expect(found.findings).toMatchObject([{ severity: "warning", where: "Namespace/talk release talker" }]);
+  expect(found.findings).toMatchObject([{ severity: "warning", where: "Namespace/talk talker" }]);
   await writeFile(join(folder, "kws.yaml"), "name: talk\nservics: []\n");
   expect((await analyze("--only", "schema")).code).toBe(4);
 });

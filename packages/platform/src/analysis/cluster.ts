@@ -4,13 +4,10 @@ import { formatDuration } from "@kws/base/duration";
 import { isErrno, messageOf } from "@kws/base/errors";
 import { limiter } from "@kws/base/limiter";
 import type { KubeClient } from "@kws/kube/client";
-import type { KubeObject } from "@kws/kube/object";
-import { namespaces, persistentVolumeClaims } from "@kws/kube/resources";
+import { namespaces } from "@kws/kube/resources";
 import { ApiError } from "@kws/kube/status";
 import type { Connection } from "../providers/provider.ts";
-import { serviceOf } from "../services/workloads.ts";
-import { listReleases } from "../services/releases.ts";
-import { stackLabel, workspaceLabel } from "../services/labels.ts";
+import { findOrphans } from "../stacks/orphans.ts";
 import { type Check, type Finding, ok } from "./finding.ts";
 import { successorOf } from "./api-versions.ts";
 
@@ -204,63 +201,27 @@ export async function skewFindings(
 const orphans: Check = {
   id: "orphans",
   family: "cluster",
-  about: "releases of this workspace's services that it no longer has, and volumes that services left behind",
+  about: "releases of services that the workspace no longer has, and volumes that were kept of them",
   async run(subject, signal) {
     const connection = await subject.connection();
     const { project, services, faults } = await subject.survey();
     // One that cannot be read is not gone.
     if (connection === undefined || project === undefined || faults.length > 0) return [];
-    const known = new Set(services.map(({ name }) => name));
-    const releases = await listReleases(connection.client, { signal });
-    const own = releases.filter(({ workspace }) => workspace === project.name);
-    const gone = own
-      .filter(({ service }) => !known.has(service))
-      .map(({ service, release, namespace, stack }): Finding => ({
-        severity: "warning",
-        where: `Namespace/${namespace} release ${release}`,
-        message: `${service} is installed in the stack ${stack}, and the workspace has no such service`,
-        fix: `Add it to the workspace again, or remove it: \`helm uninstall ${release} --namespace ${namespace}\`.`,
-      }));
-    const found = [...gone, ...(await leftVolumes(connection.client, project.name, own, signal))];
-    return found.length > 0 ? found : [ok("all that is installed belongs to a service of the workspace")];
+    const { name: workspace } = project;
+    const names = services.map(({ name }) => name);
+    const found = await findOrphans(connection.client, { workspace, services: names, signal });
+    if (found.length === 0) return [ok("all that is installed belongs to a service of the workspace")];
+    return found.map(({ service, stack, namespace, installed, volumes }): Finding => {
+      const kept = volumes.length === 0 ? "" : ` ${installed ? "with" : "left"} ${volumes.join(", ")}`;
+      return {
+        severity: installed ? "warning" : "info",
+        where: `Namespace/${namespace} ${service}`,
+        message: `${service}${installed ? " is installed" : ""}${kept} in the stack ${stack}, and the workspace has no such service`,
+        fix: `Add it to the workspace again, or remove it with its data: \`kws stack remove ${stack} --orphans\`.`,
+      };
+    });
   },
 };
-
-/** Claims that no release holds: Kubernetes keeps those of StatefulSets. */
-async function leftVolumes(
-  client: KubeClient,
-  workspace: string,
-  installed: { service: string; namespace: string }[],
-  signal: AbortSignal,
-): Promise<Finding[]> {
-  const spaces = await client.list(namespaces, undefined, {
-    labelSelector: `${workspaceLabel}=${workspace}`,
-    signal,
-  });
-  const found = await Promise.all(
-    spaces.items.map(async ({ metadata: { name: namespace, labels } }) => {
-      const claims = await client.list(persistentVolumeClaims, namespace, { signal });
-      const services = new Set(
-        installed.filter((one) => one.namespace === namespace).map(({ service }) => service),
-      );
-      return claims.items
-        .filter((claim) => !services.has(ownerOf(claim) ?? ""))
-        .map(({ metadata }): Finding => ({
-          severity: "info",
-          where: `Namespace/${namespace} PersistentVolumeClaim/${metadata.name}`,
-          message: "no installed service has this volume any more",
-          fix: `Keep it for when the service comes back, or remove it with its data: \`kws stack remove ${labels?.[stackLabel] ?? namespace}\`.`,
-        }));
-    }),
-  );
-  return found.flat();
-}
-
-/** Of an object of Helm's, or of one that a StatefulSet made with the labels of its pods. */
-function ownerOf(object: KubeObject): string | undefined {
-  const labels = object.metadata.labels ?? {};
-  return serviceOf(object) ?? labels["app.kubernetes.io/instance"] ?? labels["app.kubernetes.io/name"];
-}
 
 const versions: Check = {
   id: "api-versions",
