@@ -49,7 +49,7 @@ export const command = defineCommand({
     "kws analyze --bundle kws-bundle.tar.gz",
   ],
   async run({ args, options }, ctx) {
-    const subject = openSubject({
+    using subject = openSubject({
       env: ctx.childEnv,
       home: ctx.home,
       cwd: ctx.cwd,

@@ -1,9 +1,11 @@
+import { readdir } from "node:fs/promises";
+import { join } from "node:path";
 import { UserError } from "@kws/base/errors";
 import { tempDir, type TempDir } from "@kws/base/tempdir";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { analyze, chooseChecks } from "./analyze.ts";
 import { checks } from "./checks.ts";
-import type { Check } from "./finding.ts";
+import { type Check, ok } from "./finding.ts";
 import { subjectIn } from "./testing/subject.ts";
 
 let dir: TempDir;
@@ -38,15 +40,17 @@ test("a check that is late or fails says so, and the others are told all the sam
   const all = [
     check("late", () => new Promise(() => undefined), { timeoutMs: 1 }),
     check("failing", () => Promise.reject(new UserError("no way", { fix: "Go.", at: "a:1:1" }))),
+    check("closed", async () => (await readdir(join(dir.path, "none"))).map(ok)),
     check("good", async () => [{ severity: "ok", message: "fine" }]),
   ];
   const { findings, counts } = await analyze(subjectIn(dir.path), options, all);
   expect(findings.map(({ id, severity, fix, where }) => [id, severity, fix, where])).toEqual([
     ["failing", "error", "Go.", "a:1:1"],
+    ["closed", "error", undefined, undefined],
     ["late", "warning", expect.stringContaining("--skip late"), undefined],
     ["good", "ok", undefined, undefined],
   ]);
-  expect(counts).toEqual({ error: 1, warning: 1, info: 0, ok: 1 });
+  expect(counts).toEqual({ error: 2, warning: 1, info: 0, ok: 1 });
 });
 
 test("a fault of kws itself is no finding", async () => {

@@ -1,9 +1,18 @@
 /** Runs checks side by side, each within its time, and sums up what they found. */
 import { messageOf, UserError } from "@kws/base/errors";
 import { sleep } from "@kws/base/retry";
+import { ApiError } from "@kws/kube/status";
 import { suggest } from "../project/nearest.ts";
 import { checks } from "./checks.ts";
-import { type Check, type Family, families, type Finding, severities, type Severity } from "./finding.ts";
+import {
+  type Check,
+  type Family,
+  families,
+  faultFinding,
+  type Finding,
+  severities,
+  type Severity,
+} from "./finding.ts";
 import type { Subject } from "./subject.ts";
 
 export interface ReportedFinding {
@@ -103,16 +112,11 @@ async function runCheck(check: Check, subject: Subject): Promise<Finding[]> {
     return await Promise.race([check.run(subject, signal), late()]);
   } catch (error) {
     subject.signal.throwIfAborted();
-    if (!(error instanceof UserError)) throw error;
-    const { fix, at } = error;
-    return [
-      {
-        severity: "error",
-        message: messageOf(error),
-        ...(fix === undefined ? {} : { fix }),
-        ...(at === undefined ? {} : { where: at }),
-      },
-    ];
+    if (error instanceof UserError) return [faultFinding(error)];
+    // A folder that may not be read, a connection that broke, a request that was refused.
+    if (error instanceof ApiError || (error instanceof Error && "syscall" in error))
+      return [{ severity: "error", message: `this could not be tried: ${messageOf(error)}` }];
+    throw error;
   } finally {
     ended.abort();
   }

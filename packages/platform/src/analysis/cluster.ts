@@ -1,7 +1,6 @@
 /** Checks of the cluster that commands would work on. */
 import { performance } from "node:perf_hooks";
 import { formatDuration } from "@kws/base/duration";
-import { isErrno, messageOf } from "@kws/base/errors";
 import { limiter } from "@kws/base/limiter";
 import type { KubeClient } from "@kws/kube/client";
 import { namespaces } from "@kws/kube/resources";
@@ -289,16 +288,4 @@ function servedKinds(client: KubeClient, signal: AbortSignal): (apiVersion: stri
   };
 }
 
-/** What the API server says against a check, or that it ceased to answer. */
-function unreached(error: unknown): Finding {
-  if (error instanceof ApiError || isErrno(error, "ECONNRESET", "ECONNREFUSED"))
-    return { severity: "error", message: `the API server did not answer: ${messageOf(error)}` };
-  throw error;
-}
-
-const told = (check: Check): Check => ({
-  ...check,
-  run: (subject, signal) => check.run(subject, signal).catch((error: unknown) => [unreached(error)]),
-});
-
-export const clusterChecks = [reachable, rights, skew, orphans, versions].map(told);
+export const clusterChecks = [reachable, rights, skew, orphans, versions];

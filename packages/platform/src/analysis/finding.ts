@@ -1,4 +1,5 @@
 /** What an analysis says: findings of checks, each with what it means and what to do. */
+import { UserError } from "@kws/base/errors";
 import type { Subject } from "./subject.ts";
 
 /** The worst first. */
@@ -40,3 +41,20 @@ export interface Check {
 }
 
 export const ok = (message: string): Finding => ({ severity: "ok", message });
+
+/** What was thrown, as a finding; `where` stands in where it says no place. */
+export function faultFinding({ message, at, fix }: UserError, where?: string): Finding {
+  const place = at ?? where;
+  return {
+    severity: "error",
+    message,
+    ...(place === undefined ? {} : { where: place }),
+    ...(fix === undefined ? {} : { fix }),
+  };
+}
+
+/** For `catch`: what kws knows how to say; a bug goes on. */
+export function faultOf(error: unknown): UserError {
+  if (error instanceof UserError) return error;
+  throw error;
+}

@@ -7,7 +7,7 @@ import { exec } from "@kws/base/exec";
 import { tempDir } from "@kws/base/tempdir";
 import { detectProviders } from "../providers/detect.ts";
 import { locateTool } from "../tools/locate.ts";
-import { type Check, type Finding, ok } from "./finding.ts";
+import { type Check, faultFinding, type Finding, ok, faultOf } from "./finding.ts";
 import type { Subject } from "./subject.ts";
 
 const gigabyte = 2 ** 30;
@@ -33,15 +33,13 @@ const tools: Check = {
       const { version, path } = await locateTool(name, { env, cache: locations.cache, signal });
       return ok(`${name} ${version} (${path})`);
     });
-    return Promise.all([...own, gitVersion(env, signal)].map((one) => one.catch(missing)));
+    return Promise.all(
+      [...own, gitVersion(env, signal)].map((one) =>
+        one.catch((error: unknown) => faultFinding(faultOf(error))),
+      ),
+    );
   },
 };
-
-function missing(error: unknown): Finding {
-  if (!(error instanceof UserError)) throw error;
-  const { message, fix } = error;
-  return { severity: "error", message, ...(fix === undefined ? {} : { fix }) };
-}
 
 async function gitVersion(env: NodeJS.ProcessEnv, signal: AbortSignal): Promise<Finding> {
   try {

@@ -5,9 +5,8 @@ import { createServer, connect as connectTo } from "node:net";
 import { basename, join } from "node:path";
 import { isErrno, messageOf, UserError } from "@kws/base/errors";
 import { loadUserConfig } from "../project/workspace.ts";
-import { type Check, type Finding, ok } from "./finding.ts";
+import { type Check, type Finding, ok, faultOf } from "./finding.ts";
 import { textOf } from "./machine.ts";
-import { faultOf } from "./rendered.ts";
 
 /** Every embedded cluster's unless it is told another. */
 const usualIngressPort = 8080;

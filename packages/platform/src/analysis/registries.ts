@@ -6,7 +6,7 @@ import { parseReference, repositoryAddress } from "@kws/oci/reference";
 import { openRegistries, type Registries } from "@kws/oci/registry";
 import { loadUserConfig } from "../project/workspace.ts";
 import { localRegistry } from "../providers/provider.ts";
-import { type Check, type Finding, ok } from "./finding.ts";
+import { type Check, faultFinding, type Finding, ok } from "./finding.ts";
 import { imagesIn } from "./manifests.ts";
 import type { Subject } from "./subject.ts";
 
@@ -102,15 +102,9 @@ export async function packagesFinding(
 
 function refusal(where: string, error: unknown): Finding {
   if (!(error instanceof UserError)) throw error;
-  const { message, fix } = error;
   const refused = error instanceof RegistryError && (error.status === 401 || error.status === 403);
-  return {
-    // Without a network the images that are here already still run.
-    severity: refused ? "error" : "warning",
-    where,
-    message,
-    ...(fix === undefined ? {} : { fix }),
-  };
+  // Without a network the images that are here already still run.
+  return { ...faultFinding(error), severity: refused ? "error" : "warning", where };
 }
 
 export const registryChecks = [login];

@@ -10,6 +10,7 @@ import { isMapping, mergeValues } from "../charts/layers.ts";
 import { renderManifests } from "../charts/render.ts";
 import { placeholderValues } from "../images/build.ts";
 import type { ProjectService, ProjectStack } from "../project/workspace.ts";
+import { faultOf } from "./finding.ts";
 
 export interface RenderedObject {
   object: KubeObject;
@@ -39,11 +40,6 @@ export async function renderService(
   const text = await renderManifests(chart, place).catch(faultOf);
   if (text instanceof UserError) return { service, stack, chart, objects: [], fault: text };
   return { service, stack, chart, objects: objectsIn(text) };
-}
-
-export function faultOf(error: unknown): UserError {
-  if (error instanceof UserError) return error;
-  throw error;
 }
 
 function objectsIn(text: string): RenderedObject[] {

@@ -6,7 +6,7 @@ import { isErrno, UserError } from "@kws/base/errors";
 import { exec, lastLines } from "@kws/base/exec";
 import { tempDir } from "@kws/base/tempdir";
 import { sandboxProblem } from "../providers/embedded.ts";
-import { type Check, type Finding, ok } from "./finding.ts";
+import { type Check, faultFinding, type Finding, ok } from "./finding.ts";
 import { nearestFolder, textOf } from "./machine.ts";
 
 const namespaces: Check = {
@@ -18,8 +18,8 @@ const namespaces: Check = {
     if (!(await subject.isOn(["embedded"]))) return [];
     const problem = await sandboxProblem();
     if (problem === undefined) return [ok("namespaces and a network bridge can be made")];
-    const { message, fix } = problem;
-    return [{ severity: "error", message, ...(fix === undefined ? {} : { fix: sentence(fix) }) }];
+    const { fix, ...fault } = faultFinding(problem);
+    return [{ ...fault, ...(fix === undefined ? {} : { fix: sentence(fix) }) }];
   },
 };
 

@@ -9,10 +9,9 @@ import { profileChain, profileNames } from "../charts/profiles.ts";
 import { redactor } from "../charts/redact.ts";
 import type { Build } from "../project/schema.ts";
 import type { ProjectService } from "../project/workspace.ts";
-import { type Check, type Finding, ok } from "./finding.ts";
+import { type Check, faultFinding, type Finding, ok, faultOf } from "./finding.ts";
 import { pinFinding } from "./manifests.ts";
 import { textOf } from "./machine.ts";
-import { faultOf } from "./rendered.ts";
 import type { Subject } from "./subject.ts";
 
 /** A check of each service; `fine` is said where there is nothing else to be said. */
@@ -102,7 +101,7 @@ const chart: Check = {
     const faults = (await Promise.all((await subject.services()).map(missingChart))).flat();
     const rendered = await subject.rendered();
     const unrendered = rendered.flatMap(({ service, stack, fault }): Finding[] =>
-      fault === undefined ? [] : [ofError(fault, `${service.name}, profile ${stack.profile}`)],
+      fault === undefined ? [] : [faultFinding(fault, `${service.name}, profile ${stack.profile}`)],
     );
     const linted = new Map(rendered.map((one) => [`${one.chart.dir} ${one.stack.profile}`, one]));
     const found = await Promise.all(
@@ -128,11 +127,7 @@ const chart: Check = {
 
 async function missingChart(service: ProjectService): Promise<Finding[]> {
   const folder = await chartFolder(service).catch(faultOf);
-  return folder instanceof UserError ? [ofError(folder, service.name)] : [];
-}
-
-function ofError({ message, at, fix }: UserError, where: string): Finding {
-  return { severity: "error", message, where: at ?? where, ...(fix === undefined ? {} : { fix }) };
+  return folder instanceof UserError ? [faultFinding(folder, service.name)] : [];
 }
 
 /** Lines such as `[WARNING] templates/x.yaml: …`; what is only recommended is left out. */
@@ -191,7 +186,7 @@ export async function profileFindings(service: string, folder: string, wanted: s
       continue;
     }
     const chain = await profileChain(folder, profile).catch(faultOf);
-    if (chain instanceof UserError) findings.push(ofError(chain, service));
+    if (chain instanceof UserError) findings.push(faultFinding(chain, service));
     else for (const name of chain) used.add(name);
   }
   const extended = await Promise.all(known.map((name) => profileChain(folder, name).catch(faultOf)));

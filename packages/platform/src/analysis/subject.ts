@@ -18,7 +18,8 @@ import {
 import { readYamlFile } from "../project/yaml-file.ts";
 import type { Connection, Provider, ProviderStatus } from "../providers/provider.ts";
 import { locateTool } from "../tools/locate.ts";
-import { faultOf, renderService, type RenderedService } from "./rendered.ts";
+import { faultOf } from "./finding.ts";
+import { renderService, type RenderedService } from "./rendered.ts";
 
 export interface SubjectOptions {
   env: NodeJS.ProcessEnv;
@@ -46,7 +47,8 @@ export interface WorkspaceSurvey {
   faults: UserError[];
 }
 
-export interface Subject extends Omit<SubjectOptions, "connect" | "proc" | "platform"> {
+/** Disposing it ends what checks that were late left running. */
+export interface Subject extends Disposable, Omit<SubjectOptions, "connect" | "proc" | "platform"> {
   proc: string;
   platform: NodeJS.Platform;
   survey(): Promise<WorkspaceSurvey>;
@@ -68,7 +70,9 @@ export interface Subject extends Omit<SubjectOptions, "connect" | "proc" | "plat
 const rendersAtOnce = 4;
 
 export function openSubject(options: SubjectOptions): Subject {
-  const { env, locations, signal, file } = options;
+  const { env, locations, file } = options;
+  const closed = new AbortController();
+  const signal = AbortSignal.any([options.signal, closed.signal]);
   const survey = once(() => surveyWorkspace(file, { cache: locations.cache, env, signal }));
   const project = async () => (await survey()).project;
   const provider = once(() => options.provider());
@@ -89,6 +93,8 @@ export function openSubject(options: SubjectOptions): Subject {
   });
   return {
     ...options,
+    signal,
+    [Symbol.dispose]: () => closed.abort(),
     proc: options.proc ?? "/proc",
     platform: options.platform ?? process.platform,
     provider,

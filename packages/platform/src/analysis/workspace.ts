@@ -8,9 +8,8 @@ import { openRepository, type Repository } from "../project/repository.ts";
 import { graphNode } from "../project/workspace.ts";
 import { openKeys } from "../secrets/open.ts";
 import { isCertain, listSecrets, secretsReport } from "../secrets/report.ts";
-import { type Check, type Finding, ok } from "./finding.ts";
+import { type Check, faultFinding, type Finding, ok, faultOf } from "./finding.ts";
 import { textOf } from "./machine.ts";
-import { faultOf } from "./rendered.ts";
 import type { Subject } from "./subject.ts";
 
 const schema: Check = {
@@ -28,19 +27,11 @@ const schema: Check = {
       ];
     }
     const { faults, services } = await subject.survey();
-    if (faults.length === 0) return [ok(`${subject.file} and ${services.length} services are in order`)];
-    return faults.map(findingOf);
+    if (faults.length === 0)
+      return [{ ...ok(`it is in order, and so are its services: ${services.length}`), where: subject.file }];
+    return faults.map((fault) => faultFinding(fault));
   },
 };
-
-function findingOf({ message, at, fix }: UserError): Finding {
-  return {
-    severity: "error",
-    message,
-    ...(at === undefined ? {} : { where: at }),
-    ...(fix === undefined ? {} : { fix }),
-  };
-}
 
 const dependencies: Check = {
   id: "dependencies",
@@ -54,7 +45,7 @@ const dependencies: Check = {
       checkGraph(services.map(graphNode));
       return [ok("what services depend on is there, without a cycle")];
     } catch (error) {
-      return [findingOf(faultOf(error))];
+      return [faultFinding(faultOf(error))];
     }
   },
 };
