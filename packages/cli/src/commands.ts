@@ -15,6 +15,7 @@ export const commands: Record<string, Load> = {
   "package prune": () => import("./commands/package/prune.ts"),
   "package remove": () => import("./commands/package/remove.ts"),
   deploy: () => import("./commands/deploy.ts"),
+  run: () => import("./commands/run.ts"),
   publish: () => import("./commands/publish.ts"),
   "cluster start": () => import("./commands/cluster/start.ts"),
   "cluster stop": () => import("./commands/cluster/stop.ts"),
