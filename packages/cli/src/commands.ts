@@ -66,6 +66,7 @@ export const commands: Record<string, Load> = {
   "service logs": () => import("./commands/service/logs.ts"),
   "service exec": () => import("./commands/service/exec.ts"),
   "service restart": () => import("./commands/service/restart.ts"),
+  "service test": () => import("./commands/service/test.ts"),
   "service up": () => import("./commands/service/up.ts"),
   "service down": () => import("./commands/service/down.ts"),
 };
