@@ -123,6 +123,7 @@ const cases: [heading: string, value: () => Promise<unknown>][] = [
   ["kws stack status", () => kws.json("stack", "status", "shop")],
   ["kws service list", () => kws.json("service", "list")],
   ["kws service status", () => kws.json("service", "status", "payments")],
+  ["kws service test", () => kws.json("service", "test", "payments", "--file", "examples/shop")],
   ["kws service restart", () => kws.json("service", "restart", "payments")],
   [
     "kws service logs",

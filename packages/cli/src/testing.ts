@@ -26,14 +26,30 @@ export function resultsText(results: TestResult[], style: Style): string {
     .map((result) => [...failureLines(result), ...result.notes, ...keptLines(result)].map(printable))
     .map((lines, index) => [results[index], lines] as const)
     .filter(([, lines]) => lines.length > 0)
-    .map(([result, lines]) => `\n${style.bold(`${result?.service} ${result?.level}`)}\n${indented(lines.join("\n"))}\n`)
+    .map(
+      ([result, lines]) =>
+        `\n${style.bold(`${result?.service} ${result?.level}`)}\n${indented(lines.join("\n"))}\n`,
+    )
     .join("");
 }
 
-function failureLines({ outcome, failures, tests, exitCode, reason, lastLines, error, folder }: TestResult): string[] {
+function failureLines({
+  outcome,
+  failures,
+  tests,
+  exitCode,
+  reason,
+  lastLines,
+  error,
+  folder,
+}: TestResult): string[] {
   if (outcome === "passed") return [];
   if (error !== undefined) {
-    return [error.message, ...(error.at === undefined ? [] : [`at ${error.at}`]), ...(error.fix === undefined ? [] : [error.fix])];
+    return [
+      error.message,
+      ...(error.at === undefined ? [] : [`at ${error.at}`]),
+      ...(error.fix === undefined ? [] : [error.fix]),
+    ];
   }
   const why =
     reason === "timeout"
@@ -44,7 +60,8 @@ function failureLines({ outcome, failures, tests, exitCode, reason, lastLines, e
           ? `the tests were ended: ${reason}`
           : `exit code ${exitCode}`;
   const named = failures.map(
-    ({ suite, name, message }) => `✗ ${suite === "" ? "" : `${suite}: `}${name}${message === "" ? "" : `\n${indented(message)}`}`,
+    ({ suite, name, message }) =>
+      `✗ ${suite === "" ? "" : `${suite}: `}${name}${message === "" ? "" : `\n${indented(message)}`}`,
   );
   const more = (tests?.failed ?? 0) - failures.length;
   return [

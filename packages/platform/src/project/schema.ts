@@ -307,7 +307,9 @@ export const Dev = Type.Object(
 export type Dev = Static<typeof Dev>;
 
 const Env = (description: string) =>
-  Type.Optional(Type.Record(Type.String({ pattern: "^[-._a-zA-Z][-._a-zA-Z0-9]*$" }), Type.String(), { description }));
+  Type.Optional(
+    Type.Record(Type.String({ pattern: "^[-._a-zA-Z][-._a-zA-Z0-9]*$" }), Type.String(), { description }),
+  );
 const Port = Type.Integer({ minimum: 1, maximum: 65_535 });
 const Duration = (description: string) =>
   Type.Optional(Type.String({ pattern: "^(\\d+(\\.\\d+)?(ms|[smhdw]))+$", description }));
@@ -386,7 +388,9 @@ export const FunctionalTests = Type.Object(
   {
     ...testLevel,
     profile: Type.Optional(
-      Name("The charts' profile that the service and its dependencies are installed with; `local` unless given."),
+      Name(
+        "The charts' profile that the service and its dependencies are installed with; `local` unless given.",
+      ),
     ),
   },
   strict,

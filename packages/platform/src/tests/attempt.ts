@@ -54,7 +54,7 @@ const copyMs = 60_000;
 const shownLines = 20;
 
 export async function attempt(options: AttemptOptions): Promise<Attempt> {
-  const { suite, namespace, connection, view, clock, signal, timeoutMs, folder, step } = options;
+  const { namespace, connection, view, clock, signal, timeoutMs, folder, step } = options;
   const deadlineSeconds = Math.ceil((timeoutMs + options.startMs + graceMs) / 1000);
   const object = testPod({ ...options, name: options.pod, deadlineSeconds });
   await connection.client.create(pods, object, { fieldManager, signal });
@@ -85,6 +85,7 @@ export async function attempt(options: AttemptOptions): Promise<Attempt> {
   if (unread instanceof Error) throw unread;
 
   const notes = end === gone ? [] : await copyReports(options);
+  signal.throwIfAborted();
   if (output.cut()) notes.push("of the output, the beginning was kept in the file: it was too long");
   const lastLines = output.tail(shownLines);
   if (end === "timeout") return { exitCode: undefined, reason: "timeout", durationMs, lastLines, notes };

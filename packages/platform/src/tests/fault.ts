@@ -60,7 +60,9 @@ function waitingFault(pod: KubeObject, container: string, now: number): string |
   if (phase === "Failed") return [reason ?? "the pod failed", message].filter(Boolean).join(": ");
   const fault = diagnosePod(pod, now);
   const meant = fault?.container === undefined || fault.container === container;
-  return fault === undefined || !meant || fault.reason === "Unhealthy" ? undefined : `${fault.reason}: ${fault.message}`;
+  return fault === undefined || !meant || fault.reason === "Unhealthy"
+    ? undefined
+    : `${fault.reason}: ${fault.message}`;
 }
 
 function endOf({ exitCode, reason, message = "" }: Terminated): string {

@@ -1,11 +1,12 @@
 /** The files that tests wrote, copied out of their pod: a tar stream from elsewhere, so only plain files, and so many bytes. */
 import { mkdir } from "node:fs/promises";
 import { once } from "node:events";
+import { messageOf } from "@kws/base/errors";
 import type { Remote } from "../dev/sync/remote.ts";
 
 const limits = { total: 128 * 1024 * 1024, files: 5000 };
 
-/** Copies a folder of the far side; answers what is to be told of it. */
+/** Copies a folder of the far side; answers what is to be told of it, also that it failed or took longer than the signal allows. */
 export async function copyFolder(
   remote: Remote,
   from: string,
@@ -32,23 +33,28 @@ export async function copyFolder(
       files++;
       if (total <= limits.total && files <= limits.files) return true;
       if (notes.length === 0) {
-        notes.push(`the reports from ${path} on were not copied: there are more than ${limits.total / 1024 / 1024} MB or ${limits.files} files`);
+        notes.push(
+          `the reports from ${path} on were not copied: there are more than ${limits.total / 1024 / 1024} MB or ${limits.files} files`,
+        );
       }
       return false;
     },
   });
   try {
     const unpacked = once(unpack, "close", { signal });
+    // It is waited for below; until then a failure is none that nobody looks at.
+    unpacked.catch(() => undefined);
     for await (const chunk of process.stdout) {
       if (!unpack.write(chunk as Buffer)) await Promise.race([once(unpack, "drain"), unpacked]);
     }
     unpack.end();
     await unpacked;
     const code = await process.ended;
-    if (code !== 0) notes.push(`the reports cannot be copied: ${said.trim() || "the image has no tar"}`);
+    if (code !== 0) notes.push(`the reports cannot be copied: ${said.trim() || "tar did not end well"}`);
   } catch (error) {
-    signal.throwIfAborted();
-    notes.push(`the reports cannot be copied: ${error instanceof Error ? error.message : String(error)}`);
+    process.kill();
+    await process.ended;
+    notes.push(`the reports cannot be copied: ${said.trim() || messageOf(error)}`);
   } finally {
     signal.removeEventListener("abort", onAbort);
     process.kill();

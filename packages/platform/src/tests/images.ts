@@ -50,7 +50,12 @@ export class TestImages {
     }
     const key = image ?? Object.keys(images)[0] ?? "";
     const one = { ...images[key], ...(target === undefined ? {} : { target }) };
-    return firstOf(await this.#build({ ...service, config: { ...service.config, images: { [key]: one } } }, `${key} ${target}`));
+    return firstOf(
+      await this.#build(
+        { ...service, config: { ...service.config, images: { [key]: one } } },
+        `${key} ${target}`,
+      ),
+    );
   }
 
   #build(service: ProjectService, variant: string): Promise<ServiceImages> {
@@ -60,7 +65,10 @@ export class TestImages {
     const before = this.#last.get(service.name) ?? Promise.resolve();
     const built = before.then(() => this.#limit(() => this.#run(service, variant)));
     this.#built.set(key, built);
-    this.#last.set(service.name, built.catch(() => undefined));
+    this.#last.set(
+      service.name,
+      built.catch(() => undefined),
+    );
     return built;
   }
 

@@ -6,7 +6,8 @@
 import { createReadStream } from "node:fs";
 import { glob, stat } from "node:fs/promises";
 import { join } from "node:path";
-import { messageOf } from "@kws/base/errors";
+import type { SAXParser } from "sax";
+import { UserError } from "@kws/base/errors";
 
 export interface TestFailure {
   /** The class or file, where it is told. */
@@ -55,7 +56,8 @@ export async function readReports(folder: string): Promise<Reports> {
       for (const key of ["passed", "failed", "skipped"] as const) all.counts[key] += report.counts[key];
       all.failures.push(...report.failures.slice(0, limits.failures - all.failures.length));
     } catch (error) {
-      all.notes.push(`${path} is not JUnit XML: ${messageOf(error).replaceAll(/\s*\n\s*/g, ", ")}`);
+      if (!(error instanceof UserError)) throw error;
+      all.notes.push(`${path} is not JUnit XML: ${error.message}`);
     }
   }
   return all;
@@ -69,53 +71,62 @@ interface Case {
   text: string;
 }
 
-/** Undefined for XML that is something else. Throws where it is not well-formed. */
+/** Undefined for XML that is something else. Throws a `UserError` where it is not well-formed. */
 export async function readJUnit(
   chunks: AsyncIterable<string> | Iterable<string>,
 ): Promise<TestReport | undefined> {
-  const { parser: open } = await import("sax");
-  const parser = open(true);
+  const { default: sax } = await import("sax");
+  const parser = sax.parser(true);
   const report: TestReport = { counts: { passed: 0, failed: 0, skipped: 0 }, failures: [] };
   let root: string | undefined;
   let current: Case | undefined;
   /** Inside of a failure's element, whose text tells more. */
   let telling = false;
-  parser.onerror = (error) => {
-    throw error;
-  };
-  parser.onopentag = ({ name, attributes }) => {
-    const text = (key: string) => {
-      const value: unknown = attributes[key];
-      return typeof value === "string" ? value : "";
-    };
-    root ??= name;
-    if (name === "testcase") {
-      const suite = (text("classname") || text("file")).slice(0, limits.name);
-      current = { suite, name: text("name").slice(0, limits.name), outcome: "passed", message: "", text: "" };
-    } else if (current !== undefined && (name === "failure" || name === "error")) {
-      current.outcome = "failed";
-      current.message ||= text("message").slice(0, limits.message);
-      telling = true;
-    } else if (current?.outcome === "passed" && name === "skipped") {
-      current.outcome = "skipped";
-    }
-  };
   const onText = (text: string) => {
     if (current === undefined || !telling) return;
     current.text += text.slice(0, limits.message - current.text.length);
   };
-  parser.ontext = onText;
-  parser.oncdata = onText;
-  parser.onclosetag = (name) => {
-    if (name === "failure" || name === "error") telling = false;
-    if (name !== "testcase" || current === undefined) return;
-    report.counts[current.outcome]++;
-    if (current.outcome === "failed" && report.failures.length < limits.failures) {
-      const { suite, name: test, message, text } = current;
-      report.failures.push({ suite, name: test, message: (message || text).trim() });
-    }
-    current = undefined;
+  const handlers: Partial<SAXParser> = {
+    onerror(error) {
+      throw new UserError(error.message.replaceAll(/\s*\n\s*/g, ", "), { cause: error });
+    },
+    onopentag({ name, attributes }) {
+      const text = (key: string) => {
+        const value: unknown = attributes[key];
+        return typeof value === "string" ? value : "";
+      };
+      root ??= name;
+      if (name === "testcase") {
+        const suite = (text("classname") || text("file")).slice(0, limits.name);
+        current = {
+          suite,
+          name: text("name").slice(0, limits.name),
+          outcome: "passed",
+          message: "",
+          text: "",
+        };
+      } else if (current !== undefined && (name === "failure" || name === "error")) {
+        current.outcome = "failed";
+        current.message ||= text("message").slice(0, limits.message);
+        telling = true;
+      } else if (current?.outcome === "passed" && name === "skipped") {
+        current.outcome = "skipped";
+      }
+    },
+    ontext: onText,
+    oncdata: onText,
+    onclosetag(name) {
+      if (name === "failure" || name === "error") telling = false;
+      if (name !== "testcase" || current === undefined) return;
+      report.counts[current.outcome]++;
+      if (current.outcome === "failed" && report.failures.length < limits.failures) {
+        const { suite, name: test, message, text } = current;
+        report.failures.push({ suite, name: test, message: (message || text).trim() });
+      }
+      current = undefined;
+    },
   };
+  Object.assign(parser, handlers);
   for await (const chunk of chunks) parser.write(chunk);
   parser.close();
   return root === "testsuites" || root === "testsuite" ? report : undefined;

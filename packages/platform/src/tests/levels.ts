@@ -59,16 +59,28 @@ function checkSuite({ service, level, config }: TestSuite, services: StackServic
   const fault = (keys: string[], message: string, fix: string) =>
     new UserError(message, { code: "config", at: service.file.at(["tests", level, ...keys]), fix });
   if (config.image !== undefined && config.target !== undefined) {
-    throw fault(["target"], "tests run in an `image` or in a `target` of the service's own", "Remove one of them.");
+    throw fault(
+      ["target"],
+      "tests run in an `image` or in a `target` of the service's own",
+      "Remove one of them.",
+    );
   }
   const { build, images = {} } = service.config;
   if (config.image === undefined && build === undefined && Object.keys(images).length !== 1) {
-    throw fault([], `it is not said in which image the tests of ${service.name} run`, "Name it with `image`.");
+    throw fault(
+      [],
+      `it is not said in which image the tests of ${service.name} run`,
+      "Name it with `image`.",
+    );
   }
   for (const [name, { image, service: other }] of Object.entries(config.datastores ?? {})) {
     const keys = ["datastores", name];
     if ((image === undefined) === (other === undefined)) {
-      throw fault(keys, `the datastore ${name} has either an \`image\` or a \`service\``, "Give one of them.");
+      throw fault(
+        keys,
+        `the datastore ${name} has either an \`image\` or a \`service\``,
+        "Give one of them.",
+      );
     }
     if (other === undefined) continue;
     const found = services.find((one) => one.name === other);
@@ -80,7 +92,11 @@ function checkSuite({ service, level, config }: TestSuite, services: StackServic
         ? `there is no service "${other}"`
         : `the service ${other} has no image of its own to run`,
       found === undefined
-        ? suggest(other, services.map((one) => one.name), "Add it to the workspace's services.")
+        ? suggest(
+            other,
+            services.map((one) => one.name),
+            "Add it to the workspace's services.",
+          )
         : "Name an `image` instead.",
     );
   }

@@ -73,7 +73,12 @@ const podDefaults = {
 /** A datastore's pod, and the Service that gives it its name. */
 export function datastoreObjects(
   name: string,
-  { namespace, suite, config, image }: { namespace: string; suite: TestSuite; config: Datastore; image: string },
+  {
+    namespace,
+    suite,
+    config,
+    image,
+  }: { namespace: string; suite: TestSuite; config: Datastore; image: string },
 ): { pod: KubeObject; service: KubeObject } {
   const { env = {}, args, ports } = config;
   const metadata = { name, namespace, labels: { ...labelsOf(suite), [datastoreLabel]: name } };

@@ -36,7 +36,12 @@ export function captureOutput(
   const read = async () => {
     const query = new URLSearchParams({ container: source.container, follow: "true" });
     const path = `${pathOf(pods, source.namespace, source.pod, "log")}?${query.toString()}`;
-    const response = await connection.transport.request({ method: "GET", path, headers: { accept: "*/*" }, signal });
+    const response = await connection.transport.request({
+      method: "GET",
+      path,
+      headers: { accept: "*/*" },
+      signal,
+    });
     if (response.status !== 200) {
       throw new UserError(`the output of the tests cannot be read: HTTP ${response.status}`, {
         code: response.status === 403 ? "permission" : "failed",
@@ -45,6 +50,8 @@ export function captureOutput(
     const decoder = new TextDecoder();
     const stream = createWriteStream(file);
     const closed = once(stream, "close");
+    // Waited for at the end, where it is thrown.
+    closed.catch(() => undefined);
     try {
       for await (const chunk of response.body) {
         const kept = chunk.subarray(0, Math.max(0, fileLimit - size));

@@ -43,7 +43,10 @@ const keptMs = 30 * 24 * 3_600_000;
 
 /** The key of what is tested: any JSON. */
 export function contentKey(content: unknown): string {
-  return createHash("sha256").update(JSON.stringify(["kws tests 1", content])).digest("hex").slice(0, 40);
+  return createHash("sha256")
+    .update(JSON.stringify(["kws tests 1", content]))
+    .digest("hex")
+    .slice(0, 40);
 }
 
 export class ResultStore {
@@ -79,7 +82,12 @@ export class ResultStore {
     await writeFile(join(folder, "result.json"), JSON.stringify(result));
     const target = join(this.#folder, key);
     await rm(target, { recursive: true, force: true });
-    await rename(folder, target);
+    try {
+      await rename(folder, target);
+    } catch (error) {
+      // Another run of the same content was quicker.
+      if (!isErrno(error, "ENOTEMPTY", "EEXIST")) throw error;
+    }
     await this.#prune();
     return { ...result, folder: target };
   }
@@ -88,7 +96,8 @@ export class ResultStore {
     for (const name of await readdir(this.#folder)) {
       const path = join(this.#folder, name);
       try {
-        if (Date.now() - (await stat(path)).mtimeMs > keptMs) await rm(path, { recursive: true, force: true });
+        if (Date.now() - (await stat(path)).mtimeMs > keptMs)
+          await rm(path, { recursive: true, force: true });
       } catch (error) {
         // Another run was quicker.
         if (!isErrno(error, "ENOENT")) throw error;

@@ -122,7 +122,9 @@ async function prepare(suite: TestSuite, images: TestImages, options: TestOption
   const { config, level } = suite;
   const profile = options.profile ?? config.profile ?? defaultProfile;
   const datastores = new Map<string, string>();
-  for (const [name, { image, service: other }] of Object.entries(running === undefined ? (config.datastores ?? {}) : {})) {
+  for (const [name, { image, service: other }] of Object.entries(
+    running === undefined ? (config.datastores ?? {}) : {},
+  )) {
     const service = services.find((one) => one.name === other);
     if (image !== undefined) datastores.set(name, image);
     else if (service !== undefined && hasSource(service)) datastores.set(name, await images.single(service));
@@ -140,7 +142,13 @@ async function prepare(suite: TestSuite, images: TestImages, options: TestOption
     const digest = plan.how === "package" ? plan.prepared.found.digest : "";
     installed.push([service.name, fingerprintOf(chart, mergeValues(chart.values, values)), digest]);
   }
-  const key = contentKey({ suite: [suite.service.name, level, config], image, datastores: [...datastores], profile, installed });
+  const key = contentKey({
+    suite: [suite.service.name, level, config],
+    image,
+    datastores: [...datastores],
+    profile,
+    installed,
+  });
   return { suite, image, datastores, plans, profile, key };
 }
 
@@ -150,7 +158,9 @@ async function runPrepared(prepared: Prepared, options: TestOptions): Promise<Te
   const store = new ResultStore(cache);
   const known = key === undefined || force ? undefined : await store.find(key);
   if (known !== undefined && (known.outcome === "passed" || reuseFailures)) {
-    await steps.run({ id: "tests", title: "tests" }, async (step) => step.skip(`${known.outcome} at ${known.ranAt}`));
+    await steps.run({ id: "tests", title: "tests" }, async (step) =>
+      step.skip(`${known.outcome} at ${known.ranAt}`),
+    );
     return known;
   }
   await using work = await store.workFolder();
@@ -174,7 +184,11 @@ async function runPrepared(prepared: Prepared, options: TestOptions): Promise<Te
     lastLines: passed ? [] : ended.lastLines,
     notes: [...ended.notes, ...reports.notes],
   };
-  const kept = await store.keep(key ?? contentKey([suite.service.name, suite.level, began]), result, work.path);
+  const kept = await store.keep(
+    key ?? contentKey([suite.service.name, suite.level, began]),
+    result,
+    work.path,
+  );
   return options.keep ? { ...kept, namespace: place.namespace } : kept;
 }
 
@@ -209,7 +223,8 @@ async function runIn(
     const stack = { name: namespace, namespace, profile, services: undefined };
     await startStack({ ...options, stack, plans, whole: true, signal, timeoutMs: startMs });
   }
-  return steps.run({ id: "tests", title: "tests" }, (step) =>
+  // Awaited here: the view is open until then.
+  return await steps.run({ id: "tests", title: "tests" }, (step) =>
     attempt({
       ...options,
       suite,

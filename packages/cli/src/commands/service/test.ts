@@ -20,13 +20,19 @@ export const command = defineCommand({
     "and 3 where some could not be run.",
   args: [{ name: "services", description: "the services", variadic: true, completes: "services" }],
   options: {
-    level: { type: "string", value: "level", choices: levels, description: "only these tests; all unless given" },
+    level: {
+      type: "string",
+      value: "level",
+      choices: levels,
+      description: "only these tests; all unless given",
+    },
     all: { type: "boolean", description: "all services that have tests" },
     stack: {
       type: "string",
       short: "s",
       value: "name",
-      description: "functional tests in this running stack, as it is; of all its services unless some are named",
+      description:
+        "functional tests in this running stack, as it is; of all its services unless some are named",
       completes: "stacks",
     },
     profile: {
@@ -37,14 +43,23 @@ export const command = defineCommand({
       completes: "profiles",
     },
     force: { type: "boolean", description: "run also what has passed with the same content" },
-    "reuse-failures": { type: "boolean", description: "do not run again what has failed with the same content" },
+    "reuse-failures": {
+      type: "boolean",
+      description: "do not run again what has failed with the same content",
+    },
     keep: { type: "boolean", description: "leave the namespaces for a day, to look at" },
     reports: {
       type: "string",
       value: "folder",
       description: "copy outputs and reports there, as <service>/<level>/",
     },
-    parallel: { type: "number", value: "count", min: 1, max: 32, description: "tests at once; 2 unless given" },
+    parallel: {
+      type: "number",
+      value: "count",
+      min: 1,
+      max: 32,
+      description: "tests at once; 2 unless given",
+    },
     timeout: {
       type: "duration",
       value: "duration",
@@ -52,7 +67,8 @@ export const command = defineCommand({
     },
     pull: {
       type: "boolean",
-      description: "fetch services that live in git again, and base images that have changed in their registries",
+      description:
+        "fetch services that live in git again, and base images that have changed in their registries",
     },
   },
   examples: [
@@ -65,7 +81,10 @@ export const command = defineCommand({
     const { signal, locations, childEnv } = ctx;
     const project = await ctx.project();
     const { pull, profile } = options;
-    const running = options.stack === undefined ? undefined : placed(findStack(project, options.stack), ctx.globals.namespace);
+    const running =
+      options.stack === undefined
+        ? undefined
+        : placed(findStack(project, options.stack), ctx.globals.namespace);
     const level = levelOf(options.level, running !== undefined);
     if (args.length === 0 && options.all !== true && running === undefined) {
       throw new UserError("no service is named", {
@@ -121,11 +140,12 @@ export const command = defineCommand({
       },
     });
     if (options.reports !== undefined) await exportResults(results, resolve(ctx.cwd, options.reports));
+    const text = resultsText(results, ctx.style);
     const has = (outcome: string) => results.some((result) => result.outcome === outcome);
     return {
       data: { results },
       table: resultsTable(results, ctx.style, ctx.clock()),
-      text: resultsText(results, ctx.style),
+      ...(text === "" ? {} : { text }),
       exitCode: has("failed") ? exitCodes.failed : has("error") ? exitCodes.degraded : exitCodes.ok,
     };
   },
