@@ -73,6 +73,7 @@ export const commands: Record<string, Load> = {
   "service forward": () => import("./commands/service/forward.ts"),
   "service intercept": () => import("./commands/service/intercept.ts"),
   "service restart": () => import("./commands/service/restart.ts"),
+  "service test": () => import("./commands/service/test.ts"),
   "service up": () => import("./commands/service/up.ts"),
   "service down": () => import("./commands/service/down.ts"),
 };

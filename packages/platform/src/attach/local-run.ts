@@ -77,7 +77,8 @@ async function findContainer({
   const [workload] = workloads;
   // Where none runs, the template says as much, but for what only a pod knows.
   const pod =
-    workloads.flatMap(({ pods }) => pods)[0] ?? (workload?.object["spec"]?.template as KubeObject | undefined);
+    workloads.flatMap(({ pods }) => pods)[0] ??
+    (workload?.object["spec"]?.template as KubeObject | undefined);
   const containers = (pod?.["spec"]?.containers ?? []) as PodContainer[];
   const found = container === undefined ? containers[0] : containers.find(({ name }) => name === container);
   if (pod === undefined || found === undefined) {

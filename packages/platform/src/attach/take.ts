@@ -79,7 +79,11 @@ export async function endIntercept(
   return given;
 }
 
-async function remove(client: KubeClient, resource: Resource, { name, namespace }: InterceptNames): Promise<void> {
+async function remove(
+  client: KubeClient,
+  resource: Resource,
+  { name, namespace }: InterceptNames,
+): Promise<void> {
   try {
     await client.delete(resource, name, namespace, { propagationPolicy: "Background" });
   } catch (error) {
