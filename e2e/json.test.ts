@@ -141,6 +141,7 @@ const cases: [heading: string, value: () => Promise<unknown>][] = [
   ["kws service list", () => kws.json("service", "list")],
   ["kws service status", () => kws.json("service", "status", "payments")],
   ["kws service down", () => kws.json("service", "down", "payments")],
+  ["kws service test", () => kws.json("service", "test", "payments", "--file", "examples/shop")],
   ["kws service restart", () => kws.json("service", "restart", "payments")],
   [
     "kws service logs",

@@ -15,6 +15,7 @@ export const commands: Record<string, Load> = {
   "package prune": () => import("./commands/package/prune.ts"),
   "package remove": () => import("./commands/package/remove.ts"),
   deploy: () => import("./commands/deploy.ts"),
+  run: () => import("./commands/run.ts"),
   publish: () => import("./commands/publish.ts"),
   "cluster start": () => import("./commands/cluster/start.ts"),
   "cluster stop": () => import("./commands/cluster/stop.ts"),
@@ -72,6 +73,7 @@ export const commands: Record<string, Load> = {
   "service forward": () => import("./commands/service/forward.ts"),
   "service intercept": () => import("./commands/service/intercept.ts"),
   "service restart": () => import("./commands/service/restart.ts"),
+  "service test": () => import("./commands/service/test.ts"),
   "service up": () => import("./commands/service/up.ts"),
   "service down": () => import("./commands/service/down.ts"),
 };

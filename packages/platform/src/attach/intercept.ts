@@ -13,6 +13,7 @@ import type { PodPort } from "@kws/kube/port-forward";
 import {
   deployments,
   endpointSlices,
+  leases,
   pods,
   roleBindings,
   roles,
@@ -29,6 +30,7 @@ import {
   type HeldLease,
   type Holder,
   holdLease,
+  identityOf,
   isRenewed,
   tryTakeLease,
 } from "../services/lease.ts";
@@ -106,7 +108,13 @@ interface ProxyPlan {
 const firstControlPort = 15_900;
 
 /** What the proxy has to listen on: all that the Service leads to its pods. */
-async function planProxy({ cluster, service, namespace, object, ...options }: InterceptOptions): Promise<ProxyPlan> {
+async function planProxy({
+  cluster,
+  service,
+  namespace,
+  object,
+  ...options
+}: InterceptOptions): Promise<ProxyPlan> {
   const name = object.metadata.name;
   const ports = portsOf(object);
   const intercepted = findPort(object, options.remote);
@@ -305,11 +313,12 @@ class Session implements Intercept {
           });
           this.#connected = true;
           await this.#take();
-          this.#options.onEvent({ kind: "intercepting" });
+          if (!signal.aborted) this.#options.onEvent({ kind: "intercepting" });
           return tunnel;
         }
         // Somebody removed it, or it removed itself while this machine slept.
-        if ((await cluster.client.find(secrets, this.#names.name, this.#names.namespace)) === undefined) {
+        const { name, namespace } = this.#names;
+        if ((await cluster.client.find(secrets, name, namespace)) === undefined && (await this.#isOurs())) {
           await this.#apply();
         }
       } catch (error) {
@@ -342,8 +351,16 @@ class Session implements Intercept {
     return pod === undefined ? undefined : { namespace, pod: pod.metadata.name, port: config.control };
   }
 
+  /** Whoever ends an intercept from elsewhere removes its lease, which is noticed here at the next renewal only. */
+  async #isOurs(): Promise<boolean> {
+    const { name, namespace } = this.#names;
+    const lease = await this.#options.cluster.client.find(leases, name, namespace);
+    return lease?.["spec"]?.holderIdentity === identityOf(this.#options.holder);
+  }
+
   async #take(): Promise<void> {
     const { cluster, service, object, holder } = this.#options;
+    if (!(await this.#isOurs())) return;
     const by = `${holder.user}@${holder.host}`;
     await takeService(cluster.client, object, { service, by, since: this.#since });
   }
@@ -351,7 +368,7 @@ class Session implements Intercept {
   /** Opens the tunnel again whenever it is lost. */
   async #keep(first: { closed: Promise<void> }): Promise<void> {
     const signal = AbortSignal.any([this.#over.signal, this.#lease.signal]);
-    for (let tunnel = first; ; ) {
+    for (let tunnel = first; ;) {
       await tunnel.closed;
       if (signal.aborted) return;
       this.#connected = false;

@@ -50,7 +50,7 @@ async function greet(wire: Duplex, token: string): Promise<void> {
     const timer = setTimeout(() => wire.destroy(new Error("the proxy does not answer")), greetingMs);
     let said = "";
     const onReadable = () => {
-      for (let byte; (byte = wire.read(1) as Buffer | null) !== null; ) {
+      for (let byte; (byte = wire.read(1) as Buffer | null) !== null;) {
         said += byte.toString("latin1");
         if (!said.endsWith("\n")) continue;
         wire.off("readable", onReadable).off("close", onClose);

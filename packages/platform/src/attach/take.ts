@@ -1,5 +1,5 @@
 /** Taking a Service's traffic, and giving it back: writes to the Service alone, whose earlier state stands on it. */
-import type { KubeClient } from "@kws/kube/client";
+import type { KubeClient, Resource } from "@kws/kube/client";
 import type { KubeObject } from "@kws/kube/object";
 import { leases, secrets, services } from "@kws/kube/resources";
 import { isApiError } from "@kws/kube/status";
@@ -71,16 +71,24 @@ export async function endIntercept(
   names: InterceptNames,
   object: KubeObject | undefined,
 ): Promise<boolean> {
+  // Without its lease, a session that is still there takes nothing any more.
+  await remove(client, leases, names);
   const given =
     object !== undefined && (await change(client, object, (found) => restorePatch(found as ServiceObject)));
-  for (const resource of [secrets, leases]) {
-    try {
-      await client.delete(resource, names.name, names.namespace, { propagationPolicy: "Background" });
-    } catch (error) {
-      if (!isApiError(error, "NotFound")) throw error;
-    }
-  }
+  await remove(client, secrets, names);
   return given;
+}
+
+async function remove(
+  client: KubeClient,
+  resource: Resource,
+  { name, namespace }: InterceptNames,
+): Promise<void> {
+  try {
+    await client.delete(resource, name, namespace, { propagationPolicy: "Background" });
+  } catch (error) {
+    if (!isApiError(error, "NotFound")) throw error;
+  }
 }
 
 const attempts = 10;

@@ -9,6 +9,7 @@ import { namesOf } from "@kws/platform/attach/objects";
 import { choose, stackOption } from "../../choosing.ts";
 import { defineCommand } from "../../command.ts";
 import type { Context } from "../../context.ts";
+import { runInTerminal } from "../../running-locally.ts";
 import { defaultTimeoutMs } from "../../starting.ts";
 import { untilAborted } from "../../waiting.ts";
 
@@ -20,8 +21,12 @@ export const command = defineCommand({
   description:
     "Sends the connections to one port of a service to a process on this machine, or with --header only the HTTP requests that " +
     "have it. Through the Kubernetes API alone: a proxy takes the place of the service's pods, and sends everything to them as " +
-    "soon as this machine, the process or the network is gone. Ctrl-C gives the service back; --stop does so from anywhere.",
-  args: [{ name: "service", description: "the service", required: true, completes: "services" }],
+    "soon as this machine, the process or the network is gone. Ctrl-C gives the service back; --stop does so from anywhere. A " +
+    "command after -- is run as `kws run` does, for as long as it lives.",
+  args: [
+    { name: "service", description: "the service", required: true, completes: "services" },
+    { name: "command", description: "a command and its arguments, after --", variadic: true },
+  ],
   options: {
     stack: stackOption,
     port: {
@@ -40,7 +45,10 @@ export const command = defineCommand({
       value: "duration",
       description: "how long the proxy stays when this machine is gone; 10m unless given",
     },
-    "take-over": { type: "boolean", description: "also where somebody else intercepts it, whose intercept ends" },
+    "take-over": {
+      type: "boolean",
+      description: "also where somebody else intercepts it, whose intercept ends",
+    },
     stop: { type: "boolean", description: "give the service back, whoever intercepts it" },
     timeout: {
       type: "duration",
@@ -51,9 +59,10 @@ export const command = defineCommand({
   examples: [
     "kws service intercept orders --port 3000",
     "kws service intercept orders --port 3000:80 --header x-debug=me",
+    "kws service intercept orders --port 3000 -- npm start",
     "kws service intercept orders --stop",
   ],
-  async run({ args: [service = ""], options }, ctx) {
+  async run({ args: [service = "", ...words], options }, ctx) {
     const { signal } = ctx;
     if (options.stop !== true && options.port === undefined) {
       throw new UserError("no port of this machine was named", {
@@ -72,9 +81,10 @@ export const command = defineCommand({
     }
     const { object, remote, local } = choosePort(service, objects, options.port ?? "");
     const where = { host: "127.0.0.1", port: local };
+    const cluster = await clusterOf(connection);
     const intercept = await startIntercept({
       ...ctx,
-      cluster: await clusterOf(connection),
+      cluster,
       service,
       namespace,
       object,
@@ -88,6 +98,20 @@ export const command = defineCommand({
       onEvent: reporter(ctx, service, `${where.host}:${where.port}`),
     });
     try {
+      if (words.length > 0) {
+        const lost = new AbortController();
+        void intercept.ended.then((reason) => lost.abort(reason));
+        const both = AbortSignal.any([signal, lost.signal]);
+        const exitCode = await runInTerminal(ctx, {
+          cluster,
+          service,
+          namespace,
+          command: words,
+          signal: both,
+        });
+        lost.signal.throwIfAborted();
+        return { exitCode };
+      }
       const lost = await Promise.race([intercept.ended, untilAborted(signal)]);
       if (lost !== undefined) throw lost;
       return { exitCode: exitCodes.interrupted };
@@ -121,7 +145,10 @@ function choosePort(
     const ports = all.map(({ port }) => port.port).join(", ");
     throw new UserError(several ? `${service} has several ports` : `${service} has no such port`, {
       code: several ? "usage" : "not-found",
-      fix: ports === "" ? "Only services with a Service can be intercepted." : `Name one of ${ports}, as in --port ${local}:${all[0]?.port.port}.`,
+      fix:
+        ports === ""
+          ? "Only services with a Service can be intercepted."
+          : `Name one of ${ports}, as in --port ${local}:${all[0]?.port.port}.`,
     });
   }
   return { object: first.object, remote: first.port.port, local };
