@@ -210,7 +210,7 @@ const tests: Check = {
   id: "tests",
   family: "service",
   about:
-    "a service that is built here has tests: files that test runners look for, a script `test`, or a Helm test",
+    "a service that is built here has tests: `tests` in its kws.yaml, files that test runners look for, a script `test`, or a Helm test",
   run: (subject) =>
     overServices(
       subject,
