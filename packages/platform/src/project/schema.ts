@@ -3,7 +3,7 @@
  * `services` or `stacks` is a workspace's, any other a service's.
  */
 import { type Static, Type } from "typebox";
-import { providerNames } from "./provider-names.ts";
+import { type ProviderName, providerNames } from "./provider-names.ts";
 
 /** DNS-1123 label: it becomes part of object names, namespaces and host names. */
 const Name = (description: string) =>
@@ -129,7 +129,9 @@ const literals = <const T extends string>(values: readonly T[], description: str
 
 export const ClusterSettings = Type.Object(
   {
-    provider: Type.Optional(literals(providerNames, "What gives the cluster; `embedded` unless given.")),
+    provider: Type.Optional(
+      Type.Unsafe<ProviderName>(literals(providerNames, "What gives the cluster; `embedded` unless given.")),
+    ),
     name: Type.Optional(
       Name(
         "The cluster's name: of embedded clusters `default` unless given, of those of k3d, kind and minikube `kws`.",
@@ -142,6 +144,14 @@ export const ClusterSettings = Type.Object(
         description:
           "Where the embedded cluster, and one that k3d makes, serve Ingress hosts; 8080 or the next free port unless given.",
       }),
+    ),
+    builder: Type.Optional(
+      Type.Unsafe<"embedded" | "docker" | "buildah">(
+        literals(
+          ["embedded", "docker", "buildah"],
+          "What builds images for clusters of tools: the sandbox of kws, which needs Linux, Docker Engine or buildah; without Linux `docker` unless given.",
+        ),
+      ),
     ),
     context: Type.Optional(
       Type.String({ description: "The kubeconfig context; implies the provider kubeconfig." }),
