@@ -86,6 +86,12 @@ export const command = defineCommand({
         ? undefined
         : placed(findStack(project, options.stack), ctx.globals.namespace);
     const level = levelOf(options.level, running !== undefined);
+    if (running !== undefined && options.keep === true) {
+      throw new UserError("--keep is for the namespaces of tests, and --stack has none", {
+        code: "usage",
+        fix: "Leave out one of them.",
+      });
+    }
     if (args.length === 0 && options.all !== true && running === undefined) {
       throw new UserError("no service is named", {
         code: "usage",
