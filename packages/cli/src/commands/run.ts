@@ -10,7 +10,12 @@ export const command = defineCommand({
     "Runs a process of this machine with the variables of a service's container, its mounted ConfigMaps and Secrets in a folder in " +
     "memory that KWS_ROOT names, and the namespace's Services under their names. Exits with its code.",
   args: [
-    { name: "command", description: "the command and its arguments, after --", required: true, variadic: true },
+    {
+      name: "command",
+      description: "the command and its arguments, after --",
+      required: true,
+      variadic: true,
+    },
   ],
   options: {
     service: {

@@ -90,7 +90,9 @@ const forwardTo = () =>
 
 /** On a connection of its own. */
 async function ask(port: number, headers: Record<string, string> = {}): Promise<string> {
-  const response = await fetch(`http://127.0.0.1:${port}/x`, { headers: { ...headers, connection: "close" } });
+  const response = await fetch(`http://127.0.0.1:${port}/x`, {
+    headers: { ...headers, connection: "close" },
+  });
   return response.text();
 }
 
@@ -145,9 +147,9 @@ test("requests with the header come here, others and those that nothing answers 
     );
     await vi.waitFor(async () => expect(await ask(forward.port, mine)).toBe("laptop /x"), waiting);
     expect(await ask(forward.port)).toMatch(/^pod/);
-    await expect(startIntercept(settings({ holder: { user: "other", host: "elsewhere", pid: 1 } }))).rejects.toThrow(
-      "intercepts web since",
-    );
+    await expect(
+      startIntercept(settings({ holder: { user: "other", host: "elsewhere", pid: 1 } })),
+    ).rejects.toThrow("intercepts web since");
     // As an installation does: Helm owns the selector, and leads the Service back.
     const applied = { apiVersion: "v1", kind: "Service", metadata: { name: "web", namespace } };
     await cluster.client.apply(
@@ -170,7 +172,13 @@ test("requests with the header come here, others and those that nothing answers 
 
 /** A session in a process of its own, that can be killed. */
 async function startElsewhere(graceMs: number): Promise<ChildProcess> {
-  const { cluster: _cluster, signal: _signal, clock: _clock, onEvent: _onEvent, ...rest } = settings({ graceMs });
+  const {
+    cluster: _cluster,
+    signal: _signal,
+    clock: _clock,
+    onEvent: _onEvent,
+    ...rest
+  } = settings({ graceMs });
   const text = `
     const { startIntercept } = await import(${JSON.stringify(import.meta.resolve("./intercept.ts"))});
     const { clusterOf } = await import(${JSON.stringify(import.meta.resolve("./cluster.ts"))});

@@ -19,7 +19,12 @@ async function sources(): Promise<Sources> {
     data: { LEVEL: "info", "app.yaml": "a: 1" },
     binaryData: { logo: base64("png") },
   });
-  await client.create(secrets, { apiVersion: "v1", kind: "Secret", metadata, data: { TOKEN: base64("s3cret") } });
+  await client.create(secrets, {
+    apiVersion: "v1",
+    kind: "Secret",
+    metadata,
+    data: { TOKEN: base64("s3cret") },
+  });
   return new Sources(client, namespace);
 }
 
@@ -93,7 +98,11 @@ test("files come from volumes; what is no configuration stays in the cluster", a
 
 test("variables that name a mounted file lead to it, and others stay", () => {
   const env = { A: "/etc/app/app.yaml", B: "/etc/app", C: "/etc/application", D: "see /etc/app" };
-  expect(relocate(env, ["/etc/app"], "/mem")).toEqual({ ...env, A: "/mem/etc/app/app.yaml", B: "/mem/etc/app" });
+  expect(relocate(env, ["/etc/app"], "/mem")).toEqual({
+    ...env,
+    A: "/mem/etc/app/app.yaml",
+    B: "/mem/etc/app",
+  });
 });
 
 const names: LocalName[] = [

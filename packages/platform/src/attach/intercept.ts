@@ -108,7 +108,13 @@ interface ProxyPlan {
 const firstControlPort = 15_900;
 
 /** What the proxy has to listen on: all that the Service leads to its pods. */
-async function planProxy({ cluster, service, namespace, object, ...options }: InterceptOptions): Promise<ProxyPlan> {
+async function planProxy({
+  cluster,
+  service,
+  namespace,
+  object,
+  ...options
+}: InterceptOptions): Promise<ProxyPlan> {
   const name = object.metadata.name;
   const ports = portsOf(object);
   const intercepted = findPort(object, options.remote);
@@ -362,7 +368,7 @@ class Session implements Intercept {
   /** Opens the tunnel again whenever it is lost. */
   async #keep(first: { closed: Promise<void> }): Promise<void> {
     const signal = AbortSignal.any([this.#over.signal, this.#lease.signal]);
-    for (let tunnel = first; ; ) {
+    for (let tunnel = first; ;) {
       await tunnel.closed;
       if (signal.aborted) return;
       this.#connected = false;

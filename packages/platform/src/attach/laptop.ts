@@ -31,7 +31,7 @@ export async function openLaptop(options: LaptopOptions): Promise<{ closed: Prom
   const session = performServerHandshake(wire, { settings: { initialWindowSize: windowSize } });
   const closed = new Promise<void>((resolve) => session.once("close", () => resolve()));
   session.on("error", () => session.destroy());
-  session.on("stream", (stream) => void take(stream, options));
+  session.on("stream", (stream) => take(stream, options));
   wire.once("close", () => session.destroy());
   keepAlive(session);
   const stop = () => session.destroy();
@@ -50,7 +50,7 @@ async function greet(wire: Duplex, token: string): Promise<void> {
     const timer = setTimeout(() => wire.destroy(new Error("the proxy does not answer")), greetingMs);
     let said = "";
     const onReadable = () => {
-      for (let byte; (byte = wire.read(1) as Buffer | null) !== null; ) {
+      for (let byte; (byte = wire.read(1) as Buffer | null) !== null;) {
         said += byte.toString("latin1");
         if (!said.endsWith("\n")) continue;
         wire.off("readable", onReadable).off("close", onClose);

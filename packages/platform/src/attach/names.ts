@@ -32,7 +32,12 @@ export interface NamesOptions {
   signal: AbortSignal;
 }
 
-export async function openNames({ cluster, namespace, ownAddresses, signal }: NamesOptions): Promise<LocalNames> {
+export async function openNames({
+  cluster,
+  namespace,
+  ownAddresses,
+  signal,
+}: NamesOptions): Promise<LocalNames> {
   const { items } = await cluster.client.list(services, namespace, { signal });
   const forwards: Forward[] = [];
   // Sessions that run at once get other addresses.
@@ -77,7 +82,8 @@ const defaultPorts: Record<string, number> = { http: 80, https: 443, ws: 80, wss
 
 /** The value with each Service that it names, as `host:port` or in a URL, where it is on this machine. */
 export function rewriteHosts(value: string, names: LocalName[], hostsKnown: boolean): string {
-  const pattern = /(?<![\w.-])(?:([a-z][a-z0-9+.]*):\/\/(?:[^@/\s]*@)?)?([a-z][a-z0-9.-]*)(?::(\d+))?(?![\w-])/gi;
+  const pattern =
+    /(?<![\w.-])(?:([a-z][a-z0-9+.]*):\/\/(?:[^@/\s]*@)?)?([a-z][a-z0-9.-]*)(?::(\d+))?(?![\w-])/gi;
   return value.replaceAll(pattern, (whole: string, scheme = "", host = "", written = "") => {
     const found = names.find((one) => namesIn(one).includes(host));
     const port = written === "" ? defaultPorts[scheme.toLowerCase()] : Number(written);

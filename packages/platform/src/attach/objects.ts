@@ -37,7 +37,7 @@ function object(
       ownerReferences: [{ apiVersion: owner.apiVersion, kind: owner.kind, name: ownerName, uid }],
     },
     ...rest,
-  } as KubeObject;
+  };
 }
 
 /** Holds the program and its settings; goes with the Service. */
@@ -47,15 +47,21 @@ export function programSecret(
   program: Program,
   config: ProxyConfig,
 ): KubeObject {
-  return object(names, "v1", "Secret", { ...service, apiVersion: "v1", kind: "Service" }, {
-    type: "Opaque",
-    data: Object.fromEntries(
-      Object.entries({ ...program.files, "config.json": JSON.stringify(config) }).map(([name, text]) => [
-        name,
-        Buffer.from(text).toString("base64"),
-      ]),
-    ),
-  });
+  return object(
+    names,
+    "v1",
+    "Secret",
+    { ...service, apiVersion: "v1", kind: "Service" },
+    {
+      type: "Opaque",
+      data: Object.fromEntries(
+        Object.entries({ ...program.files, "config.json": JSON.stringify(config) }).map(([name, text]) => [
+          name,
+          Buffer.from(text).toString("base64"),
+        ]),
+      ),
+    },
+  );
 }
 
 /** Leads to the pods that the intercepted Service led to. */

@@ -18,5 +18,8 @@ export async function proxyProgram(): Promise<Program> {
   const folder = fileURLToPath(new URL("proxy", import.meta.url));
   const names = (await readdir(folder)).filter((name) => !name.endsWith(".test.ts"));
   const texts = await Promise.all(names.map((name) => readFile(`${folder}/${name}`, "utf8")));
-  return { files: Object.fromEntries(names.map((name, index) => [name, texts[index] ?? ""])), main: "main.ts" };
+  return {
+    files: Object.fromEntries(names.map((name, index) => [name, texts[index] ?? ""])),
+    main: "main.ts",
+  };
 }

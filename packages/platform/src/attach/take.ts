@@ -11,7 +11,6 @@ import {
   proxyLabel,
   restorePatch,
   selectorAnnotation,
-  type ServiceObject,
 } from "./proxy/restore.ts";
 
 export const interceptManager = "kws-intercept";
@@ -73,13 +72,16 @@ export async function endIntercept(
 ): Promise<boolean> {
   // Without its lease, a session that is still there takes nothing any more.
   await remove(client, leases, names);
-  const given =
-    object !== undefined && (await change(client, object, (found) => restorePatch(found as ServiceObject)));
+  const given = object !== undefined && (await change(client, object, (found) => restorePatch(found)));
   await remove(client, secrets, names);
   return given;
 }
 
-async function remove(client: KubeClient, resource: Resource, { name, namespace }: InterceptNames): Promise<void> {
+async function remove(
+  client: KubeClient,
+  resource: Resource,
+  { name, namespace }: InterceptNames,
+): Promise<void> {
   try {
     await client.delete(resource, name, namespace, { propagationPolicy: "Background" });
   } catch (error) {
@@ -109,7 +111,7 @@ async function change(
       continue;
     }
     try {
-      await write(ownersPatch(before as ServiceObject, changed as ServiceObject));
+      await write(ownersPatch(before, changed));
     } catch (error) {
       // Whoever wrote in between has the fields now, and may have them.
       if (!isApiError(error, "Conflict", "Invalid")) throw error;

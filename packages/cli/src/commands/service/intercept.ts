@@ -45,7 +45,10 @@ export const command = defineCommand({
       value: "duration",
       description: "how long the proxy stays when this machine is gone; 10m unless given",
     },
-    "take-over": { type: "boolean", description: "also where somebody else intercepts it, whose intercept ends" },
+    "take-over": {
+      type: "boolean",
+      description: "also where somebody else intercepts it, whose intercept ends",
+    },
     stop: { type: "boolean", description: "give the service back, whoever intercepts it" },
     timeout: {
       type: "duration",
@@ -99,7 +102,13 @@ export const command = defineCommand({
         const lost = new AbortController();
         void intercept.ended.then((reason) => lost.abort(reason));
         const both = AbortSignal.any([signal, lost.signal]);
-        const exitCode = await runInTerminal(ctx, { cluster, service, namespace, command: words, signal: both });
+        const exitCode = await runInTerminal(ctx, {
+          cluster,
+          service,
+          namespace,
+          command: words,
+          signal: both,
+        });
         lost.signal.throwIfAborted();
         return { exitCode };
       }
@@ -136,7 +145,10 @@ function choosePort(
     const ports = all.map(({ port }) => port.port).join(", ");
     throw new UserError(several ? `${service} has several ports` : `${service} has no such port`, {
       code: several ? "usage" : "not-found",
-      fix: ports === "" ? "Only services with a Service can be intercepted." : `Name one of ${ports}, as in --port ${local}:${all[0]?.port.port}.`,
+      fix:
+        ports === ""
+          ? "Only services with a Service can be intercepted."
+          : `Name one of ${ports}, as in --port ${local}:${all[0]?.port.port}.`,
     });
   }
   return { object: first.object, remote: first.port.port, local };

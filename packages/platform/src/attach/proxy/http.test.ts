@@ -105,14 +105,17 @@ test("a body announced with Expect waits for the answer of whoever gets it", asy
 });
 
 test("an upgraded connection is passed on, also what follows at once", async () => {
-  const upgrade = "GET /ws HTTP/1.1\r\nHost: a\r\nX-Debug: me\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n";
+  const upgrade =
+    "GET /ws HTTP/1.1\r\nHost: a\r\nX-Debug: me\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n";
   expect(await talk(`${upgrade}hello`, "hello")).toMatch(/101 Switching Protocols[^]*laptop:hello$/);
 });
 
 test("what is meant for a laptop that is gone goes to the pods", async () => {
   laptopThere = false;
   try {
-    expect(await talk("GET /gone HTTP/1.1\r\nHost: a\r\nX-Debug: me\r\n\r\n", "/gone")).toContain("original GET");
+    expect(await talk("GET /gone HTTP/1.1\r\nHost: a\r\nX-Debug: me\r\n\r\n", "/gone")).toContain(
+      "original GET",
+    );
   } finally {
     laptopThere = true;
   }

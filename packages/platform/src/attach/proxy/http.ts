@@ -114,7 +114,10 @@ function fail(outgoing: ServerResponse): void {
 }
 
 function pairs(raw: string[]): [string, string][] {
-  return Array.from({ length: raw.length / 2 }, (_, index) => [raw[2 * index] ?? "", raw[2 * index + 1] ?? ""]);
+  return Array.from({ length: raw.length / 2 }, (_, index) => [
+    raw[2 * index] ?? "",
+    raw[2 * index + 1] ?? "",
+  ]);
 }
 
 /** As they came, each a name and a value; one list, as Node takes them where names repeat. */

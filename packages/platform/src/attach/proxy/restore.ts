@@ -33,7 +33,9 @@ export function restorePatch({ metadata, spec }: ServiceObject): PatchOperation[
     { op: "test", path: "/metadata/resourceVersion", value: resourceVersion },
     { op: "remove", path: annotation(markAnnotation) },
     ...(before === undefined ? [] : [{ op: "remove" as const, path: annotation(selectorAnnotation) }]),
-    ...(taken ? [{ op: "replace" as const, path: "/spec/selector", value: JSON.parse(before) as unknown }] : []),
+    ...(taken
+      ? [{ op: "replace" as const, path: "/spec/selector", value: JSON.parse(before) as unknown }]
+      : []),
   ];
 }
 

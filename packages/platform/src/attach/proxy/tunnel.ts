@@ -53,7 +53,7 @@ export function openTunnel(token: string): Tunnel {
 function greet(socket: Socket, token: string, accept: () => void): void {
   let said = Buffer.alloc(0);
   const onReadable = () => {
-    for (let byte; (byte = socket.read(1) as Buffer | null) !== null; ) {
+    for (let byte; (byte = socket.read(1) as Buffer | null) !== null;) {
       said = Buffer.concat([said, byte]);
       if (byte[0] !== 0x0a) continue;
       socket.off("readable", onReadable);
