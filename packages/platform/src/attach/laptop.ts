@@ -24,7 +24,7 @@ const greetingMs = 10_000;
 const connectMs = 2000;
 
 /** Resolves when the tunnel is open, with what resolves when it is not any more. */
-export async function openLaptop(options: LaptopOptions): Promise<{ closed: Promise<void>; close(): void }> {
+export async function openLaptop(options: LaptopOptions): Promise<{ closed: Promise<void> }> {
   const { cluster, pod, token, signal } = options;
   const wire = await openPodPort(cluster.access, pod, signal);
   await greet(wire, token);
@@ -40,7 +40,7 @@ export async function openLaptop(options: LaptopOptions): Promise<{ closed: Prom
     signal.removeEventListener("abort", stop);
     wire.destroy();
   });
-  return { closed, close: stop };
+  return { closed };
 }
 
 /** The proxy answers a line where it takes the token. */
