@@ -7,16 +7,22 @@ import * as cli from "./cli.ts";
 import * as cluster from "./cluster.ts";
 import * as demo from "./demo.ts";
 import * as deploy from "./deploy.ts";
+import * as dev from "./dev.ts";
 import { machine, type Measurement } from "./measure.ts";
 import { disposeAll } from "./product.ts";
 import * as sops from "./sops.ts";
+import * as sync from "./sync.ts";
+import * as stack from "./stack.ts";
 
 const suites: Record<string, () => Promise<Measurement[]>> = {
   cli: cli.measure,
   cluster: cluster.measure,
   demo: demo.measure,
   deploy: deploy.measure,
+  dev: dev.measure,
   sops: sops.measure,
+  sync: sync.measure,
+  stack: stack.measure,
 };
 
 for (const signal of ["SIGINT", "SIGTERM"] as const) {

@@ -8,16 +8,19 @@ import { once } from "node:events";
 import { readdirSync, readFileSync } from "node:fs";
 import { cp, mkdir, readdir, readFile, writeFile } from "node:fs/promises";
 import { createServer, type Server } from "node:http";
-import type { AddressInfo } from "node:net";
+import { type AddressInfo, connect, createServer as createTcpServer } from "node:net";
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import { setInterval } from "node:timers/promises";
 import { encrypt } from "@kws/sops/file";
 import { ageKeys, type TestKeys } from "@kws/sops/testing/keyring";
+import { openRegistries } from "@kws/oci/registry";
+import { registryMissing, startDockerRegistry } from "@kws/oci/testing/docker-registry";
+import { type ArchiveFiles, readArchive, writeArchive } from "@kws/platform/packages/archive";
+import { fetchArchive, openPackageStore, pushChart } from "@kws/platform/packages/store";
 import { namespaces, secrets } from "@kws/kube/resources";
 import type { KubeClient } from "@kws/kube/client";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { registryMissing, startDockerRegistry } from "@kws/oci/testing/docker-registry";
 import { newKws, repository, type Kws, type Result } from "./kws.ts";
 
 interface Deployed {
@@ -161,6 +164,11 @@ test("what does not become ready is rolled back; a first install is removed", as
   expect(failed.code).toBe(6);
   expect(failed.stderr).toContain("payments runs 1.1.0 (revision 2) again");
   expect(await status("qa1")).toMatchObject({ state: "ready", release: "deployed", version: "1.1.0" });
+
+  // Helm cannot render it, so there is nothing to go back from.
+  const faulty = await run("-p", "qa1", "--set", "config=[1]");
+  expect(faulty.code, faulty.stderr).toBe(4);
+  expect(faulty.stderr).toContain("payments was not changed");
   expect(await deploy("-p", "qa1")).toMatchObject({ changed: false });
 
   const first = await run(...broken, "-n", "fresh");
@@ -174,7 +182,9 @@ test("a killed deployment is finished by the next one, and is nothing to go back
   const child = kws.spawn(["deploy", "payments", "-p", "qa1", "--set", "health.ready=/nowhere"], shop);
   await untilRevision(child, "qa1", (now) => now.status === "deployed" && now.ready === undefined);
   await kill(child);
+  expect(await unpacked()).toHaveLength(1);
   const failed = await run("-p", "qa1", "--set", "health.ready=/neither", "--timeout", "5s");
+  expect(await unpacked()).toEqual([]);
   expect(failed.stderr).toContain("payments runs 1.1.0");
   expect(await status("qa1")).toMatchObject({ state: "ready", version: "1.1.0" });
 });
@@ -221,6 +231,17 @@ test("what is not as it should be is refused before the cluster is touched", asy
   const locked = await stranger.run(["deploy", "payments", "-p", "qa1"], { cwd: shop });
   expect(locked.code, locked.stderr).not.toBe(0);
   expect(locked.stderr).toContain("secrets.yaml");
+  const dry = await stranger.run(["deploy", "payments", "-p", "local", "--dry-run", "-o", "json"], {
+    cwd: shop,
+  });
+  expect(dry.code, dry.stderr).toBe(0);
+  expect(JSON.parse(dry.stdout)).toMatchObject({
+    compared: false,
+    objects: expect.arrayContaining([
+      { kind: "Deployment", name: "payments", change: "created", fields: [] },
+    ]),
+  });
+  expect(await stranger.json("cluster", "list")).toEqual([]);
   expect(await client.find(namespaces, "untouched")).toBeUndefined();
 });
 
@@ -261,6 +282,78 @@ test.each([
   expect(result.stderr).toContain("fix");
   expect(await client.find(namespaces, "untouched")).toBeUndefined();
 });
+
+const missing = registryMissing(process.env);
+
+test.skipIf(missing !== undefined)(
+  `a registry gives the package, wants a login, or dies in the middle, and then nothing is installed ${missing ?? ""}`,
+  async () => {
+    await using registry = await startDockerRegistry(process.env);
+    await bring(registry.host, "1.0.1");
+    await bring(registry.host, "1.0.2", new Map([["payments/noise.bin", randomBytes(4 * 2 ** 20)]]));
+    const from = (host: string, version: string) =>
+      ["-p", "qa1", "--registry", `${host}/team`, "--version", version] as const;
+    expect(await deploy(...from(registry.host, "1.0.1"))).toMatchObject({ version: "1.0.1", changed: true });
+
+    await using locked = await startDockerRegistry(process.env, { login: true });
+    const refused = await run("-n", "untouched", ...from(locked.host, "1.0.1"));
+    expect(refused.code, refused.stderr).toBe(7);
+    expect(refused.stderr).toContain(locked.host);
+
+    await using wire = await wireTo(registry.host, { bytes: 2 ** 20, kill: () => registry.kill() });
+    const died = await run("-n", "untouched", ...from(wire.host, "1.0.2"));
+    expect(died.code, died.stderr).toBe(1);
+    expect(died.stderr).toContain(wire.host);
+    await wire.broken;
+
+    expect(await client.find(namespaces, "untouched")).toBeUndefined();
+    expect(await unpacked()).toEqual([]);
+    expect(await status("qa1")).toMatchObject({ state: "ready", version: "1.0.1" });
+  },
+);
+
+/** The package 1.0.0 as another version and with more files. Its images stay where they are. */
+async function bring(host: string, version: string, more: ArchiveFiles = new Map()): Promise<void> {
+  const store = await openPackageStore(join(kws.home, ".local/share/kws"));
+  const { bytes } = await fetchArchive(store.repository("kws.local/shop/charts/payments"), "1.0.0");
+  const files = new Map([...(await readArchive(bytes, "1.0.0")), ...more]);
+  const metadata = Buffer.from(files.get("payments/Chart.yaml") ?? []).toString();
+  const chartYaml = Buffer.from(metadata.replace("version: 1.0.0", `version: ${version}`));
+  files.set("payments/Chart.yaml", chartYaml);
+  const charts = openRegistries({ env: {} }).repository(`${host}/team/charts/payments`);
+  const chart = { archive: await writeArchive(files, 0), chartYaml };
+  await pushChart(charts, chart, { tag: version, overwrite: false });
+}
+
+/** A way to a server that does something, and ends, once so many bytes have come from there. */
+async function wireTo(host: string, { bytes, kill: end }: { bytes: number; kill: () => Promise<void> }) {
+  const [address = "", port] = host.split(":");
+  const { promise: broken, resolve } = Promise.withResolvers<void>();
+  let left = bytes;
+  const server = createTcpServer((near) => {
+    const far = connect(Number(port), address);
+    near.on("error", () => far.destroy()).on("close", () => far.destroy());
+    far.on("error", () => near.destroy()).on("close", () => near.destroy());
+    near.pipe(far);
+    far.on("data", (chunk) => {
+      left -= chunk.length;
+      if (left > 0) near.write(chunk);
+      else void end().then(resolve);
+    });
+  }).listen(0, "127.0.0.1");
+  await once(server, "listening");
+  return {
+    host: `127.0.0.1:${(server.address() as AddressInfo).port}`,
+    broken,
+    async [Symbol.asyncDispose]() {
+      server.close();
+      await once(server, "close");
+    },
+  };
+}
+
+/** Where packages are unpacked for Helm, one folder for each deployment at work. */
+const unpacked = () => readdir(join(kws.home, ".local/share/kws/run"));
 
 function close(server: Server): void {
   server.close();
@@ -310,8 +403,10 @@ test("a secret is nowhere but in the cluster: not in files, arguments, logs or r
   expect(lines.some((line) => line.includes("helm") && line.includes("upgrade"))).toBe(true);
   expect(lines.filter((line) => line.includes(canary))).toEqual([]);
 
+  // The killed one's, in which secrets are encrypted, is searched as well.
+  expect(await unpacked()).toHaveLength(1);
   const own = (await readdir(tmpdir())).filter(
-    (name) => !before.has(name) && /^kws-(deploy|manifest|package|registry)/.test(name),
+    (name) => !before.has(name) && /^kws-(manifest|package|registry)/.test(name),
   );
   const folders = [kws.home, ...own.map((name) => join(tmpdir(), name))];
   const hits = folders.flatMap((folder) =>

@@ -17,7 +17,7 @@ const missing: [what: string, instead: string][] = [
     "pods reach each other, Services, the API server and, as `host.kws.internal`, TCP services of this machine; all others where the machine has slirp4netns; names outside of the cluster are resolved",
   ],
   ["NetworkPolicy", "kept, and not enforced"],
-  ["HorizontalPodAutoscaler, metrics.k8s.io", "kept, and nothing scales by itself; `kubectl scale` works"],
+  ["HorizontalPodAutoscaler", "kept, and nothing scales by itself; `kubectl scale` works"],
   ["`matchPolicy` of webhooks and policies", "always Exact: rules match the versions that they name"],
   [
     "Parts of the expression language (CEL)",

@@ -43,3 +43,20 @@ test("an aborted signal ends the child", async () => {
   });
   await expect(child).rejects.toThrow("stop");
 });
+
+test("one that takes too long is ended", async () => {
+  const late = exec(node, ["-e", "setInterval(() => {}, 1000)"], { env, timeoutMs: 100 });
+  await expect(late).rejects.toMatchObject({ code: "timeout" });
+});
+
+test("one that does not read its input ends as it says", async () => {
+  const result = await exec(node, ["-e", "process.exit(3)"], { env, input: new Uint8Array(2 ** 20) });
+  expect(result.exitCode).toBe(3);
+});
+
+test("lines come whole, whatever pieces they were written in, the last one without its end too", async () => {
+  const lines: string[] = [];
+  const script = "const { writeSync: w } = fs; w(1, 'a'); w(1, 'bé\\r\\n\\nc'); w(1, 'd')";
+  await exec(node, ["-e", script], { env, onLine: (line) => lines.push(line) });
+  expect(lines).toEqual(["abé", "", "cd"]);
+});

@@ -2,7 +2,9 @@
  * Running other programs. Arguments are a list, never a line for a shell, and the environment is what the caller hands
  * over, nothing else.
  */
+import { constants } from "node:os";
 import type { Readable } from "node:stream";
+import { StringDecoder } from "node:string_decoder";
 import { UserError } from "./errors.ts";
 
 export interface ExecOptions {
@@ -42,39 +44,70 @@ export class ExecError extends UserError {
 
 /** Runs a program to its end, whatever its exit code. Throws `tool-missing` when there is no such program. */
 export async function exec(file: string, args: readonly string[], options: ExecOptions): Promise<ExecResult> {
-  const { execa } = await import("execa");
-  options.signal?.throwIfAborted();
-  const child = execa(file, [...args], {
+  const { spawn } = await import("node:child_process");
+  const { signal, input, timeoutMs, encoding = "utf8" } = options;
+  signal?.throwIfAborted();
+  const child = spawn(file, args, {
     cwd: options.cwd,
     env: options.env,
-    extendEnv: false,
-    ...(options.input === undefined ? { stdin: "ignore" as const } : { input: options.input }),
-    ...(options.signal === undefined ? {} : { cancelSignal: options.signal }),
-    ...(options.timeoutMs === undefined ? {} : { timeout: options.timeoutMs }),
-    encoding: options.encoding ?? "utf8",
     detached: options.detached ?? false,
-    forceKillAfterDelay: 10_000,
-    maxBuffer: 64 * 1024 * 1024,
-    stripFinalNewline: false,
-    reject: false,
-    all: true,
   });
-  const lines =
-    options.onLine === undefined ? undefined : forward(child.iterable({ from: "all" }), options.onLine);
-  const result = await child;
-  await lines;
-  if (result.isCanceled) options.signal?.throwIfAborted();
-  if (result.timedOut) {
-    throw new UserError(`${file} did not finish within ${options.timeoutMs} ms`, { code: "timeout" });
+  const ended = new Promise<number>((resolve, reject) => {
+    child.once("error", (error) => reject(notStarted(file, options.cwd, error)));
+    child.once("close", (code, by) => resolve(code ?? 128 + (constants.signals[by ?? "SIGKILL"] ?? 0)));
+  });
+  let stopped: Error | undefined;
+  let killing: NodeJS.Timeout | undefined;
+  const end = (reason?: Error) => {
+    stopped ??= reason;
+    child.kill("SIGTERM");
+    killing ??= setTimeout(() => child.kill("SIGKILL"), killAfterMs);
+  };
+  const late = () => end(new UserError(`${file} did not finish within ${timeoutMs} ms`, { code: "timeout" }));
+  const timer = timeoutMs === undefined ? undefined : setTimeout(late, timeoutMs);
+  const cancel = () => end();
+  signal?.addEventListener("abort", cancel, { once: true });
+  const collect = (stream: Readable): Uint8Array[] => {
+    const chunks: Uint8Array[] = [];
+    let size = 0;
+    stream.on("data", (chunk: Buffer) => {
+      size += chunk.length;
+      if (size <= maxOutput) chunks.push(chunk);
+      else end(new UserError(`${file} wrote more than ${maxOutput / 2 ** 20} MiB`));
+    });
+    if (options.onLine !== undefined) forwardLines(stream, options.onLine);
+    return chunks;
+  };
+  const [stdout, stderr] = [collect(child.stdout), collect(child.stderr)];
+  // A program may end without having read everything: its exit code says whether that was well.
+  child.stdin.on("error", () => undefined);
+  if (isStream(input)) input.on("error", end).pipe(child.stdin);
+  else child.stdin.end(input);
+  try {
+    const exitCode = await ended;
+    signal?.throwIfAborted();
+    if (stopped !== undefined) throw stopped;
+    return {
+      exitCode,
+      stdout: Buffer.concat(stdout).toString(encoding),
+      stderr: Buffer.concat(stderr).toString(),
+    };
+  } finally {
+    clearTimeout(timer);
+    clearTimeout(killing);
+    signal?.removeEventListener("abort", cancel);
+    if (isStream(input)) input.destroy();
   }
-  if (result.exitCode === undefined && result.signal === undefined) {
-    throw notStarted(file, options.cwd, result);
-  }
-  const exitCode = result.exitCode ?? 128 + (signalNumbers[result.signal ?? ""] ?? 0);
-  const stderr =
-    options.encoding === "latin1" ? Buffer.from(result.stderr, "latin1").toString() : result.stderr;
-  return { exitCode, stdout: result.stdout, stderr };
 }
+
+function isStream(input: ExecOptions["input"]): input is Readable {
+  return typeof input === "object" && "pipe" in input;
+}
+
+/** From SIGTERM to SIGKILL. */
+const killAfterMs = 10_000;
+/** Bytes of each of a program's two outputs. */
+const maxOutput = 64 * 2 ** 20;
 
 /** Like `exec`, but a non-zero exit is thrown as `ExecError` with the last lines of what the program said. */
 export async function run(file: string, args: readonly string[], options: ExecOptions): Promise<ExecResult> {
@@ -82,8 +115,6 @@ export async function run(file: string, args: readonly string[], options: ExecOp
   if (result.exitCode !== 0) throw new ExecError(file, result);
   return result;
 }
-
-const signalNumbers: Record<string, number> = { SIGHUP: 1, SIGINT: 2, SIGKILL: 9, SIGSEGV: 11, SIGTERM: 15 };
 
 function notStarted(file: string, cwd: string | undefined, error: unknown): UserError {
   const code = error instanceof Error && "code" in error ? String(error.code) : "";
@@ -105,13 +136,17 @@ function notStarted(file: string, cwd: string | undefined, error: unknown): User
   return new UserError(`${file} cannot be started`, { cause: error });
 }
 
-async function forward(lines: AsyncIterable<unknown>, onLine: (line: string) => void): Promise<void> {
-  try {
-    for await (const line of lines) onLine(String(line));
-  } catch (error) {
-    // The iteration repeats the child's own failure, which the caller gets from the result.
-    if (!(error instanceof Error)) throw error;
-  }
+function forwardLines(stream: Readable, onLine: (line: string) => void): void {
+  const decoder = new StringDecoder();
+  let rest = "";
+  stream.on("data", (chunk: Buffer) => {
+    const lines = (rest + decoder.write(chunk)).split(/\r?\n/);
+    rest = lines.pop() ?? "";
+    for (const line of lines) onLine(line);
+  });
+  stream.once("end", () => {
+    if (rest !== "") onLine(rest);
+  });
 }
 
 /** The last lines of a text that are not empty. */

@@ -2,7 +2,8 @@
  * Processes that outlive the one that started them. A pid alone may have been given to somebody else since, so an identity
  * is a pid with the moment it started.
  */
-import { readFileSync } from "node:fs";
+import { readFileSync, readlinkSync } from "node:fs";
+import { isErrno } from "./errors.ts";
 
 export interface ProcessIdentity {
   pid: number;
@@ -26,6 +27,41 @@ export function identify(pid: number): ProcessIdentity | undefined {
 
 export function isAlive(process: ProcessIdentity): boolean {
   return identify(process.pid)?.startTicks === process.startTicks;
+}
+
+/**
+ * `host/<pid namespace>/<pid>/<start>`: one word for a process that is the same for everybody who sees it, and tells whoever is
+ * on the same machine whether it is gone.
+ */
+export function processName(host: string, pid: number): string {
+  return `${host}/${pidNamespace()}/${pid}/${identify(pid)?.startTicks ?? 0}`;
+}
+
+/** True only where that is certain: the process of that name was of this machine, and is no more. */
+export function isGone(name: string, host: string): boolean {
+  const match = /^([^/]*)\/(\d+)\/(\d+)\/(\d+)$/.exec(name);
+  if (match === null || match[1] !== host || match[2] !== pidNamespace()) return false;
+  const [pid, startTicks] = [Number(match[3]), Number(match[4])];
+  return startTicks === 0 ? !isThere(pid) : !isAlive({ pid, startTicks });
+}
+
+/** For systems that do not tell when a process began: any process of that number counts. */
+function isThere(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return !isErrno(error, "ESRCH");
+  }
+}
+
+function pidNamespace(): string {
+  try {
+    return /\d+/.exec(readlinkSync("/proc/self/ns/pid"))?.[0] ?? "0";
+  } catch {
+    // Not Linux: process numbers are the machine's.
+    return "0";
+  }
 }
 
 /** Sends a signal to exactly this process; false where it is gone. */

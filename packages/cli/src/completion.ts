@@ -81,8 +81,10 @@ async function liveNames(kind: Completes, world: World): Promise<string[]> {
   const { context, close } = createContext(world, { quiet: true });
   try {
     if (kind === "clusters") {
-      const { listEmbedded } = await import("@kws/platform/providers/embedded");
-      return (await listEmbedded(context.locations.data)).map((cluster) => cluster.name);
+      const { detectProviders } = await import("@kws/platform/providers/detect");
+      const { locations, env, home } = context;
+      const found = await detectProviders({ data: locations.data, env, home, timeoutMs: 500 });
+      return found.flatMap((one) => one.clusters).map((cluster) => cluster.name);
     }
     if (kind === "contexts") {
       const { kubeconfigPaths, readKubeconfig } = await import("@kws/kube/kubeconfig");

@@ -1,11 +1,13 @@
 /** What `kws deploy` and `kws manifest install` have in common: where packages come from, where they go, and how it is told. */
+import { join } from "node:path";
 import { UserError } from "@kws/base/errors";
 import type { Steps } from "@kws/base/steps";
+import { ownedDir, type TempDir } from "@kws/base/tempdir";
 import { openPackageStore } from "@kws/platform/packages/store";
 import { suggest } from "@kws/platform/project/nearest";
 import { defaultProfile, type Project, type ProjectStack } from "@kws/platform/project/workspace";
 import { localRegistry, type Provider } from "@kws/platform/providers/provider";
-import type { Changes } from "@kws/platform/releases/changes";
+import type { Changes, ChangesOptions } from "@kws/platform/releases/changes";
 import type { Deployed, DeployOptions } from "@kws/platform/releases/deploy";
 import type { PackageSource } from "@kws/platform/packages/fetch";
 import type { StackPlace } from "@kws/platform/stacks/ready";
@@ -92,6 +94,11 @@ function stackIn(project: Project, namespace: string): ProjectStack {
   return project.stacks.find((stack) => stack.namespace === namespace) ?? placed(own, namespace);
 }
 
+/** For unpacked packages, whose secrets stay encrypted there; a killed command's is removed by the next. */
+export function workFolder({ locations, holder }: Context): Promise<TempDir> {
+  return ownedDir(join(locations.data, "run"), holder);
+}
+
 export interface DeployRequest {
   project: Project;
   stack: StackPlace;
@@ -125,6 +132,18 @@ export async function deploySettings(ctx: Context, request: DeployRequest): Prom
     clock: ctx.clock,
     holder: ctx.holder,
   };
+}
+
+/** What telling the changes takes; a cluster that does not run is left alone. */
+export async function changesSettings(
+  ctx: Context,
+  { stack, provider }: Pick<DeployRequest, "stack" | "provider">,
+): Promise<ChangesOptions> {
+  const { signal, childEnv: env, locations } = ctx;
+  const helm = await locateTool("helm", { env, cache: locations.cache, signal });
+  const runs = (await provider.status()).state === "running";
+  const connection = runs ? await ctx.connect(provider) : undefined;
+  return { stack, connection, helm: helm.path, env, signal };
 }
 
 /** What `profilesOption` says for a service; undefined where it says nothing. */
@@ -169,11 +188,13 @@ export function changesResult(changes: Changes): Result {
     const more = fields.length > 3 ? `, and ${fields.length - 3} more` : "";
     return [kind, name, change, fields.slice(0, 3).join(", ") + more];
   });
-  const { service, from, version, profile, stack } = changes;
+  const { service, from, version, profile, stack, compared } = changes;
   const what = `${service} ${from === "" ? "" : `${from} → `}${version} with the profile ${profile} in the stack ${stack}`;
   return {
     data: changes,
     ...(rows.length === 0 ? {} : { table: { columns: ["KIND", "NAME", "CHANGE", "FIELDS"], rows } }),
-    text: `${what}: ${rows.length === 0 ? "nothing would change" : "nothing was changed"}.`,
+    text: compared
+      ? `${what}: ${rows.length === 0 ? "nothing would change" : "nothing was changed"}.`
+      : `${what}: the cluster does not run, so this is all of it, compared with nothing.`,
   };
 }

@@ -1,6 +1,5 @@
 /** What the commands of `kws secrets rollout` share: the credential, where it is deployed, and how its standing is shown. */
 import { UserError } from "@kws/base/errors";
-import { tempDir } from "@kws/base/tempdir";
 import { publishPackage, userRegistries } from "@kws/platform/packages/publish";
 import type { Project, ProjectService } from "@kws/platform/project/workspace";
 import { deploy } from "@kws/platform/releases/deploy";
@@ -14,7 +13,14 @@ import { secretOpener } from "@kws/platform/secrets/open";
 import type { StackPlace } from "@kws/platform/stacks/ready";
 import type { Result } from "./command.ts";
 import type { Context } from "./context.ts";
-import { deployOptions, deploySettings, packageSource, profileOption, stackFor } from "./deploying.ts";
+import {
+  deployOptions,
+  deploySettings,
+  packageSource,
+  profileOption,
+  stackFor,
+  workFolder,
+} from "./deploying.ts";
 import { packageServices } from "./packaging.ts";
 import { projectServices } from "./profiles.ts";
 import { openTools } from "./secrets.ts";
@@ -109,7 +115,7 @@ async function packageAndDeploy(
     });
   }
   const source = await packageSource(ctx, project, given);
-  await using work = await tempDir("kws-rollout");
+  await using work = await workFolder(ctx);
   const prepared = await prepare(
     { service: name, version: made.version, digest: made.digest },
     { source, folder: work.path, decrypt: secretOpener(ctx, signal), profile, settings: [], signal },

@@ -7,13 +7,15 @@ import {
   findStack,
   graphNode,
   loadServices,
+  loadStackServices,
   type Project,
   type ProjectStack,
 } from "@kws/platform/project/workspace";
 import type { Connection, Provider, ProviderStatus } from "@kws/platform/providers/provider";
 import { listReleases } from "@kws/platform/services/releases";
+import { memoryCommitment } from "@kws/platform/services/resources";
 import { serviceStatuses, type ServiceStatus } from "@kws/platform/services/status";
-import { removeStack } from "@kws/platform/stacks/remove";
+import type { RemoveStackOptions } from "@kws/platform/stacks/remove";
 import { isWhole } from "@kws/platform/stacks/plan";
 import { startStack } from "@kws/platform/stacks/start";
 import { locateTool } from "@kws/platform/tools/locate";
@@ -43,14 +45,7 @@ export async function start(ctx: Context, request: StartRequest): Promise<Starte
   const plans = await plan(ctx, request, { steps, folder: work.path });
   const helm = await prepareTool(ctx, steps);
   await checkCharts(ctx, helm, stack, plans);
-  const cluster = await steps.run({ id: "cluster", title: `cluster (${provider.name})` }, async (step) => {
-    const before = await provider.status();
-    if (before.state === "running") {
-      step.skip("running");
-      return before;
-    }
-    return provider.start({ signal, onProgress: (text) => step.detail(text) });
-  });
+  const cluster = await startCluster(ctx, provider, steps);
   const connection = await ctx.connect(provider);
   const results = await startStack({
     project,
@@ -70,6 +65,7 @@ export async function start(ctx: Context, request: StartRequest): Promise<Starte
     clock: ctx.clock,
     holder: ctx.holder,
   });
+  await warnOfMemory(ctx, connection);
   const path = steps.criticalPath();
   if (!ctx.quiet) ctx.stderr.write(renderCriticalPath(path, ctx.style));
   const statuses = await statusesOf(connection, stack, cluster.ingressPort);
@@ -83,6 +79,17 @@ export async function start(ctx: Context, request: StartRequest): Promise<Starte
       return Object.assign(status, digest === undefined ? { changed } : { changed, digest });
     }),
   };
+}
+
+/** A machine that runs out of memory ends what is not to blame. */
+async function warnOfMemory(ctx: Context, { client }: Connection): Promise<void> {
+  const found = await memoryCommitment(client, ctx.signal);
+  if (ctx.quiet || found === undefined || found.promised <= found.allocatable) return;
+  const [promised, has] = [found.promised, found.allocatable].map((bytes) => (bytes / 2 ** 30).toFixed(1));
+  ctx.stderr.write(
+    `warning: the pods of this cluster may use ${promised} GiB of memory, and its nodes have ${has} GiB: ` +
+      "lower limits, or leave services out with --skip\n",
+  );
 }
 
 /** The stack of that name; a service's name in its place is told as that. `names` are those that follow. */
@@ -153,8 +160,20 @@ export async function dryRun(ctx: Context, request: PlanRequest): Promise<Result
   };
 }
 
+/** The provider's cluster, started where it does not run. */
+export async function startCluster(ctx: Context, provider: Provider, steps: Steps): Promise<ProviderStatus> {
+  return steps.run({ id: "cluster", title: `cluster (${provider.name})` }, async (step) => {
+    const before = await provider.status();
+    if (before.state === "running") {
+      step.skip("running");
+      return before;
+    }
+    return provider.start({ signal: ctx.signal, onProgress: (text) => step.detail(text) });
+  });
+}
+
 /** The first use unpacks Helm, which takes a moment and is shown. */
-async function prepareTool(ctx: Context, steps: Steps): Promise<string> {
+export async function prepareTool(ctx: Context, steps: Steps): Promise<string> {
   return steps.run({ id: "helm", title: "helm" }, async (step) => {
     const tool = await locateTool("helm", {
       env: ctx.childEnv,
@@ -176,47 +195,38 @@ async function statusesOf(
   return serviceStatuses(connection.client, releases, ingressPort === undefined ? {} : { ingressPort });
 }
 
-export interface RemoveRequest {
-  stack: string;
-  keepData: boolean;
-  /** Only what is in it. */
-  namespace?: string;
+export interface RemovalRequest {
   provider: Provider;
-  project?: Project;
-  timeoutMs?: number;
+  project: Project | undefined;
+  timeoutMs?: number | undefined;
 }
 
-export async function remove(
+/** What removing takes, with a cluster that runs. */
+export async function removal(
   ctx: Context,
-  request: RemoveRequest,
-): Promise<Awaited<ReturnType<typeof removeStack>>> {
-  const { project } = request;
-  const connection = await ctx.connect(request.provider);
-  const tool = await locateTool("helm", {
-    env: ctx.childEnv,
-    cache: ctx.locations.cache,
-    signal: ctx.signal,
-  });
-  const graph =
+  { provider, project, timeoutMs }: RemovalRequest,
+): Promise<Omit<RemoveStackOptions, "stack" | "keepData">> {
+  const { locations, childEnv, signal } = ctx;
+  const connection = await ctx.connect(provider);
+  const { path: helm } = await locateTool("helm", { env: childEnv, cache: locations.cache, signal });
+  const loading =
     project === undefined
       ? []
-      : await loadServices(project, { cache: ctx.locations.cache, env: ctx.childEnv }).then(
-          (all) => all.map(graphNode),
-          () => [],
-        );
-  return removeStack({
-    stack: request.stack,
-    keepData: request.keepData,
-    ...(request.namespace === undefined ? {} : { namespace: request.namespace }),
-    graph,
+      : loadStackServices(project, { cache: locations.cache, env: childEnv, noClones: true });
+  return {
+    // A workspace with a fault says nothing of the order.
+    graph: await Promise.resolve(loading).then(
+      (all) => all.map(graphNode),
+      () => [],
+    ),
     connection,
-    helm: tool.path,
-    env: ctx.childEnv,
+    helm,
+    env: childEnv,
     log: ctx.log,
     steps: ctx.steps(),
-    signal: ctx.signal,
-    timeoutMs: request.timeoutMs ?? defaultTimeoutMs,
+    signal,
+    timeoutMs: timeoutMs ?? defaultTimeoutMs,
     clock: ctx.clock,
     holder: ctx.holder,
-  });
+  };
 }

@@ -128,6 +128,13 @@ test("the API server passes requests on to pods and Services", async () => {
   expect(refused.stderr).toContain("ServiceUnavailable");
 });
 
+test("what pods and nodes use is measured", async () => {
+  const [pod, ...more] = (await kubectl("top", "pods", "-l", "app=web", "--no-headers")).split("\n");
+  expect(pod).toMatch(/^web-\S+ +\d+m +[1-9]\d*Mi/);
+  expect(more).toHaveLength(1);
+  expect(await kubectl("top", "nodes", "--no-headers")).toMatch(/^kws +\d+m +\d+% +[1-9]\d*Mi +\d+%/);
+});
+
 test("the node says the same version as the API server", async () => {
   const { gitVersion } = JSON.parse(await kubectl("get", "--raw", "/version")) as { gitVersion: string };
   const path = "jsonpath={.items[*].status.nodeInfo.kubeletVersion}";

@@ -5,10 +5,11 @@
 import { spawn, type ChildProcess } from "node:child_process";
 import { randomUUID } from "node:crypto";
 import { closeSync, existsSync, openSync, readFileSync } from "node:fs";
-import { link, mkdir, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
+import { link, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { createInterface } from "node:readline";
 import { join } from "node:path";
 import { isErrno, messageOf, UserError } from "@kws/base/errors";
+import { makeFolder } from "@kws/base/folder";
 import { identify, isAlive, signalProcess, waitForExit, type ProcessIdentity } from "@kws/base/process";
 import { registryVariables } from "@kws/oci/environment";
 import { daemonEntry } from "./entry.ts";
@@ -287,18 +288,6 @@ function residentBytes(pid: number): number {
   }
 }
 
-async function makeFolder(folder: string): Promise<void> {
-  try {
-    await mkdir(folder, { recursive: true, mode: 0o700 });
-  } catch (error) {
-    if (!isErrno(error, "ENOENT", "ENOTDIR")) throw error;
-    throw new UserError(`the folder ${folder} cannot be made: ${messageOf(error)}`, {
-      code: "config",
-      fix: "Choose another home for clusters.",
-    });
-  }
-}
-
 /**
  * Starts, stops and resets of one cluster take turns. The lock is a file that names its holder; it appears whole, and that
  * of a process that died is taken over.
@@ -310,7 +299,7 @@ async function lock(folder: string, signal?: AbortSignal): Promise<AsyncDisposab
     signal?.throwIfAborted();
     try {
       // Whoever held the lock may have removed the cluster.
-      await makeFolder(folder);
+      await makeFolder(folder, { mode: 0o700, fix: "Choose another home for clusters." });
       await writeFile(mine, JSON.stringify(identify(process.pid)), { mode: 0o600 });
       await link(mine, path);
       return { [Symbol.asyncDispose]: () => rm(path, { force: true }) };

@@ -1,9 +1,13 @@
 /** A `Transport` over HTTPS (or HTTP, for a proxy on loopback) to any API server, with connections kept open. */
-import { Agent as HttpAgent, type IncomingMessage, request as httpRequest } from "node:http";
+import type { IncomingMessage } from "node:http";
 import { Agent, request as httpsRequest, type RequestOptions } from "node:https";
+import { createSecureContext } from "node:tls";
 import { isErrno, messageOf, UserError } from "@kws/base/errors";
 import type { ClusterAccess } from "./kubeconfig.ts";
 import type { Transport, TransportRequest, TransportResponse } from "./transport.ts";
+
+/** Not imported: that would load Node's `fetch` as well, which takes longer than a connection. */
+const { Agent: HttpAgent, request: httpRequest } = process.getBuiltinModule("node:http");
 
 export interface HttpsTransport extends Transport {
   /** Closes the connections that are kept open. */
@@ -47,9 +51,8 @@ export function httpsTransport(access: ClusterAccess): HttpsTransport {
 function tlsAgent(access: ClusterAccess): Agent {
   return new Agent({
     keepAlive: true,
-    ca: access.ca,
-    cert: access.cert,
-    key: access.key,
+    // One for all connections: certificates and key are read once.
+    secureContext: createSecureContext({ ca: access.ca, cert: access.cert, key: access.key }),
     ...(access.serverName === undefined ? {} : { servername: access.serverName }),
     rejectUnauthorized: access.insecureSkipTlsVerify !== true,
   });

@@ -4,10 +4,11 @@
  * lock, and by a rename, so that a reader sees the old or the new one and a killed writer leaves the old one.
  */
 import { createReadStream } from "node:fs";
-import { mkdir, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { replaceFile } from "@kws/base/atomicfile";
 import { UserError, isErrno } from "@kws/base/errors";
+import { makeFolder } from "@kws/base/folder";
 import { withLock } from "@kws/base/lock";
 import { openBlobs } from "./blobs.ts";
 import type { Blobs } from "./blobs.ts";
@@ -35,7 +36,7 @@ export interface Layout {
 
 /** The folder is made where it is missing. */
 export async function openLayout(dir: string): Promise<Layout> {
-  await mkdir(join(dir, "blobs", "sha256"), { recursive: true });
+  await makeFolder(join(dir, "blobs", "sha256"));
   await removeLeftovers(join(dir, "ingest"));
   await writeIfAbsent(join(dir, "oci-layout"), '{"imageLayoutVersion":"1.0.0"}\n');
   const indexPath = join(dir, "index.json");

@@ -3,7 +3,7 @@ import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { UserError } from "@kws/base/errors";
 import { findStack, loadProject } from "@kws/platform/project/workspace";
-import { removeUnusedImages, resetEmbedded } from "@kws/platform/providers/embedded";
+import { removeUnusedImages } from "@kws/platform/providers/embedded";
 import { defineCommand } from "../command.ts";
 import type { Context } from "../context.ts";
 import { start } from "../starting.ts";
@@ -63,7 +63,7 @@ async function clean(ctx: Context): Promise<{ data: object; text: string }> {
   const { name } = await provider.status();
   const home = ctx.locations.data;
   const removed = await ctx.steps().run({ id: "clean", title: `remove the cluster ${name}` }, async () => {
-    const existed = await resetEmbedded({ name, home });
+    const existed = await provider.reset({ foreign: false });
     await removeUnusedImages(home);
     return existed;
   });

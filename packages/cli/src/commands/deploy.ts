@@ -1,5 +1,4 @@
 import { UserError } from "@kws/base/errors";
-import { tempDir } from "@kws/base/tempdir";
 import { profileNames, unknownProfile } from "@kws/platform/charts/profiles";
 import { whatChanges } from "@kws/platform/releases/changes";
 import { deploy } from "@kws/platform/releases/deploy";
@@ -9,12 +8,14 @@ import { secretOpener } from "@kws/platform/secrets/open";
 import { defineCommand } from "../command.ts";
 import {
   changesResult,
+  changesSettings,
   deployedTable,
   deployOptions,
   deploySettings,
   packageSource,
   profileOption,
   stackFor,
+  workFolder,
 } from "../deploying.ts";
 
 export const command = defineCommand({
@@ -57,7 +58,7 @@ export const command = defineCommand({
     const stack = stackFor(project, profile, ctx.globals.namespace);
     const source = await packageSource(ctx, project, options.registry);
     const steps = ctx.steps();
-    await using work = await tempDir("kws-deploy");
+    await using work = await workFolder(ctx);
     const prepared = await steps.run({ id: `fetch ${service}`, title: `fetch ${service}` }, async (step) => {
       const one = await prepare(
         { service, version: options.version },
@@ -78,19 +79,12 @@ export const command = defineCommand({
       const name = `${service} ${prepared.found.version}`;
       throw unknownProfile(name, profile, await profileNames(chart.dir));
     }
-    const start = options["dry-run"] !== true;
-    const settings = await deploySettings(ctx, {
-      project,
-      stack,
-      source,
-      provider: await ctx.provider(),
-      steps,
-      start,
-      reason,
-      timeout,
-    });
-    if (!start) return changesResult(await whatChanges(prepared, settings));
-    const deployed = await deploy([[unitOf(prepared)]], settings);
+    const provider = await ctx.provider();
+    if (options["dry-run"] === true) {
+      return changesResult(await whatChanges(prepared, await changesSettings(ctx, { stack, provider })));
+    }
+    const request = { project, stack, source, provider, steps, start: true, reason, timeout };
+    const deployed = await deploy([[unitOf(prepared)]], await deploySettings(ctx, request));
     return { data: deployed[0], table: deployedTable(deployed) };
   },
 });

@@ -1,10 +1,13 @@
 import { UserError } from "@kws/base/errors";
 import { exec } from "@kws/base/exec";
+import { openerFor } from "../browser.ts";
 import { choose, stackOption, statuses } from "../choosing.ts";
 import { defineCommand } from "../command.ts";
 
 export const command = defineCommand({
   summary: "open a service in the browser",
+  description:
+    "Opens a service in the browser and prints its address. Where there is no browser, such as in an SSH session, it only prints it.",
   args: [
     { name: "service", description: "the first one with an address unless given", completes: "services" },
   ],
@@ -40,15 +43,19 @@ export const command = defineCommand({
     }
 
     async function openBrowser(address: string): Promise<void> {
-      const opener = process.platform === "darwin" ? "open" : "xdg-open";
-      const result = await exec(opener, [address], { env: ctx.childEnv, timeoutMs: 10_000 }).catch(
-        (error: unknown) => {
-          if (error instanceof UserError) return undefined;
-          throw error;
-        },
-      );
-      if (result?.exitCode !== 0 && !ctx.quiet)
-        ctx.stderr.write("No browser could be started; open it yourself:\n");
+      const opener = openerFor(process.platform, ctx.env);
+      const failed = "No browser could be started; open it yourself:\n";
+      const missing = "There is no browser here; open it yourself:\n";
+      const opened =
+        opener !== undefined &&
+        (await exec(opener.program, [address], { env: ctx.childEnv, timeoutMs: 10_000 }).then(
+          ({ exitCode }) => opener.careless === true || exitCode === 0,
+          (error: unknown) => {
+            if (error instanceof UserError) return false;
+            throw error;
+          },
+        ));
+      if (!opened && !ctx.quiet) ctx.stderr.write(opener === undefined ? missing : failed);
     }
   },
 });

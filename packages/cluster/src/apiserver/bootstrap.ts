@@ -181,6 +181,7 @@ const viewRules: PolicyRule[] = [
     verbs: read,
   },
   { apiGroups: ["events.k8s.io"], resources: ["events"], verbs: read },
+  { apiGroups: ["metrics.k8s.io"], resources: ["nodes", "pods"], verbs: ["get", "list"] },
   {
     apiGroups: ["apps"],
     resources: ["daemonsets/status", "deployments/status", "replicasets/status", "statefulsets/status"],

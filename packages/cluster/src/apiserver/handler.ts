@@ -10,6 +10,7 @@ import { discover } from "./discovery.ts";
 import { badRequest, methodNotAllowed, noSuchPath } from "./failures.ts";
 import { effectiveUser } from "./impersonation.ts";
 import { information } from "./information.ts";
+import { metrics } from "./metrics.ts";
 import { bind, evict, finalizeNamespace, logs, requestToken } from "./podsubresources.ts";
 import { proxy } from "./proxy.ts";
 import { get, list, type Target } from "./reads.ts";
@@ -21,6 +22,7 @@ import {
   type ApiResponse,
   type ResourcePath,
 } from "./request.ts";
+import { metricsGroup } from "./resources/metrics.ts";
 import type { Verb } from "./resources/resource.ts";
 import { isReview, isSelfReview, review } from "./reviews.ts";
 import { scale } from "./scale.ts";
@@ -85,6 +87,7 @@ async function route(context: ServerContext, request: ApiRequest): Promise<ApiRe
   if (!definition.namespaced && path.namespace !== undefined) throw noSuchPath();
   if (path.subresource !== undefined) return routeSubresource(context, target, verb);
   if (!verbsOf(definition).includes(verb)) throw methodNotAllowed();
+  if (definition.group === metricsGroup) return metrics(context, target);
   const response = await perform(context, target, verb);
   return deprecation === undefined ? response : withWarning(response, deprecation);
 }

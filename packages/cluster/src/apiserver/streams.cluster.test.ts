@@ -26,6 +26,7 @@ const streams: NodeStreams = {
   },
   exec: (_pod, { command }) => Promise.resolve(run(command)),
   attach: () => Promise.resolve(run(["cat"])),
+  usage: () => Promise.reject(new Error("nothing is measured here")),
   async portForward(_pod, port) {
     if (port !== 80) throw new Error("connection refused");
     const socket = connect((echo.address() as AddressInfo).port, "127.0.0.1");

@@ -109,7 +109,7 @@ export async function startKubelet(options: KubeletOptions): Promise<Kubelet> {
   void removeOrphans(context, left.sandboxes, (uid) => workers.has(uid));
 
   return {
-    streams: serveStreams(context, (uid) => workers.get(uid)),
+    streams: serveStreams(context, (uid) => workers.get(uid), signal),
     async stopPods(limitSeconds) {
       stop.abort();
       const all = [...workers.values()].map((worker) => worker.shutDown(limitSeconds));

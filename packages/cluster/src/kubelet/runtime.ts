@@ -22,6 +22,9 @@ export interface Runtime {
   /** Calls back whenever a container has exited, with its final state. Returns a function that ends the subscription. */
   onExit(listener: (container: Container) => void): () => void;
 
+  /** Of every container that runs, since it began. Where a runtime cannot tell, nothing is known to be used. */
+  usage?(): Promise<ContainerUsage[]>;
+
   exec(containerId: string, spec: ExecSpec): Promise<ExecSession>;
   /**
    * The streams of a running container's own process; closing them leaves it alone. Where a runtime has none, the kubelet
@@ -124,6 +127,14 @@ export interface Container {
   exitCode?: number;
   oomKilled?: boolean;
   annotations: Record<string, string>;
+}
+
+export interface ContainerUsage {
+  sandboxId: string;
+  name: string;
+  /** Processor time. */
+  cpuSeconds: number;
+  memoryBytes: number;
 }
 
 /** The container could not be started: a missing executable, a mount that fails. The reason is the kubelet's to show. */

@@ -9,11 +9,13 @@ import type { Pod, PodContainer } from "./pod.ts";
 import { allContainers, latestRun, type ContainerRun } from "./record.ts";
 import type { ExecSession } from "./runtime.ts";
 import type { LogOptions, NodeStreams } from "./streams.ts";
+import { usageMeter } from "./usage.ts";
 import type { PodWorker } from "./worker.ts";
 
 export function serveStreams(
   context: KubeletContext,
   workerOf: (uid: string) => PodWorker | undefined,
+  signal: AbortSignal,
 ): NodeStreams {
   const find = (object: KubeObject): PodWorker => {
     const worker = workerOf(object.metadata.uid ?? "");
@@ -42,10 +44,14 @@ export function serveStreams(
     async attach(pod, { container: name }) {
       const [worker, container, run] = running(pod, name);
       if (context.runtime.attach !== undefined) {
-        return context.runtime.attach(run.id);
+        const session = await context.runtime.attach(run.id);
+        // As upstream: who attaches hears that the streams have ended; how the process did stands in the pod's status.
+        return { ...session, exit: session.exit.then(() => 0) };
       }
       return followAsSession(context, worker, container, run);
     },
+
+    usage: usageMeter(context.runtime, { now: context.now, signal }),
 
     async portForward(pod, port) {
       const worker = find(pod);
@@ -164,7 +170,7 @@ function followAsSession(
     stdout: Readable.from(withoutMissing(log), { objectMode: false }),
     stderr: Readable.from([]),
     resize: () => {},
-    exit: exited.then(() => run.exitCode ?? 0),
+    exit: exited.then(() => 0),
     close: () => {
       context.logger.debug("attach ended", { container: container.name });
       end.abort();

@@ -1,7 +1,8 @@
-/** What the API server asks of a node for the subresources `log`, `exec`, `attach` and `portforward` of a pod. */
+/** What the API server asks of a node for the subresources `log`, `exec`, `attach` and `portforward` of a pod, and for metrics. */
 import type { Duplex } from "node:stream";
 import type { KubeObject } from "@kws/kube/object";
 import type { ExecSession } from "./runtime.ts";
+import type { Usage } from "./usage.ts";
 
 export interface LogOptions {
   container?: string;
@@ -32,4 +33,5 @@ export interface NodeStreams {
   exec(pod: KubeObject, options: ExecOptions): Promise<ExecSession>;
   attach(pod: KubeObject, options: Omit<ExecOptions, "command">): Promise<ExecSession>;
   portForward(pod: KubeObject, port: number): Promise<Duplex>;
+  usage(): Promise<Usage>;
 }

@@ -25,6 +25,8 @@ export interface Chart {
   values: Values;
   /** Whether the chart has the profile; one that it does not have adds nothing. */
   hasProfile: boolean;
+  /** False where no file of the chart speaks of Helm's hooks. */
+  hasHooks: boolean;
 }
 
 const maxFiles = 2000;
@@ -63,8 +65,8 @@ export async function readChart(dir: string, profile: string, decrypt: Decrypt):
   }
   const hasProfile = (await profileNames(dir)).includes(profile);
   const layers = await openLayers(await profileLayers(dir, hasProfile ? profile : undefined), decrypt);
-  const digest = await digestOf(dir, files);
-  return { dir, name, version, digest, layers, values: mergeLayers(layers), hasProfile };
+  const content = await readAll(dir, files);
+  return { dir, name, version, ...content, layers, values: mergeLayers(layers), hasProfile };
 }
 
 /** The paths of all files of a chart. Refuses symlinks (Helm would follow them, to wherever they lead), special files, and too much of anything. */
@@ -101,11 +103,18 @@ export async function chartFiles(root: string): Promise<string[]> {
   return files.sort();
 }
 
-async function digestOf(root: string, files: string[]): Promise<string> {
+async function readAll(root: string, files: string[]): Promise<Pick<Chart, "digest" | "hasHooks">> {
   const hash = createHash("sha256");
+  let hasHooks = false;
   for (const path of files) {
     const content = await readFile(path);
     hash.update(`${relative(root, path)}\0${content.length}\0`).update(content);
+    hasHooks ||= content.includes("helm.sh/hook") || isArchive(path);
   }
-  return hash.digest("hex");
+  return { digest: hash.digest("hex"), hasHooks };
+}
+
+/** A packed subchart, whose files are not seen. */
+export function isArchive(path: string): boolean {
+  return path.endsWith(".tgz") || path.endsWith(".tar.gz");
 }

@@ -4,11 +4,12 @@
  */
 import { createHash } from "node:crypto";
 import { existsSync } from "node:fs";
-import { mkdir, writeFile } from "node:fs/promises";
+import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { gzip } from "node:zlib";
 import { UserError } from "@kws/base/errors";
+import { makeFolder } from "@kws/base/folder";
 import { exec, lastLines } from "@kws/base/exec";
 import type { KubeconfigRef } from "../providers/provider.ts";
 import type { Chart } from "./chart.ts";
@@ -45,7 +46,7 @@ export async function checkRenders(chart: Chart, options: CheckOptions): Promise
   if (existsSync(record)) return;
   const result = await template(chart, values, options);
   if (result.exitCode === 0) {
-    await mkdir(join(options.cache, "charts"), { recursive: true });
+    await makeFolder(join(options.cache, "charts"));
     await writeFile(record, "");
     return;
   }
@@ -118,7 +119,9 @@ async function template(
 
 /** A `config` error for what Helm says of a chart's own files; undefined where the fault lies elsewhere. */
 export function chartFault(said: string, dir: string): UserError | undefined {
-  if (!/parse error|YAML|Chart\.yaml|strict decoding|values don't meet/i.test(said)) return undefined;
+  const ofChart =
+    /parse error|YAML|Chart\.yaml|strict decoding|values don't meet|executing "|execution error/i;
+  if (!ofChart.test(said)) return undefined;
   const place = /[\w.-]+\/((?:templates|crds|charts)\/[^\s:)]+)(?::(\d+))?(?::(\d+))?/.exec(said);
   const at =
     place?.[1] === undefined

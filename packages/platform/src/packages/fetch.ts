@@ -149,10 +149,9 @@ export async function unpackPackage(
   folder: string,
 ): Promise<string> {
   const own = join(folder, service);
-  for (const [path, content] of files) {
-    await mkdir(dirname(join(own, path)), { recursive: true });
-    await writeFile(join(own, path), content);
-  }
+  const folders = new Set([...files.keys()].map((path) => dirname(path)));
+  for (const path of folders) await mkdir(join(own, path), { recursive: true });
+  await Promise.all([...files].map(([path, content]) => writeFile(join(own, path), content)));
   return join(own, chart);
 }
 

@@ -2,6 +2,8 @@
  * All that can be known of a deployment before a cluster is touched: the package, its chart with the profile opened, and the
  * manifests that Helm will make of them.
  */
+import { rm } from "node:fs/promises";
+import { join } from "node:path";
 import type { Chart } from "../charts/chart.ts";
 import { readChart } from "../charts/chart.ts";
 import { type Decrypt, effectiveValues } from "../charts/layers.ts";
@@ -14,7 +16,8 @@ import {
   unpackPackage,
 } from "./fetch.ts";
 import { reworded } from "./reword.ts";
-import { refuseOtherImages, refuseSealedManifests, refuseSealedValues, withSet } from "./values.ts";
+import { mayRenderSealed, refuseSealedManifests, refuseSealedValues, secretsFiles } from "./sealed.ts";
+import { refuseOtherImages, withSet } from "./values.ts";
 
 export interface PrepareOptions {
   source: PackageSource;
@@ -33,6 +36,8 @@ export interface Prepared {
   chart: Chart;
   profile: string;
   settings: string[];
+  /** Whether something encrypted could get into the manifests: then they have to be rendered and looked at before. */
+  renderFirst: boolean;
 }
 
 export async function prepare(wanted: PackageRef, options: PrepareOptions): Promise<Prepared> {
@@ -54,12 +59,16 @@ export async function openPackage(
       chart,
       found.images.map(({ digest }) => digest),
     );
-    return { found, chart, profile, settings };
+    const renderFirst = mayRenderSealed(found.files, chart.values);
+    // What Helm is not given cannot get into a manifest.
+    const withheld = renderFirst ? [] : secretsFiles(found.files);
+    await Promise.all(withheld.map((path) => rm(join(dir, "..", path))));
+    return { found, chart, profile, settings, renderFirst };
   });
 }
 
-/** Places in the package instead of where it was unpacked: `payments 1.4.0: profiles/qa/secrets.yaml:3:5`. */
-function inPackage({ service, version }: FoundPackage, dir: string): (text: string) => string {
+/** Words of an error, with places in the package instead of where it was unpacked: `payments 1.4.0: profiles/qa/secrets.yaml:3:5`. */
+export function inPackage({ service, version }: FoundPackage, dir: string): (text: string) => string {
   const name = `${service} ${version}`;
   return (text) => text.replaceAll(`${dir}/`, `${name}: `).replaceAll(dir, name);
 }

@@ -1,6 +1,7 @@
 /**
  * Ranges of versions, written as Helm takes them for `--version`
- * (https://github.com/Masterminds/semver#checking-version-constraints): `^1.4`, `~1.4.2`, `1.x`, `>= 1.2, < 2`, `1.2 - 1.4`, `^1 || ^3`.
+ * (https://github.com/Masterminds/semver#checking-version-constraints): `^1.4`, `~1.4.2`, `1.x`, `>= 1.2, < 2`, `1.2 - 1.4`, `^1 || ^3`. The
+ * npm library `semver` reads them otherwise: commas, `!=`, and which pre-releases belong to a range.
  */
 import { UserError } from "@kws/base/errors";
 import { compareVersions, isVersion } from "./version.ts";

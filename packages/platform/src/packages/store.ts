@@ -2,7 +2,6 @@
  * The packages of this machine: an OCI image layout that holds charts as Helm pushes them, and their images. A chart gets its
  * name last, so what is listed is whole, whatever interrupted its making.
  */
-import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { copy } from "@kws/oci/copy";
 import { mediaTypes, sha256 } from "@kws/oci/descriptor";
@@ -12,6 +11,7 @@ import { parseReference } from "@kws/oci/reference";
 import type { PushManifestOptions, Repository } from "@kws/oci/repository";
 import { replaceFile } from "@kws/base/atomicfile";
 import { UserError } from "@kws/base/errors";
+import { makeFolder } from "@kws/base/folder";
 import { withLock } from "@kws/base/lock";
 import { parse } from "yaml";
 import type { Provider } from "../providers/provider.ts";
@@ -199,7 +199,7 @@ export async function exportChart(store: PackageStore, one: StoredPackage, folde
   const { name, tag = "" } = parseReference(one.chart);
   const { bytes } = await fetchArchive(store.repository(name), tag);
   const path = join(folder, `${one.service}-${one.version}.tgz`);
-  await mkdir(folder, { recursive: true });
+  await makeFolder(folder);
   await replaceFile(path, bytes);
   return path;
 }

@@ -1,14 +1,21 @@
 import { expect, test } from "vitest";
 import type { Chart } from "../charts/chart.ts";
 import { type OpenLayer, mergeLayers, type Values } from "../charts/layers.ts";
-import { refuseOtherImages, refuseSealedManifests, refuseSealedValues, withSet } from "./values.ts";
+import { refuseOtherImages, withSet } from "./values.ts";
 
 function layer(kind: OpenLayer["kind"], values: Values): OpenLayer {
   return { name: kind, kind, file: kind, values, at: () => kind };
 }
 
 function chartOf(...layers: OpenLayer[]): Chart {
-  const base = { dir: "/chart", name: "api", version: "1.0.0", digest: "", hasProfile: true };
+  const base = {
+    dir: "/chart",
+    name: "api",
+    version: "1.0.0",
+    digest: "",
+    hasProfile: true,
+    hasHooks: false,
+  };
   return { ...base, layers, values: mergeLayers(layers) };
 }
 
@@ -37,21 +44,6 @@ test.each([
 ])("--set %s is a usage error", (setting, message) => {
   expect(() => withSet(chartOf(), [setting])).toThrow(expect.objectContaining({ code: "usage" }));
   expect(() => withSet(chartOf(), [setting])).toThrow(message);
-});
-
-test("a value that is still encrypted is refused with its key, also inside a list", () => {
-  const values = { db: [{ password: "ENC[AES256_GCM,data:x,iv:y,tag:z,type:str]" }] };
-  expect(() => refuseSealedValues(values)).toThrow("db.0.password is still encrypted");
-  expect(() => refuseSealedValues({ db: "ENC[other]" })).not.toThrow();
-});
-
-test.each([0, 1, 2, 3])("manifests with something encrypted are refused, in base64 %i bytes in", (before) => {
-  const content = `${"x".repeat(before)}ENC[AES256_GCM,data:x]`;
-  for (const text of [content, Buffer.from(content).toString("base64")]) {
-    const manifests = `---\n# Source: api/templates/a.yaml\na: 1\n---\n# Source: api/templates/b.yaml\nb: ${text}\n`;
-    expect(() => refuseSealedManifests(manifests)).toThrow("api/templates/b.yaml renders");
-  }
-  expect(() => refuseSealedManifests(Buffer.from("ENC[AES").toString("base64"))).not.toThrow();
 });
 
 test.each([

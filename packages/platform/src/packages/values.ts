@@ -5,9 +5,6 @@ import { effectiveValues, isMapping, mergeLayers, mergeValues, type Values } fro
 import { keyPath, parseKeyPath } from "../project/key-path.ts";
 import { parseYaml } from "../project/yaml-file.ts";
 
-/** What every value that SOPS encrypted begins with. */
-const sealed = "ENC[AES256_GCM";
-
 /** The chart with one layer more: `key=value` each, the value as in a chart's values. */
 export function withSet(chart: Chart, settings: string[]): Chart {
   if (settings.length === 0) return chart;
@@ -32,39 +29,6 @@ function readSetting(setting: string): Values {
   const { value } = parseYaml(`--set ${keyPath(path)}`, setting.slice(split + 1), "helm");
   return path.toReversed().reduce((inner: unknown, key) => ({ [key]: inner }), value) as Values;
 }
-
-/** Throws `config` for a value that was never decrypted, with its key. */
-export function refuseSealedValues(values: unknown, keys: string[] = []): void {
-  if (typeof values === "string" && values.includes(sealed)) {
-    throw new UserError(`the value ${keyPath(keys)} is still encrypted`, {
-      code: "config",
-      fix: "Decrypt it with the keys that its file names, or move it to the profile's secrets.yaml.",
-    });
-  }
-  if (typeof values !== "object" || values === null) return;
-  for (const [key, value] of Object.entries(values)) refuseSealedValues(value, [...keys, key]);
-}
-
-/** Throws `config` for manifests, hooks among them, in which something is still encrypted, be it in a Secret's base64. */
-export function refuseSealedManifests(manifests: string): void {
-  const offset = Math.max(...sealedForms.map((form) => manifests.indexOf(form)));
-  if (offset === -1) return;
-  // Helm writes the template's path before each document.
-  const sources = [...manifests.slice(0, offset).matchAll(/^# Source: (.+)$/gm)];
-  throw new UserError(`${sources.at(-1)?.[1] ?? "the chart"} renders values that are still encrypted`, {
-    code: "config",
-    fix: "Take the values from .Values; the files of a profile are encrypted.",
-  });
-}
-
-/** As it is, and inside base64, which depends on how many bytes of a group of three stand before it. */
-const sealedForms = [
-  sealed,
-  ...[0, 1, 2].map((before) => {
-    const encoded = Buffer.from("\0".repeat(before) + sealed).toString("base64");
-    return encoded.slice(Math.ceil((before * 8) / 6), Math.floor(((before + sealed.length) * 8) / 6));
-  }),
-];
 
 /** Throws `config` where a layer would run another image than the package pins, whichever way it sets it. */
 export function refuseOtherImages(chart: Chart, digests: string[]): void {

@@ -12,6 +12,10 @@ test.each([
   expect(parseKeyPath(text)).toEqual(path);
 });
 
-test.each(["", ".a", "a.", "a..b", "a[x]", "a[0", "a\\"])("%j is not a key", (text) => {
+test("keys can be pasted as sops writes them", () => {
+  expect(parseKeyPath(`["hosts"][0]['example.com/team']`)).toEqual(["hosts", 0, "example.com/team"]);
+});
+
+test.each(['[""]', `["a']`, "", ".a", "a.", "a..b", "a[x]", "a[0", "a\\"])("%j is not a key", (text) => {
   expect(() => parseKeyPath(text)).toThrow(expect.objectContaining({ code: "usage" }));
 });

@@ -13,17 +13,17 @@ export function keyPath(path: KeyPath): string {
     .join("");
 }
 
-/** The reverse of `keyPath`. Throws a `usage` error for what is not a key. */
+/** The reverse of `keyPath`; also takes keys as sops writes them, `["hosts"][0]["example.com"]`. Throws a `usage` error for what is not a key. */
 export function parseKeyPath(text: string): KeyPath {
   const path: KeyPath = [];
-  const token = /\[(\d+)\]|(?:^|(?<=.)\.)((?:\\.|[^\\.[\]])+)/gy;
+  const token = /\[(?:(\d+)|(["'])(.+?)\2)\]|(?:^|(?<=.)\.)((?:\\.|[^\\.[\]])+)/gy;
   let at = 0;
   while (at < text.length) {
     const match = token.exec(text);
     if (match === null) break;
     at = token.lastIndex;
-    const [, index, name = ""] = match;
-    path.push(index === undefined ? name.replaceAll(/\\(.)/g, "$1") : Number(index));
+    const [, index, , quoted, name = ""] = match;
+    path.push(index === undefined ? (quoted ?? name.replaceAll(/\\(.)/g, "$1")) : Number(index));
   }
   if (at < text.length || path.length === 0) {
     throw new UserError(`"${text}" is not a key`, {

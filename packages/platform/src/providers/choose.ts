@@ -1,8 +1,9 @@
 /** Which provider a command works on: flags and variables, then the workspace, then the user's settings, then embedded. */
 import { join } from "node:path";
+import { UserError } from "@kws/base/errors";
 import type { ProviderName } from "../project/provider-names.ts";
 import type { ClusterSettings } from "../project/schema.ts";
-import type { Provider } from "./provider.ts";
+import type { Builder, Provider } from "./provider.ts";
 
 export interface ProviderChoice {
   /** `--provider`. */
@@ -26,6 +27,12 @@ const defaultToolClusterName = "kws";
 export async function chooseProvider(choice: ProviderChoice): Promise<Provider> {
   const { workspace, user, env, home } = choice;
   const given = choice.context !== undefined || choice.kubeconfig !== undefined;
+  if (given && choice.provider !== undefined && choice.provider !== "kubeconfig") {
+    throw new UserError(`a context is asked for, and the provider ${choice.provider}, which has its own`, {
+      code: "usage",
+      fix: "Leave out --provider, or --context and --kubeconfig; KWS_PROVIDER, KWS_CONTEXT and KWS_KUBECONFIG count too.",
+    });
+  }
   const settings = kindOf(workspace) ?? kindOf(user) ?? "embedded";
   // A cluster's name means nothing among the contexts of a kubeconfig.
   const named = choice.cluster !== undefined && settings === "kubeconfig" ? "embedded" : settings;
@@ -42,11 +49,11 @@ export async function chooseProvider(choice: ProviderChoice): Promise<Provider> 
       home,
     });
   }
-  const { defaultClusterName, embeddedBuilder, embeddedProvider } = await import("./embedded.ts");
   const ingressPort = workspace.ingressPort ?? user.ingressPort;
   const port = ingressPort === undefined ? {} : { ingressPort };
   const name = choice.cluster ?? workspace.name ?? user.name;
   if (wanted === "embedded") {
+    const { defaultClusterName, embeddedProvider } = await import("./embedded.ts");
     return embeddedProvider({ ...port, name: name ?? defaultClusterName, home: choice.data, env });
   }
   const [{ openTool }, { toolFolder, toolProvider }] = await Promise.all([
@@ -61,8 +68,22 @@ export async function chooseProvider(choice: ProviderChoice): Promise<Provider> 
     name: cluster,
     named: name !== undefined,
     folder: folder(cluster),
-    builder: embeddedBuilder({ home: choice.data, env }),
+    builder: await chooseBuilder(choice),
     env,
+  });
+}
+
+async function chooseBuilder({ workspace, user, data, env }: ProviderChoice): Promise<Builder> {
+  const { embeddedBuilder } = await import("./embedded.ts");
+  const embedded = embeddedBuilder({ home: data, env });
+  const engine = workspace.builder ?? user.builder ?? (process.platform === "linux" ? "embedded" : "docker");
+  if (engine === "embedded") return embedded;
+  const { engineBuilder } = await import("./engine-builder.ts");
+  return engineBuilder({
+    engine,
+    home: data,
+    env,
+    imageRepository: (name) => embedded.imageRepository(name),
   });
 }
 

@@ -102,11 +102,14 @@ export function toolFailure(program: string, result: ExecResult): UserError {
       said,
     )
   ) {
-    return new UserError(`${program} needs Docker, which does not run`, {
-      code: "tool-missing",
-      fix: "Start Docker, or use the embedded cluster: --provider embedded.",
-      cause: failed,
-    });
+    return new UserError(
+      program === "docker" ? "Docker does not run" : `${program} needs Docker, which does not run`,
+      {
+        code: "tool-missing",
+        fix: "Start Docker, or use the embedded cluster: --provider embedded.",
+        cause: failed,
+      },
+    );
   }
   if (/port is already allocated|address already in use|ports are not available/i.test(said)) {
     return new UserError(`${failed.message}: a port of this machine is taken`, {

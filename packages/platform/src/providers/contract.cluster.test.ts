@@ -1,6 +1,6 @@
 /** Every provider keeps the same contract: `embedded` and `kubeconfig` for real, the others with tools that are pretended. */
-import { mkdir, writeFile, copyFile } from "node:fs/promises";
-import { join } from "node:path";
+import { copyFile, mkdir, readFile, writeFile } from "node:fs/promises";
+import { dirname, join } from "node:path";
 import { tempDir, type TempDir } from "@kws/base/tempdir";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type ToolName, toolNames } from "../project/provider-names.ts";
@@ -9,7 +9,9 @@ import { detectProviders } from "./detect.ts";
 import { embeddedProvider } from "./embedded.ts";
 import { kubeconfigProvider } from "./kubeconfig.ts";
 import type { Provider } from "./provider.ts";
-import { providerContract } from "./testing/contract.ts";
+import { type Abilities, providerContract } from "./testing/contract.ts";
+import { toolProvider } from "./tool-provider.ts";
+import { openTool } from "./tools.ts";
 import { type FakeTool, fakeTool } from "./testing/fake-tool.ts";
 
 let dir: TempDir;
@@ -35,18 +37,15 @@ beforeAll(async () => {
 });
 
 describe("embedded", () => {
-  providerContract(() => ({
+  providerContract({ stops: true, builds: true, resets: "own" }, () => ({
     provider: () => embeddedProvider({ name: "other", home: join(dir.path, "data"), env: process.env }),
     folder: join(dir.path, "embedded"),
     userKubeconfig: userKubeconfig(),
-    stops: true,
-    builds: true,
-    resets: "own",
   }));
 });
 
 describe("kubeconfig", () => {
-  providerContract(() => ({
+  providerContract({ stops: false, builds: false, resets: "never" }, () => ({
     provider: () =>
       kubeconfigProvider({
         path: kubeconfig,
@@ -57,20 +56,17 @@ describe("kubeconfig", () => {
       }),
     folder: join(dir.path, "kubeconfig"),
     userKubeconfig: userKubeconfig(),
-    stops: false,
-    builds: false,
-    resets: "never",
   }));
 });
 
 /** What may be done with the clusters of a tool. */
-const tools: Record<ToolName, { stops: boolean; resets: "own" | "foreign" | "never" }> = {
-  "docker-desktop": { stops: false, resets: "foreign" },
-  k3d: { stops: true, resets: "own" },
-  k3s: { stops: true, resets: "never" },
-  kind: { stops: true, resets: "own" },
-  microk8s: { stops: true, resets: "foreign" },
-  minikube: { stops: true, resets: "own" },
+const tools: Record<ToolName, Abilities> = {
+  "docker-desktop": { stops: false, builds: true, resets: "foreign" },
+  k3d: { stops: true, builds: true, resets: "own" },
+  k3s: { stops: true, builds: true, resets: "never" },
+  kind: { stops: true, builds: true, resets: "own" },
+  microk8s: { stops: true, builds: true, resets: "foreign" },
+  minikube: { stops: true, builds: true, resets: "own" },
 };
 
 describe.each(toolNames)("%s", (name) => {
@@ -96,24 +92,54 @@ describe.each(toolNames)("%s", (name) => {
     opened = await provider();
   });
 
-  providerContract(() => ({
+  providerContract(tools[name], () => ({
     provider: () => opened,
     folder,
     userKubeconfig: join(folder, "home", ".kube", "config"),
-    ...tools[name],
-    builds: true,
   }));
 
-  test("one whose API server does not answer is restarted", async () => {
-    if (name === "docker-desktop") return;
-    await opened.start({});
+  test.runIf(tools[name].stops)("one whose API server does not answer is restarted", async () => {
+    const kubeconfigFile = (cluster: string) =>
+      join(folder, "data", "providers", name, cluster, "kubeconfig");
+    const tool = await openTool(name, {
+      env: { PATH: fake.bin },
+      home: join(folder, "home"),
+      kubeconfig: kubeconfigFile,
+    });
+    const impatient = toolProvider(tool, {
+      name: tool.only ?? "kws",
+      named: false,
+      folder: dirname(kubeconfigFile(tool.only ?? "kws")),
+      builder: opened,
+      env: {},
+      patienceMs: 0,
+    });
+    await impatient.start({});
     await fake.setState("hung");
     expect(await opened.status()).toMatchObject({ state: "unreachable", problem: expect.any(String) });
     await fake.calls();
     const said: string[] = [];
-    expect(await opened.start({ onProgress: (line) => said.push(line) })).toMatchObject({ state: "running" });
+    expect(await impatient.start({ onProgress: (line) => said.push(line) })).toMatchObject({
+      state: "running",
+    });
     expect(said.join("\n")).toContain("restarted");
     expect((await fake.calls()).join("\n")).toMatch(/(stop|killall)[^]*start/);
+  });
+
+  test.runIf(tools[name].resets === "own")("another of the same name is not taken for its own", async () => {
+    await opened.start({});
+    const record = join(folder, "data", "providers", name, "kws", "cluster.json");
+    const { authority, ...rest } = JSON.parse(await readFile(record, "utf8")) as Record<string, unknown>;
+    expect(authority).toMatch(/^sha256:/);
+    await writeFile(record, JSON.stringify({ ...rest, authority: "sha256:of-one-that-is-gone" }));
+    expect(await opened.status()).toMatchObject({ state: "running", managed: false });
+    await fake.calls();
+    await expect(opened.reset({ foreign: false })).rejects.toMatchObject({ code: "permission" });
+    await expect(opened.stop()).rejects.toMatchObject({
+      code: "conflict",
+      fix: expect.stringContaining("--cluster kws"),
+    });
+    expect((await fake.calls()).join("\n")).not.toMatch(/ (delete|stop) /);
   });
 
   test("where the tool is missing, it is told how to get it", async () => {

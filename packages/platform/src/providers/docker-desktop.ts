@@ -18,18 +18,20 @@ export function dockerDesktop(world: ToolWorld): ClusterTool {
     const server = config.clusters.get(found?.cluster ?? "")?.fields["server"];
     return found === undefined || typeof server !== "string" ? undefined : { path: found.path, server };
   };
+  const version = async () => {
+    const { exitCode, stdout } = await attempt(["desktop", "version"]);
+    if (exitCode === 0) return /\d+\.\d+\.\d+\S*/.exec(stdout)?.[0] ?? "unknown";
+    throw new UserError("Docker Desktop is not installed", { code: "tool-missing", fix: install });
+  };
   return {
     name: "docker-desktop",
     only,
-    async version() {
-      const { exitCode, stdout } = await attempt(["desktop", "version"]);
-      if (exitCode === 0) return /\d+\.\d+\.\d+\S*/.exec(stdout)?.[0] ?? "unknown";
-      throw new UserError("Docker Desktop is not installed", { code: "tool-missing", fix: install });
-    },
+    version,
     async list() {
       const { exitCode, stdout } = await attempt(["desktop", "status"]);
-      if (exitCode !== 0 || !/\brunning\b/i.test(stdout)) return [{ name: only, state: "stopped" }];
-      return [{ name: only, state: (await context()) === undefined ? "stopped" : "running" }];
+      if (exitCode !== 0) await version();
+      const runs = exitCode === 0 && /\brunning\b/i.test(stdout) && (await context()) !== undefined;
+      return [{ name: only, state: runs ? "running" : "stopped" }];
     },
     async start(_name, options) {
       await run(["desktop", "start"], { timeoutMs: slowly, ...options });
@@ -60,7 +62,8 @@ export function dockerDesktop(world: ToolWorld): ClusterTool {
       return { path: found.path, context: only };
     },
     async nodes() {
-      return [{ kind: "docker", node: only, command: [] }];
+      // The current context of the docker command may be another engine.
+      return [{ kind: "docker", node: only, command: ["docker", "--context", "desktop-linux"] }];
     },
   };
 }

@@ -1,7 +1,7 @@
 /** The cluster that kws brings along. The only file of the platform that knows that it exists. */
-import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
-import { isErrno, messageOf, UserError } from "@kws/base/errors";
+import { UserError } from "@kws/base/errors";
+import { makeFolder } from "@kws/base/folder";
 import type { Puller } from "@kws/cluster/images/pull";
 import type { LocalImageStore } from "@kws/cluster/images/store";
 import type { ClusterInfo } from "@kws/cluster/lifecycle";
@@ -46,11 +46,16 @@ export function embeddedBuilder({ home, env }: Pick<EmbeddedOptions, "home" | "e
 export function embeddedProvider(options: EmbeddedOptions): Provider {
   return {
     name: "embedded",
+    // The base image that the cluster makes of the machine's own Node.
+    shellImage: `${localRegistry}/node:${process.versions.node.split(".")[0]}`,
     sharesFiles: true,
     nodeImage: `${localRegistry}/node:${process.versions.node.split(".")[0]}`,
     ...embeddedBuilder(options),
     async start({ signal, ingressPort }) {
-      await makeHome(options.home);
+      await makeFolder(options.home, {
+        mode: 0o700,
+        fix: "Set KWS_HOME to a folder that can be made.",
+      });
       const { startCluster } = await import("@kws/cluster/lifecycle");
       const info = await startCluster({
         ...options,
@@ -63,7 +68,10 @@ export function embeddedProvider(options: EmbeddedOptions): Provider {
       const { stopCluster } = await import("@kws/cluster/lifecycle");
       return stopCluster(options);
     },
-    reset: () => resetEmbedded(options),
+    async reset() {
+      const { resetCluster } = await import("@kws/cluster/lifecycle");
+      return resetCluster(options);
+    },
     async status() {
       const info = await find(options);
       return info === undefined
@@ -81,24 +89,6 @@ export function embeddedProvider(options: EmbeddedOptions): Provider {
       return { path: info.kubeconfigPath };
     },
   };
-}
-
-async function makeHome(home: string): Promise<void> {
-  try {
-    await mkdir(home, { recursive: true, mode: 0o700 });
-  } catch (error) {
-    if (!isErrno(error, "ENOENT", "ENOTDIR", "EEXIST")) throw error;
-    throw new UserError(`the folder ${home} cannot be made: ${messageOf(error)}`, {
-      code: "config",
-      fix: "Set KWS_HOME to a folder that can.",
-    });
-  }
-}
-
-/** Removes the cluster with all its data; true when there was one. */
-export async function resetEmbedded(options: Omit<EmbeddedOptions, "env">): Promise<boolean> {
-  const { resetCluster } = await import("@kws/cluster/lifecycle");
-  return resetCluster(options);
 }
 
 /** Removes the images, which all clusters share, once there is no cluster left; true when they are gone. */
@@ -220,4 +210,16 @@ async function buildImage(
       ? await buildNode({ ...common, dir: build.context })
       : await buildDockerfile({ ...common, ...dockerfileOf(build) });
   return { repository, tag, digest: result.digest, cached: result.cached };
+}
+
+/** What this machine lacks to run the embedded cluster's containers; they are really tried. */
+export async function sandboxProblem(): Promise<UserError | undefined> {
+  const { preflight } = await import("@kws/cluster/kubelet/runtimes/sandbox/preflight");
+  return preflight();
+}
+
+/** Where a cluster's own process writes what happens to it. */
+export async function clusterLogPath(home: string, name: string): Promise<string> {
+  const { clusterFolder } = await import("@kws/cluster/lifecycle");
+  return join(clusterFolder({ name, home }), "daemon.log");
 }

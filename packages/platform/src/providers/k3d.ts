@@ -51,7 +51,7 @@ export function k3d(world: ToolWorld): ClusterTool {
         .map((node) => ({
           kind: "containerd",
           node: node.name,
-          command: ["docker", "exec", "--interactive", node.name],
+          command: ["docker", "exec", "--interactive", node.name, "ctr"],
         }));
     },
   };

@@ -54,11 +54,19 @@ export function k3s(world: ToolWorld): ClusterTool {
       });
     },
     async kubeconfig() {
-      const text = await asRoot(["k3s", "kubectl", "config", "view", "--raw"]);
+      const text = await asRoot([
+        "k3s",
+        "kubectl",
+        "--kubeconfig",
+        "/etc/rancher/k3s/k3s.yaml",
+        "config",
+        "view",
+        "--raw",
+      ]);
       return saveKubeconfig(world.kubeconfig(only), text);
     },
     async nodes() {
-      return [{ kind: "containerd", node: only, command: [...root, "k3s"] }];
+      return [{ kind: "containerd", node: only, command: [...root, "k3s", "ctr"] }];
     },
   };
 }

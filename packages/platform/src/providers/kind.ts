@@ -42,7 +42,8 @@ export function kind(world: ToolWorld): ClusterTool {
       return /kind v(\S+)/.exec(await run(["version"]))?.[1] ?? "unknown";
     },
     async list() {
-      const all = await containers();
+      // Docker alone could answer, and then nothing else would work.
+      const [all] = await Promise.all([containers(), run(["version"])]);
       return [...new Set(all.map(({ cluster }) => cluster))].map((name) => ({
         name,
         state: all.some(
@@ -86,7 +87,7 @@ export function kind(world: ToolWorld): ClusterTool {
         .map((node) => ({
           kind: "containerd",
           node: node.name,
-          command: ["docker", "exec", "--interactive", node.name],
+          command: ["docker", "exec", "--interactive", node.name, "ctr"],
         }));
     },
   };

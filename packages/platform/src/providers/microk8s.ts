@@ -34,7 +34,7 @@ export function microk8s(world: ToolWorld): ClusterTool {
       return saveKubeconfig(world.kubeconfig(only), await run(["config"]));
     },
     async nodes() {
-      return [{ kind: "containerd", node: only, command: ["microk8s"] }];
+      return [{ kind: "containerd", node: only, command: ["microk8s", "ctr"] }];
     },
   };
 }

@@ -98,5 +98,5 @@ function nodeOf(profile: string, node: string, config?: Profile["Config"]): Node
       ? [driver, "exec", "--interactive", machine]
       : // Only the system's own ssh hands standard input on.
         ["minikube", "ssh", "--profile", profile, "--native-ssh=false", "--node", machine, "--", "sudo"];
-  return { kind: runtime, node: machine, command: into };
+  return { kind: runtime, node: machine, command: [...into, runtime === "docker" ? "docker" : "ctr"] };
 }

@@ -19,7 +19,7 @@ test.skipIf(enginesMissing(process.env)).each(engines)(
     await using folder = await tempDir("kws-test");
     await using engine = await start(process.env);
     const repository = (await openLayout(folder.path)).repository("kws.local/shop/orders");
-    const store: NodeStore = { kind, node: kind, command: [] };
+    const store: NodeStore = { kind, node: kind, command: [kind === "docker" ? "docker" : "ctr"] };
     const load = (tag: string, digest: string) =>
       loadImage(store, { repository, tag, digest }, { env: engine.env });
     const [base, one, two] = [tar("base", 100_000), tar("app", 1000), tar("app", 2000)];

@@ -8,12 +8,12 @@ import type { Repository } from "@kws/oci/repository";
 import { parseDocument, readManifest } from "@kws/oci/manifest";
 import { imageArchive, layerBytes, openImage, type StoredImage } from "./image-archive.ts";
 
-/** The images of a node, and the words that a command line begins with to reach them. */
+/** The images of a node, and how to reach them. */
 export interface NodeStore {
   kind: "containerd" | "docker";
   /** For people. */
   node: string;
-  /** Such as `docker exec -i kind-control-plane`, before `ctr …` or `docker …`; empty on this machine. */
+  /** The words of `ctr` or `docker` there, such as `docker exec --interactive kind-control-plane ctr`. */
   command: string[];
 }
 
@@ -71,7 +71,7 @@ interface Backend {
 /** containerd keeps content by digest; Kubernetes' images are those of the namespace `k8s.io`. */
 function containerd({ command }: NodeStore, options: LoadOptions): Backend {
   const ctr = async (args: string[], input?: Readable) => {
-    const [file = "", ...rest] = [...command, "ctr", "--namespace", "k8s.io", ...args];
+    const [file = "", ...rest] = [...command, "--namespace", "k8s.io", ...args];
     const { stdout } = await run(file, rest, { ...options, ...(input === undefined ? {} : { input }) });
     return stdout.split("\n").filter((line) => line !== "");
   };
@@ -98,7 +98,7 @@ function containerd({ command }: NodeStore, options: LoadOptions): Backend {
  */
 function docker({ command }: NodeStore, options: LoadOptions): Backend {
   const engine = async (args: string[], input?: Readable) => {
-    const [file = "", ...rest] = [...command, "docker", ...args];
+    const [file = "", ...rest] = [...command, ...args];
     const { stdout } = await run(file, rest, { ...options, ...(input === undefined ? {} : { input }) });
     return stdout.split("\n").filter((line) => line !== "");
   };

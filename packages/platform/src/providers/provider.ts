@@ -93,6 +93,8 @@ export interface Provider extends Builder {
   /** An image with Node that its nodes have without a registry. */
   nodeImage?: string;
   name: ProviderName;
+  /** An image with a shell that the cluster's nodes have without pulling it; undefined where there is none. */
+  shellImage?: string;
   start(context: BuildContext & { ingressPort?: number }): Promise<ProviderStatus>;
   /** True where there was something to stop. */
   stop(): Promise<boolean>;

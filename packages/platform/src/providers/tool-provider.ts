@@ -9,7 +9,8 @@ import { replaceFile } from "@kws/base/atomicfile";
 import { isErrno, messageOf, UserError } from "@kws/base/errors";
 import { limiter } from "@kws/base/limiter";
 import { sleep } from "@kws/base/retry";
-import { accessOf, readKubeconfig } from "@kws/kube/kubeconfig";
+import { accessOf, type ClusterAccess, readKubeconfig } from "@kws/kube/kubeconfig";
+import { sha256 } from "@kws/oci/descriptor";
 import type { Repository } from "@kws/oci/repository";
 import type { ToolName } from "../project/provider-names.ts";
 import type { ClusterTool, ToolCluster, ToolOptions } from "./cluster-tool.ts";
@@ -31,11 +32,18 @@ export interface ToolProviderOptions {
   ingressPort?: number;
   /** For an API server to answer after a start; two minutes unless given. */
   readyTimeoutMs?: number;
+  /** For one to answer that should run, before the cluster is restarted; 15 seconds unless given. */
+  patienceMs?: number;
 }
 
 /** What kws remembers of a cluster that it made. */
 interface ClusterRecord {
   ingressPort?: number;
+  /**
+   * The digest of its certificate authority, which no other cluster has: somebody may have removed this one with the tool, and
+   * made another of the same name.
+   */
+  authority?: string;
 }
 
 const defaultIngressPort = 8080;
@@ -61,18 +69,16 @@ export function toolProvider(tool: ClusterTool, options: ToolProviderOptions): P
 
   const statusOf = async (found: ToolCluster | undefined): Promise<ProviderStatus> => {
     const record = await readRecord(folder);
-    const known = {
-      provider: tool.name,
-      name,
-      managed: record !== undefined && found !== undefined,
-      ...(record?.ingressPort === undefined ? {} : { ingressPort: record.ingressPort }),
-    };
+    const managed = record !== undefined && found !== undefined;
+    const port = record?.ingressPort === undefined ? {} : { ingressPort: record.ingressPort };
+    const known = { provider: tool.name, name, managed, ...port };
     if (found === undefined || found.state === "stopped") return { ...known, state: "stopped" };
     try {
       const { path, context } = await tool.kubeconfig(name);
       const access = await accessOf(await readKubeconfig([path]), context);
+      const foreign = record?.authority !== undefined && record.authority !== authorityOf(access);
       const reached = {
-        ...known,
+        ...(foreign ? { provider: tool.name, name, managed: false } : known),
         apiUrl: access.server,
         kubeconfigPath: path,
         ...(context === undefined ? {} : { context }),
@@ -81,47 +87,59 @@ export function toolProvider(tool: ClusterTool, options: ToolProviderOptions): P
       if (version !== undefined) return { ...reached, state: "running", version };
       return { ...reached, state: "unreachable", problem: "the API server does not answer" };
     } catch (error) {
-      // A node that does not work hands out no kubeconfig.
-      if (!(error instanceof UserError)) throw error;
+      // A node that does not work hands out no kubeconfig. Other errors are no reason to restart it.
+      if (!(error instanceof UserError) || !["failed", "timeout"].includes(error.code)) throw error;
       return { ...known, state: "unreachable", problem: error.message };
     }
   };
   const status = async () => statusOf(await find());
 
   /** Another one of the default name may be anybody's. */
-  const refuseForeign = async () => {
-    if (options.named || tool.only !== undefined || (await readRecord(folder)) !== undefined) return;
+  const refuseForeign = ({ managed }: ProviderStatus) => {
+    if (options.named || tool.only !== undefined || managed) return;
     throw new UserError(`there is a ${tool.name} cluster "${name}" that kws did not make`, {
       code: "conflict",
       fix: `To use it all the same, name it: --cluster ${name}. Or choose another name with \`cluster.name\` in kws.yaml.`,
     });
   };
 
-  const untilReady = async (signal: AbortSignal | undefined): Promise<ProviderStatus> => {
-    const deadline = performance.now() + (options.readyTimeoutMs ?? 120_000);
+  /** The status once it runs, or what it was when the time was over. */
+  const within = async (ms: number, signal: AbortSignal | undefined): Promise<ProviderStatus> => {
+    const deadline = performance.now() + ms;
     for (;;) {
       const now = await status();
-      if (now.state === "running") return now;
-      if (performance.now() > deadline) {
-        throw new UserError(
-          `the ${tool.name} cluster ${name} was started and does not answer: ${now.problem ?? now.state}`,
-          { code: "timeout", fix: remade(tool, name) },
-        );
-      }
+      if (now.state === "running" || performance.now() > deadline) return now;
       await sleep(500, signal);
     }
   };
 
-  const create = async (asked: number | undefined, how: ToolOptions) => {
+  const ready = async (signal: AbortSignal | undefined): Promise<ProviderStatus> => {
+    const now = await within(options.readyTimeoutMs ?? 120_000, signal);
+    if (now.state === "running") return now;
+    throw new UserError(
+      `the ${tool.name} cluster ${name} was started and does not answer: ${now.problem ?? now.state}`,
+      { code: "timeout", fix: remade(tool, name) },
+    );
+  };
+
+  const create = async (asked: number | undefined, how: ToolOptions): Promise<ProviderStatus> => {
     if (tool.create === undefined) throw new UserError(`${tool.name} has no cluster`, { code: "not-found" });
     const ingressPort = await choosePort(asked, options.ingressPort);
-    await tool.create(name, { ...how, ingressPort });
-    await mkdir(folder, { recursive: true, mode: 0o700 });
-    await replaceFile(
-      join(folder, recordFile),
-      JSON.stringify(tool.servesIngress === true ? { ingressPort } : {}),
-    );
-    return ingressPort !== (asked ?? options.ingressPort ?? defaultIngressPort);
+    const record: ClusterRecord = tool.servesIngress === true ? { ingressPort } : {};
+    // Before, so that one which is interrupted is known as kws's own.
+    await writeRecord(folder, record);
+    try {
+      await tool.create(name, { ...how, ingressPort });
+    } catch (error) {
+      if ((await find()) === undefined) await rm(folder, { recursive: true, force: true });
+      throw error;
+    }
+    const made = await ready(how.signal);
+    const { path, context } = await tool.kubeconfig(name);
+    const access = await accessOf(await readKubeconfig([path]), context);
+    await writeRecord(folder, { ...record, authority: authorityOf(access) });
+    const moved = ingressPort !== (asked ?? options.ingressPort ?? defaultIngressPort);
+    return moved && tool.servesIngress === true ? { ...made, ingressPortMoved: true } : made;
   };
 
   const nodes = nodeStores(tool, name);
@@ -154,13 +172,12 @@ export function toolProvider(tool: ClusterTool, options: ToolProviderOptions): P
         ...(onProgress === undefined ? {} : { onLine: onProgress }),
       };
       const found = await find();
-      if (found === undefined) {
-        const moved = await create(ingressPort, how);
-        const made = await untilReady(signal);
-        return moved && made.ingressPort !== undefined ? { ...made, ingressPortMoved: true } : made;
-      }
-      await refuseForeign();
-      const before = await statusOf(found);
+      if (found === undefined) return create(ingressPort, how);
+      const seen = await statusOf(found);
+      refuseForeign(seen);
+      // After sleep it may be about to answer.
+      const patience = options.patienceMs ?? 15_000;
+      const before = seen.state === "unreachable" ? await within(patience, signal) : seen;
       if (before.state === "running") return before;
       try {
         if (before.state === "unreachable") {
@@ -172,20 +189,20 @@ export function toolProvider(tool: ClusterTool, options: ToolProviderOptions): P
         if (!(error instanceof UserError) || error.fix !== undefined) throw error;
         throw new UserError(error.message, { code: error.code, cause: error, fix: remade(tool, name) });
       }
-      return untilReady(signal);
+      return ready(signal);
     },
     async stop() {
       const found = await find();
       if (found === undefined) return false;
-      await refuseForeign();
+      refuseForeign(await statusOf(found));
       if (found.state === "stopped") return false;
       await tool.stop(name);
       return true;
     },
     async reset({ foreign }) {
-      const existed = (await find()) !== undefined;
-      if (existed) {
-        if (!foreign && (await readRecord(folder)) === undefined) {
+      const found = await find();
+      if (found !== undefined) {
+        if (!foreign && !(await statusOf(found)).managed) {
           throw new UserError(`kws did not make the ${tool.name} cluster ${name}`, {
             code: "permission",
             fix: `To remove it all the same, name it: \`kws cluster reset ${name} --provider ${tool.name}\`.`,
@@ -194,7 +211,7 @@ export function toolProvider(tool: ClusterTool, options: ToolProviderOptions): P
         await tool.remove(name);
       }
       await rm(folder, { recursive: true, force: true });
-      return existed;
+      return found !== undefined;
     },
     async kubeconfig() {
       const found = await find();
@@ -278,6 +295,15 @@ async function readRecord(folder: string): Promise<ClusterRecord | undefined> {
       cause: error,
     });
   }
+}
+
+async function writeRecord(folder: string, record: ClusterRecord): Promise<void> {
+  await mkdir(folder, { recursive: true, mode: 0o700 });
+  await replaceFile(join(folder, recordFile), JSON.stringify(record));
+}
+
+function authorityOf({ ca = "" }: ClusterAccess): string {
+  return sha256(ca);
 }
 
 function remade(tool: ClusterTool, name: string): string {

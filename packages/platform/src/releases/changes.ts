@@ -6,6 +6,7 @@ import { keyPath, type KeyPath } from "../project/key-path.ts";
 import { listRevisions } from "../services/releases.ts";
 import { readRevision } from "../services/revision.ts";
 import { ownRelease, refuseForeign } from "../stacks/namespace.ts";
+import type { Connection } from "../providers/provider.ts";
 import type { DeployOptions } from "./deploy.ts";
 import { type Prepared, renderPrepared } from "../packages/prepare.ts";
 
@@ -25,28 +26,27 @@ export interface Changes {
   version: string;
   /** The version that runs; empty where there is none, or one that is no package. */
   from: string;
+  /** False where no cluster was asked: then every object counts as created. */
+  compared: boolean;
   objects: ObjectChange[];
 }
 
+export interface ChangesOptions extends Pick<DeployOptions, "stack" | "helm" | "env" | "signal"> {
+  /** None where the cluster does not run. */
+  connection: Connection | undefined;
+}
+
 /** Compares with the revision that Helm has deployed; what was changed by hand since is not seen. */
-export async function whatChanges(one: Prepared, options: DeployOptions): Promise<Changes> {
-  const { stack, connection, signal } = options;
+export async function whatChanges(one: Prepared, options: ChangesOptions): Promise<Changes> {
+  const { stack, connection } = options;
   const { service, version } = one.found;
-  await refuseForeign(options, [ownRelease(service)]);
-  const revisions = await listRevisions(connection.client, {
-    namespace: stack.namespace,
-    release: service,
-    signal,
-  });
-  const running = revisions.find(({ status }) => status === "deployed");
+  const running = connection === undefined ? undefined : await runningIn(connection, service, options);
   const manifests = await renderPrepared(one, {
     ...options,
     namespace: stack.namespace,
-    kubeconfig: connection.kubeconfig,
+    ...(connection === undefined ? {} : { kubeconfig: connection.kubeconfig }),
     upgrade: running !== undefined,
   });
-  const content = running === undefined ? undefined : await readRevision(connection.client, running);
-  const before = content === undefined ? "" : [content.manifest, ...content.hooks].join("\n---\n");
   return {
     service,
     stack: stack.name,
@@ -54,8 +54,23 @@ export async function whatChanges(one: Prepared, options: DeployOptions): Promis
     profile: one.profile,
     version,
     from: running?.version ?? "",
-    objects: compareManifests(before, manifests),
+    compared: connection !== undefined,
+    objects: compareManifests(running?.manifests ?? "", manifests),
   };
+}
+
+async function runningIn(
+  connection: Connection,
+  service: string,
+  { stack, signal }: ChangesOptions,
+): Promise<{ version: string; manifests: string } | undefined> {
+  await refuseForeign({ connection, stack, signal }, [ownRelease(service)]);
+  const { client } = connection;
+  const revisions = await listRevisions(client, { namespace: stack.namespace, release: service, signal });
+  const deployed = revisions.find(({ status }) => status === "deployed");
+  const content = deployed === undefined ? undefined : await readRevision(client, deployed);
+  if (deployed === undefined || content === undefined) return undefined;
+  return { version: deployed.version, manifests: [content.manifest, ...content.hooks].join("\n---\n") };
 }
 
 /** By kind and name. */

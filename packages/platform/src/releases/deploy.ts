@@ -29,7 +29,7 @@ import { recordStack } from "../stacks/record.ts";
 import { NamespaceView } from "../stacks/view.ts";
 import type { PackageSource } from "../packages/fetch.ts";
 import { importImages, localImages } from "../packages/images.ts";
-import { type Prepared, renderPrepared } from "../packages/prepare.ts";
+import { inPackage, type Prepared, renderPrepared } from "../packages/prepare.ts";
 import { reworded } from "../packages/reword.ts";
 import { describe, labelsOf, servicesOf, type Unit } from "./unit.ts";
 
@@ -83,7 +83,9 @@ export async function deploy(waves: Unit[][], options: DeployOptions): Promise<D
   // A manifest as one release was rendered when that was chosen.
   const unseen = all.filter(({ together }) => !together).flatMap(({ parts }) => parts);
   await using view = new NamespaceView(connection.client, stack.namespace);
-  await Promise.all([view.open(), ...unseen.map((one) => limit(() => renderPrepared(one, rendering)))]);
+  // Of several, the last must not turn out to be faulty when the first are installed.
+  const unsure = unseen.filter(({ renderFirst }) => renderFirst || unseen.length > 1);
+  await Promise.all(unsure.map((one) => limit(() => renderPrepared(one, rendering))));
   await ensureNamespace(options);
   await using lock = await lockStack({
     ...options,
@@ -128,16 +130,21 @@ async function deployUnit(unit: Unit, context: Context): Promise<Deployed[]> {
   const { release, chart, version } = unit;
   const services = servicesOf(unit);
   // Pods may repeat secrets in the lines that are shown of them.
-  const hide = redactor(chart.layers).text;
+  const secret = redactor(chart.layers).text;
+  const places = unit.parts.map(({ found, chart: own }) => inPackage(found, own.dir));
+  const hide = (text: string) => places.reduce((told, inWords) => inWords(told), secret(text));
   const { stack, steps, view } = context;
   const before = await history(release, context);
   const fingerprint = fingerprintOf(chart, chart.values);
   const [newest] = before;
-  const unchanged =
+  const same =
     newest?.status === "deployed" &&
     newest.fingerprint === fingerprint &&
     newest.version === version &&
-    (unit.together || newest.profile === unit.parts[0]?.profile) &&
+    (unit.together || newest.profile === unit.parts[0]?.profile);
+  if (same) await view.open();
+  const unchanged =
+    same &&
     services.flatMap((service) => workloadsOf(view.objects(), service)).length >= (newest.workloads ?? 0);
   const running = lastGood(before) ?? newest;
   const result = unit.parts.map(({ found, profile }): Deployed => {
@@ -238,6 +245,7 @@ async function bringImages({ found }: Prepared, context: Context): Promise<void>
 /** Puts back what ran before, and answers what it did in words. */
 async function undo(unit: Unit, before: Release[], context: Context, cause: unknown): Promise<string> {
   const { release, together } = unit;
+  const { stack } = context;
   const hide = redactor(unit.chart.layers).text;
   const good = lastGood(before);
   if (good === undefined && before.length > 0)
@@ -250,6 +258,11 @@ async function undo(unit: Unit, before: Release[], context: Context, cause: unkn
   const { connection } = context;
   const title = to === undefined ? `remove ${release}` : `roll ${release} back to ${to}`;
   try {
+    // Helm refuses a faulty chart before it changes anything.
+    const [newest] = await listRevisions(connection.client, { namespace: stack.namespace, release, signal });
+    if (newest?.revision === before[0]?.revision && newest?.status === before[0]?.status) {
+      return before.length === 0 ? `nothing of ${release} was installed` : `${release} was not changed`;
+    }
     await context.steps.run({ id: `undo ${release}`, title }, (step) =>
       reworded(hide, async () => {
         const target = { ...helmOptions(own), release, timeoutMs: context.timeoutMs };

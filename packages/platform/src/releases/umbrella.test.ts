@@ -40,7 +40,7 @@ async function part(service: string, template: string): Promise<Prepared> {
   };
   const dir = await unpackPackage(found, await mkdtemp(join(folder, "unpacked-")));
   const chart = await readChart(dir, "qa", () => Promise.reject(new Error("no secrets")));
-  return { found, chart, profile: "qa", settings: [] };
+  return { found, chart, profile: "qa", settings: [], renderFirst: false };
 }
 
 /** A manifest of `api` and a `web` that depends on it. */

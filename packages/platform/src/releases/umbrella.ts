@@ -16,7 +16,7 @@ import { type Manifest, packUmbrella } from "./manifest.ts";
 import { type Prepared, renderPrepared } from "../packages/prepare.ts";
 import { reworded } from "../packages/reword.ts";
 import type { Unit } from "./unit.ts";
-import { refuseSealedManifests } from "../packages/values.ts";
+import { refuseSealedManifests } from "../packages/sealed.ts";
 
 /** Bytes that a Secret can hold, in which Helm keeps a release (`MaxSecretSize` of Kubernetes). */
 export const releaseLimit = 1024 * 1024;
@@ -63,7 +63,6 @@ export async function planUmbrella(
   const values = Object.fromEntries(parts.map(({ found, chart }) => [found.service, chart.values]));
   const layers = parts.flatMap(({ chart }) => chart.layers);
   const chart = { dir, digest: sha256(archive), layers, values };
-  const unit: Unit = { release: name, together: true, parts, chart, version: `${number}.0.0` };
   const rendered = await reworded(
     (text) => text.replaceAll(dir, `${name}:${number}`),
     async () => {
@@ -77,6 +76,13 @@ export async function planUmbrella(
       return result;
     },
   );
+  const unit: Unit = {
+    release: name,
+    together: true,
+    parts,
+    chart: { ...chart, hasHooks: rendered.hooks.length > 0 },
+    version: `${number}.0.0`,
+  };
   const obstacle = await obstacleIn(rendered, { manifest, parts }, options);
   return { unit, size: rendered.size, ...(obstacle === undefined ? {} : { obstacle }) };
 }

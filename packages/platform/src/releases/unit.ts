@@ -24,7 +24,7 @@ export interface Unit {
   /** It holds all of a manifest. */
   together: boolean;
   parts: Prepared[];
-  chart: Pick<Chart, "dir" | "digest" | "layers" | "values">;
+  chart: Pick<Chart, "dir" | "digest" | "layers" | "values" | "hasHooks">;
   /** Of the package, or of the manifest's chart. */
   version: string;
 }

@@ -1,6 +1,7 @@
 /** Running a command in a service's container: which pod, and the arguments for kubectl, which knows terminals. */
 import { Transform } from "node:stream";
 import { UserError } from "@kws/base/errors";
+import type { KubeObject } from "@kws/kube/object";
 import type { Connection } from "../providers/provider.ts";
 import type { Release } from "./releases.ts";
 import { readNamespace, workloadsOf } from "./workloads.ts";
@@ -14,7 +15,22 @@ export interface ExecRequest {
 
 /** kubectl's arguments for the first running pod of the service. */
 export async function execArguments(connection: Connection, request: ExecRequest): Promise<string[]> {
-  const { release, container } = request;
+  const { release, container, tty } = request;
+  const pod = await runningPod(connection, release);
+  const args = [...kubectlTarget(connection, release), "exec", "--quiet", "--stdin"];
+  if (tty) args.push("--tty");
+  if (container !== undefined) args.push("--container", container);
+  return [...args, pod.metadata.name, "--", ...request.command];
+}
+
+/** Where kubectl finds the release. */
+export function kubectlTarget({ kubeconfig }: Connection, { namespace }: Release): string[] {
+  const args = ["--kubeconfig", kubeconfig.path, "--namespace", namespace];
+  return kubeconfig.context === undefined ? args : [...args, "--context", kubeconfig.context];
+}
+
+/** The service's first ready pod, or one that at least runs. */
+export async function runningPod(connection: Connection, release: Release): Promise<KubeObject> {
   const workloads = workloadsOf(await readNamespace(connection.client, release.namespace), release.service);
   const running = workloads
     .flatMap((workload) => workload.pods)
@@ -28,13 +44,7 @@ export async function execArguments(connection: Connection, request: ExecRequest
       fix: `See \`kws service status ${release.service} --stack ${release.stack}\`.`,
     });
   }
-  const { path, context } = connection.kubeconfig;
-  const args = ["--kubeconfig", path, "--namespace", release.namespace];
-  if (context !== undefined) args.push("--context", context);
-  args.push("exec", "--quiet", "--stdin");
-  if (request.tty) args.push("--tty");
-  if (container !== undefined) args.push("--container", container);
-  return [...args, pod.metadata.name, "--", ...request.command];
+  return pod;
 }
 
 const exitWords = "command terminated with exit code ";

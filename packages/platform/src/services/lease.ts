@@ -2,9 +2,8 @@
  * Leases, held and renewed as client-go's leader election does (https://kubernetes.io/docs/concepts/architecture/leases/), so
  * that people on other machines are kept apart as well. They say who holds, and since when.
  */
-import { readlinkSync } from "node:fs";
 import { messageOf, UserError } from "@kws/base/errors";
-import { identify, isAlive } from "@kws/base/process";
+import { isGone, processName } from "@kws/base/process";
 import { sleep } from "@kws/base/retry";
 import type { KubeClient } from "@kws/kube/client";
 import type { KubeObject } from "@kws/kube/object";
@@ -49,7 +48,7 @@ export async function tryTakeLease(options: LeaseOptions, expired?: string): Pro
       return undefined;
     }
     const holder = String(found["spec"]?.holderIdentity ?? "");
-    const free = holder === "" || holder === me || isGone(holder, options.holder.host);
+    const free = holder === "" || holder === me || holderIsGone(holder, options.holder.host);
     if (!free && found.metadata.resourceVersion !== expired) return found;
     const fresh = leaseOf(options, me);
     const metadata = { ...found.metadata, ...fresh.metadata };
@@ -100,7 +99,7 @@ export function holdLease(options: HoldOptions): HeldLease {
           if (options.until === "taken") throw options.lost("it was ended from elsewhere");
           return;
         }
-        if (lease["spec"]?.holderIdentity !== me) throw options.lost(describeHolder(lease));
+        if (lease["spec"]?.holderIdentity !== me) throw options.lost(`${describeHolder(lease)} has it`);
         const spec = { ...lease["spec"], renewTime: microTime(clock()) };
         await client.update(leases, { ...lease, spec }, { fieldManager });
         renewedAt = clock();
@@ -139,25 +138,13 @@ async function release({ client, name, namespace }: LeaseOptions, me: string): P
   }
 }
 
-/** `user@host/<pid namespace>/<pid>/<start>`: enough to see on the same machine that the holder is gone. */
+/** `user@` and the process: enough to see on the same machine that the holder is gone. */
 export function identityOf({ user, host, pid }: Holder): string {
-  return `${user}@${host}/${pidNamespace()}/${pid}/${identify(pid)?.startTicks ?? 0}`;
+  return `${user}@${processName(host, pid)}`;
 }
 
-/** True only where that is certain: the process was of this machine, and is no more. */
-function isGone(identity: string, host: string): boolean {
-  const match = /^[^/]*@([^/]*)\/(\d+)\/(\d+)\/(\d+)$/.exec(identity);
-  if (match === null || match[1] !== host || match[2] !== pidNamespace()) return false;
-  return !isAlive({ pid: Number(match[3]), startTicks: Number(match[4]) });
-}
-
-function pidNamespace(): string {
-  try {
-    return /\d+/.exec(readlinkSync("/proc/self/ns/pid"))?.[0] ?? "0";
-  } catch {
-    // Not Linux: process numbers are the machine's.
-    return "0";
-  }
+function holderIsGone(identity: string, host: string): boolean {
+  return isGone(identity.slice(identity.lastIndexOf("@") + 1), host);
 }
 
 /**
@@ -165,7 +152,7 @@ function pidNamespace(): string {
  * as held.
  */
 export function isRenewed(lease: KubeObject, host: string, now: number): boolean {
-  if (isGone(String(lease["spec"]?.holderIdentity ?? ""), host)) return false;
+  if (holderIsGone(String(lease["spec"]?.holderIdentity ?? ""), host)) return false;
   return now - Date.parse(String(lease["spec"]?.renewTime ?? "")) < 4 * durationSeconds * 1000;
 }
 

@@ -22,7 +22,7 @@ import type { NamespaceView } from "./view.ts";
 export interface InstallOptions {
   stack: StackPlace;
   connection: Connection;
-  /** Of the stack's namespace, open. */
+  /** Of the stack's namespace. */
   view: NamespaceView;
   /** The path of the program. */
   helm: string;
@@ -38,7 +38,7 @@ export interface Installation {
   release: string;
   /** That it holds. */
   services: string[];
-  chart: Pick<Chart, "dir" | "layers">;
+  chart: Pick<Chart, "dir" | "layers" | "hasHooks">;
   values: Values;
   /** Kept on Helm's own Secret of the release; "null" takes one away that an older revision had. */
   labels: Record<string, string>;
@@ -64,10 +64,14 @@ export async function install(options: InstallOptions, one: Installation): Promi
     }
     return undefined;
   };
-  const diagnosed = view
-    .until(findFault, finished.signal)
+  const watchHooks = async () => {
+    await view.open();
+    return view.until(findFault, finished.signal);
+  };
+  const watching = one.chart.hasHooks ? watchHooks() : Promise.resolve(undefined);
+  const diagnosed = watching
     .then((found) => {
-      hopeless.abort(new Error("a hook fails"));
+      if (found !== undefined) hopeless.abort(new Error("a hook fails"));
       return found;
     })
     .catch(() => undefined);

@@ -68,7 +68,7 @@ async function plan(
           archive: new Uint8Array(),
           files: new Map(),
         };
-        const prepared: Prepared = { found, chart, profile: "local", settings: [] };
+        const prepared: Prepared = { found, chart, profile: "local", settings: [], renderFirst: false };
         return {
           prepared,
           source: { prefix: "", repository: () => Promise.reject(new Error("no images")) as never },

@@ -37,6 +37,8 @@ export async function recordStack(client: KubeClient, record: NewRecord): Promis
   const labels = { [managedByLabel]: fieldManager, [stackLabel]: stack, [workspaceLabel]: workspace };
   const content = { metadata: { labels }, data: { services } };
   if (found !== undefined) {
+    const labelled = Object.entries(labels).every(([key, value]) => found.metadata.labels?.[key] === value);
+    if (labelled && servicesIn(found["data"]).join("\n") === services) return;
     await client.patch(configMaps, name, namespace, "merge", content, { fieldManager, signal });
     return;
   }
@@ -64,6 +66,18 @@ export async function listRecords(client: KubeClient, filter: RecordFilter = {})
       services: servicesIn(data),
       createdAt: metadata.creationTimestamp ?? "",
     }));
+}
+
+/** The services are no longer wanted. */
+export async function dropFromRecord(
+  client: KubeClient,
+  { stack, namespace, services, signal }: Pick<NewRecord, "stack" | "namespace" | "services" | "signal">,
+): Promise<void> {
+  const found = await client.find(configMaps, nameOf(stack), namespace);
+  if (found === undefined) return;
+  const left = servicesIn(found["data"]).filter((name) => !services.includes(name));
+  const content = { data: { services: left.join("\n") } };
+  await client.patch(configMaps, nameOf(stack), namespace, "merge", content, { fieldManager, signal });
 }
 
 export async function forgetStack(client: KubeClient, stack: string, namespace: string): Promise<void> {

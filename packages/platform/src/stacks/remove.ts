@@ -5,24 +5,32 @@ import type { Logger } from "@kws/base/logger";
 import type { Steps } from "@kws/base/steps";
 import type { KubeClient } from "@kws/kube/client";
 import { jobs, namespaces, persistentVolumeClaims } from "@kws/kube/resources";
-import { selects } from "@kws/kube/selector";
 import { isApiError } from "@kws/kube/status";
 import { type GraphNode, waves } from "../project/graph.ts";
 import type { Connection } from "../providers/provider.ts";
 import { fieldManager, managedByLabel, stackLabel } from "../services/labels.ts";
 import { listReleases, type Release } from "../services/releases.ts";
 import { hookJobs, type NamespaceObjects, readNamespace } from "../services/workloads.ts";
+import { claimsOf, keepClaim, removeClaim } from "./claims.ts";
 import { uninstall } from "./helm.ts";
 import type { Holder } from "../services/lease.ts";
 import { lockStack } from "./lock.ts";
-import { forgetStack, listRecords } from "./record.ts";
+import { dropFromRecord, forgetStack, listRecords } from "./record.ts";
 
-export interface RemoveStackOptions {
+export interface RemoveStackOptions extends RemoveOptions {
+  /** Only what is in it. */
+  namespace?: string;
+}
+
+export interface RemoveServicesOptions extends RemoveOptions {
+  namespace: string;
+  services: string[];
+}
+
+interface RemoveOptions {
   stack: string;
   /** Volumes and the namespace stay. */
   keepData: boolean;
-  /** Only what is in it. */
-  namespace?: string;
   /** The workspace's dependencies where it is at hand; the order is free otherwise. */
   graph: GraphNode[];
   connection: Connection;
@@ -111,26 +119,7 @@ export async function removeStack(options: RemoveStackOptions): Promise<RemovedS
   const objects = new Map<string, NamespaceObjects>();
   for (const space of spaces) objects.set(space, await readNamespace(client, space, signal));
 
-  // One that holds several services goes once.
-  const own = new Map(releases.map((release) => [`${release.namespace}/${release.release}`, release]));
-  for (const wave of reverseOrder([...own.values()], options.graph)) {
-    await Promise.all(
-      wave.map((release) =>
-        steps.run({ id: `remove ${release.release}`, title: `remove ${release.release}` }, () =>
-          uninstall({
-            helm: options.helm,
-            kubeconfig: connection.kubeconfig,
-            namespace: release.namespace,
-            env: options.env,
-            log: options.log,
-            signal,
-            release: release.release,
-            timeoutMs: options.timeoutMs,
-          }),
-        ),
-      ),
-    );
-  }
+  await uninstallAll(releases, options);
   for (const space of spaces) {
     const seen = objects.get(space);
     const here = releases.filter((release) => release.namespace === space);
@@ -150,6 +139,65 @@ export async function removeStack(options: RemoveStackOptions): Promise<RemovedS
     namespaces: removed,
     keptData: options.keepData,
   };
+}
+
+export interface RemovedServices {
+  stack: string;
+  namespace: string;
+  services: string[];
+  /** Claims that are gone with their data, or were kept. */
+  volumes: string[];
+  keptData: boolean;
+}
+
+/** Some services of a stack, which goes on without them. Those that are not installed are only no longer wanted. */
+export async function removeServices(options: RemoveServicesOptions): Promise<RemovedServices> {
+  const { connection, stack, namespace, services, signal } = options;
+  const { client } = connection;
+  await using _lock = await lockStack({ ...options, client });
+  const all = await listReleases(client, { stack, signal });
+  const releases = all.filter((one) => one.namespace === namespace && services.includes(one.service));
+  const shared = releases.find(({ parts }) => parts.length > 0);
+  if (shared !== undefined) {
+    throw new UserError(`${shared.service} is held by the release ${shared.release} of a manifest`, {
+      code: "conflict",
+      fix: `Remove the whole stack with \`kws stack remove ${stack}\`, or stop the service with \`kws service scale ${shared.service} 0\`.`,
+    });
+  }
+  const seen = await readNamespace(client, namespace, signal);
+  await uninstallAll(releases, options);
+  const named = services.map(
+    (service) =>
+      releases.find((one) => one.service === service) ?? { service, release: service, workspace: "" },
+  );
+  const volumes = await removeLeftovers(options, namespace, named, seen);
+  await dropFromRecord(client, { stack, namespace, services, signal });
+  return {
+    stack,
+    namespace,
+    services: releases.map(({ service }) => service),
+    volumes,
+    keptData: options.keepData,
+  };
+}
+
+async function uninstallAll(releases: Release[], options: RemoveOptions): Promise<void> {
+  // One that holds several services goes once.
+  const own = new Map(releases.map((release) => [`${release.namespace}/${release.release}`, release]));
+  for (const wave of reverseOrder([...own.values()], options.graph)) {
+    await Promise.all(
+      wave.map(({ release, namespace }) =>
+        options.steps.run({ id: `remove ${release}`, title: `remove ${release}` }, () =>
+          uninstall({
+            ...options,
+            kubeconfig: options.connection.kubeconfig,
+            namespace,
+            release,
+          }),
+        ),
+      ),
+    );
+  }
 }
 
 /** What depends on others goes first. */
@@ -183,32 +231,30 @@ async function removeNamespace(options: RemoveStackOptions, name: string): Promi
   );
 }
 
-/** In a namespace that stays: hook Jobs, which Helm leaves, and unless the data is kept, the claims of StatefulSets. */
+/**
+ * In a namespace that stays: hook Jobs, which Helm leaves, and the claims of StatefulSets, which Kubernetes leaves. Answers the
+ * claims' names. Those that are kept are labelled, to be known later.
+ */
 async function removeLeftovers(
-  options: RemoveStackOptions,
+  options: RemoveOptions,
   namespace: string,
-  releases: Release[],
+  releases: Pick<Release, "service" | "release" | "workspace">[],
   seen: NamespaceObjects,
-): Promise<void> {
+): Promise<string[]> {
   const { client } = options.connection;
+  const services = releases.map(({ service }) => service);
   for (const job of releases.flatMap(({ service, release }) => hookJobs(seen, service, release))) {
     await ignoreMissing(
       client.delete(jobs, job.metadata.name, namespace, { propagationPolicy: "Background" }),
     );
   }
-  if (options.keepData) return;
-  const sets = seen.statefulSets.filter((set) => set.metadata.labels?.[stackLabel] === options.stack);
-  const claims = (await client.list(persistentVolumeClaims, namespace)).items;
-  for (const claim of claims) {
-    // The StatefulSet controller labels its claims with the set's selector and names them <template>-<set>-<ordinal>.
-    const owner = sets.find(
-      (set) =>
-        selects(set["spec"]?.selector, claim.metadata.labels) &&
-        new RegExp(`-${set.metadata.name.replaceAll(".", "\\.")}-\\d+$`).test(claim.metadata.name),
-    );
-    if (owner !== undefined)
-      await ignoreMissing(client.delete(persistentVolumeClaims, claim.metadata.name, namespace));
+  const claims = await claimsOf(client, { ...options, namespace, services, seen });
+  for (const { service, claim } of claims) {
+    const workspace = releases.find((one) => one.service === service)?.workspace ?? "";
+    const place = { stack: options.stack, namespace, service, workspace, claim };
+    await ignoreMissing(options.keepData ? keepClaim(client, place) : removeClaim(client, place));
   }
+  return claims.map(({ claim }) => claim);
 }
 
 async function ignoreMissing(work: Promise<void>): Promise<void> {

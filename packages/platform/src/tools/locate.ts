@@ -1,8 +1,9 @@
 /** Which helm and kubectl to run: the one that the user names, a recent one on the PATH, or the bundled one. */
-import { access, constants, mkdir, readFile, stat } from "node:fs/promises";
+import { access, constants, readFile, stat } from "node:fs/promises";
 import { delimiter, dirname, isAbsolute, join } from "node:path";
 import { replaceFile } from "@kws/base/atomicfile";
 import { isErrno, UserError } from "@kws/base/errors";
+import { makeFolder } from "@kws/base/folder";
 import { exec } from "@kws/base/exec";
 import { bundledTool, type ToolName } from "./bundled.ts";
 
@@ -95,7 +96,7 @@ async function versionOf(name: ToolName, path: string, options: ToolOptions): Pr
     name === "helm" ? result.stdout : clientVersion(result.stdout),
   )?.[1];
   if (result.exitCode !== 0 || version === undefined) return undefined;
-  await mkdir(dirname(memo), { recursive: true });
+  await makeFolder(dirname(memo));
   await replaceFile(memo, JSON.stringify({ ...known, [key]: version }));
   return version;
 }

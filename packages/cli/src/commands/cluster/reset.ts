@@ -9,9 +9,14 @@ export const command = defineCommand({
   async run({ args: [name] }, ctx) {
     const provider = await ctx.provider(name);
     const status = await provider.status();
-    if (!(await ctx.confirm(`Remove the ${status.provider} cluster ${status.name} with all its data?`)))
-      return { text: "Nothing was changed." };
     const foreign = (name ?? ctx.globals.cluster) === status.name;
+    // What will be refused needs no question.
+    const asks = status.managed || foreign;
+    if (
+      asks &&
+      !(await ctx.confirm(`Remove the ${status.provider} cluster ${status.name} with all its data?`))
+    )
+      return { text: "Nothing was changed." };
     const existed = await ctx
       .steps()
       .run({ id: "reset", title: `remove the cluster ${status.name}` }, () => provider.reset({ foreign }));

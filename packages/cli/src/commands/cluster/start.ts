@@ -1,5 +1,7 @@
 import { clusterTable } from "../../tables.ts";
+import type { ProviderStatus } from "@kws/platform/providers/provider";
 import { defineCommand } from "../../command.ts";
+import type { Context } from "../../context.ts";
 
 export const command = defineCommand({
   summary: "start the cluster of this machine, or say that it runs",
@@ -44,18 +46,29 @@ export const command = defineCommand({
       const context = await switchContext(await provider.kubeconfig(), path);
       if (!ctx.quiet) ctx.stderr.write(`the current context of ${path} is ${context}\n`);
     }
-    if (status.ingressPort === undefined) {
-      return { data: status, table: clusterTable([status], ctx.style, ctx.clock()) };
-    }
-    const served = `Ingress hosts are served on ${status.ingressPort}`;
-    if (before.state === "running" && port !== undefined && port !== status.ingressPort) {
-      ctx.stderr.write(
-        `the cluster runs already, and --ingress-port ${port} is not applied: ${served}. ` +
-          `To change it: \`kws cluster stop ${status.name}\`, then this command again\n`,
-      );
-    } else if (status.ingressPortMoved === true && !ctx.quiet) {
-      ctx.stderr.write(`port ${port ?? 8080} is taken: ${served}\n`);
-    }
+    tellIngressPort(ctx, before, status, port);
     return { data: status, table: clusterTable([status], ctx.style, ctx.clock()) };
   },
 });
+
+/** Where a port that was asked for is not the one that is served, that is told, and how to change it. */
+function tellIngressPort(
+  ctx: Context,
+  before: ProviderStatus,
+  { name, provider, ingressPort, ingressPortMoved }: ProviderStatus,
+  asked: number | undefined,
+): void {
+  const served =
+    ingressPort === undefined
+      ? `${provider} brings nothing that serves Ingress hosts`
+      : `Ingress hosts are served on ${ingressPort}`;
+  if (ingressPortMoved === true && before.state !== "running") {
+    if (!ctx.quiet) ctx.stderr.write(`port ${asked ?? 8080} is taken: ${served}\n`);
+    return;
+  }
+  if (asked === undefined || asked === ingressPort) return;
+  const where = before.state === "running" ? "the cluster runs already, and " : "";
+  const change = provider === "embedded" ? `\`kws cluster stop ${name}\`` : `\`kws cluster reset ${name}\``;
+  const how = ingressPort === undefined ? "" : `. To change it: ${change}, then this command again`;
+  ctx.stderr.write(`${where}--ingress-port ${asked} is not applied: ${served}${how}\n`);
+}

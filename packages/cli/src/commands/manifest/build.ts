@@ -1,8 +1,7 @@
 import { join, resolve } from "node:path";
-import { mkdir } from "node:fs/promises";
 import { replaceFile } from "@kws/base/atomicfile";
 import { UserError } from "@kws/base/errors";
-import { tempDir } from "@kws/base/tempdir";
+import { makeFolder } from "@kws/base/folder";
 import { suggest } from "@kws/platform/project/nearest";
 import { findStack, loadServices } from "@kws/platform/project/workspace";
 import { type EntryRequest, openEntries, releaseSize } from "@kws/platform/releases/build-manifest";
@@ -16,6 +15,7 @@ import {
   packageSource,
   profilesOption,
   registryOption,
+  workFolder,
 } from "../../deploying.ts";
 
 export const command = defineCommand({
@@ -77,7 +77,7 @@ export const command = defineCommand({
     checkProfiles(given, names);
     const source = await packageSource(ctx, project, options.registry);
     const steps = ctx.steps();
-    await using work = await tempDir("kws-manifest");
+    await using work = await workFolder(ctx);
     const requests = chosen.map(({ service, version }): EntryRequest => {
       const dependsOn = services.find(({ name }) => name === service)?.dependsOn ?? [];
       const profile = chosenProfile(given, service) ?? { profile: stack.profile, chosen: false };
@@ -105,7 +105,7 @@ export const command = defineCommand({
         ? undefined
         : join(resolve(ctx.cwd, options.destination), `${manifest.name}-${manifest.number}.0.0.tgz`);
     if (file !== undefined) {
-      await mkdir(join(file, ".."), { recursive: true });
+      await makeFolder(join(file, ".."));
       await replaceFile(file, archive);
     }
     // What does not render without its secrets is measured when they are there.

@@ -1,4 +1,3 @@
-import { tempDir } from "@kws/base/tempdir";
 import { waves } from "@kws/platform/project/graph";
 import { deploy } from "@kws/platform/releases/deploy";
 import { listReleases } from "@kws/platform/services/releases";
@@ -12,6 +11,7 @@ import {
   packageSource,
   profilesOption,
   stackNamedFor,
+  workFolder,
 } from "../../deploying.ts";
 import { manifestArgument, openManifest, prepareManifest } from "../../manifests.ts";
 
@@ -43,7 +43,7 @@ export const command = defineCommand({
     const manifest = await openManifest(ctx, source, reference);
     const stack = stackNamedFor(project, manifest.name, ctx.globals.namespace);
     const steps = ctx.steps();
-    await using work = await tempDir("kws-manifest");
+    await using work = await workFolder(ctx);
     const given = options.profile ?? [];
     const prepared = await steps.run({ id: "fetch", title: "fetch the packages" }, () =>
       prepareManifest(ctx, manifest, { source, folder: work.path, given }),

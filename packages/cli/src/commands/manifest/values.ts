@@ -1,8 +1,7 @@
-import { tempDir } from "@kws/base/tempdir";
 import { redactValues } from "@kws/platform/charts/redact";
 import { stringify } from "yaml";
 import { defineCommand } from "../../command.ts";
-import { packageSource, profilesOption, registryOption } from "../../deploying.ts";
+import { packageSource, profilesOption, registryOption, workFolder } from "../../deploying.ts";
 import { manifestArgument, openManifest, prepareManifest } from "../../manifests.ts";
 import { revealOption } from "../../profiles.ts";
 
@@ -20,7 +19,7 @@ export const command = defineCommand({
   async run({ args: [reference = ""], options }, ctx) {
     const source = await packageSource(ctx, await ctx.project(), options.registry);
     const manifest = await openManifest(ctx, source, reference);
-    await using work = await tempDir("kws-manifest");
+    await using work = await workFolder(ctx);
     const given = options.profile ?? [];
     const prepared = await prepareManifest(ctx, manifest, { source, folder: work.path, given });
     const values = Object.fromEntries(

@@ -1,5 +1,6 @@
 import { exitCodes } from "@kws/base/errors";
 import { describeHold } from "@kws/platform/services/held";
+import { podResources, type Share } from "@kws/platform/services/resources";
 import { readRevision } from "@kws/platform/services/revision";
 import { choose, type Chosen, stackOption, statuses } from "../../choosing.ts";
 import { defineCommand } from "../../command.ts";
@@ -8,33 +9,40 @@ import { renderTable } from "../../output.ts";
 import { age, serviceTable } from "../../tables.ts";
 
 export const command = defineCommand({
-  summary: "a service with its pods and images",
-  description: "A service with its pods and images. Exits with 3 where it is not ready.",
+  summary: "a service with its pods, images, and what they use",
+  description:
+    "A service with its pods and images. CPU and memory are what a pod uses, where the cluster measures it, and after a slash what it " +
+    "may use at most, or else asks for. Exits with 3 where the service is not ready.",
   args: [{ name: "service", description: "the service", required: true, completes: "services" }],
   options: { stack: stackOption },
   examples: ["kws service status orders", "kws service status orders --stack shop -o yaml"],
   async run({ args, options }, ctx) {
     const chosen = await choose(ctx, args.slice(0, 1), options.stack);
-    const [services, description, [hold]] = await Promise.all([
+    const { client } = chosen.connection;
+    const namespace = chosen.releases[0]?.namespace ?? "";
+    const [[service], description, [hold], resources] = await Promise.all([
       statuses(ctx, chosen),
       describe(chosen),
       holdsOf(ctx, chosen),
+      podResources(client, namespace, ctx.signal),
     ]);
-    const pods = services.flatMap((service) => service.pods);
+    if (service === undefined) throw new Error("a chosen release has a status");
+    const pods = service.pods.map((pod) => Object.assign(pod, resources.get(pod.name)));
     const rows = pods.map((pod) => [
       pod.name,
       pod.ready,
       pod.status,
       String(pod.restarts),
       age(pod.startedAt, ctx.clock()),
+      share(pod.cpu, cores),
+      share(pod.memory, mebibytes),
       pod.images.join(","),
     ]);
-    const ready = services.every((service) => service.state === "ready");
     return {
-      data: { ...services[0], description },
-      table: serviceTable(services, ctx.style, ctx.clock()),
-      text: `${description === "" ? "" : `\n${description}\n`}${hold === undefined ? "" : `\n${describeHold(hold)}. \`kws service down ${hold.service}\` ends that.\n`}\n${renderTable(["POD", "READY", "STATUS", "RESTARTS", "AGE", "IMAGES"], rows, ctx.style)}`,
-      exitCode: ready ? exitCodes.ok : exitCodes.degraded,
+      data: { ...service, pods, description },
+      table: serviceTable([service], ctx.style, ctx.clock()),
+      text: `${description === "" ? "" : `\n${description}\n`}${hold === undefined ? "" : `\n${describeHold(hold)}. \`kws service down ${hold.service}\` ends that.\n`}\n${renderTable(["POD", "READY", "STATUS", "RESTARTS", "AGE", "CPU", "MEMORY", "IMAGES"], rows, ctx.style)}`,
+      exitCode: service.state === "ready" ? exitCodes.ok : exitCodes.degraded,
     };
   },
 });
@@ -44,4 +52,15 @@ async function describe({ connection, releases }: Chosen): Promise<string> {
   const [release] = releases;
   if (release === undefined || release.status !== "deployed" || release.version === "") return "";
   return (await readRevision(connection.client, release))?.description ?? "";
+}
+
+const cores = (value: number) => `${Math.round(value * 1000)}m`;
+const mebibytes = (value: number) => `${Math.ceil(value / 2 ** 20)}Mi`;
+
+/** `12m/500m`; `-` for what is not known. */
+function share(given: Share | undefined, written: (value: number) => string): string {
+  if (given === undefined) return "-";
+  const { used, limit, requested } = given;
+  const bound = limit ?? (requested > 0 ? requested : undefined);
+  return `${used === undefined ? "-" : written(used)}/${bound === undefined ? "-" : written(bound)}`;
 }

@@ -1,22 +1,26 @@
 import { exitCodes } from "@kws/base/errors";
-import { findStack } from "@kws/platform/project/workspace";
-import { chooseReleases, listReleases } from "@kws/platform/services/releases";
+import { findStack, loadStackServices, type Project } from "@kws/platform/project/workspace";
+import type { Connection } from "@kws/platform/providers/provider";
+import { chooseReleases, listReleases, type Release } from "@kws/platform/services/releases";
 import { missingOf } from "@kws/platform/stacks/list";
+import { findOrphans, type Orphan } from "@kws/platform/stacks/orphans";
 import { listRecords } from "@kws/platform/stacks/record";
 import { statuses } from "../../choosing.ts";
 import { defineCommand } from "../../command.ts";
+import type { Context } from "../../context.ts";
 import { serviceTable, stateColor } from "../../tables.ts";
 
 export const command = defineCommand({
   summary: "how a stack's services are",
   description:
-    "How a stack's services are. Exits with 3 where one is not ready, or is missing because a start failed.",
+    "How a stack's services are. Exits with 3 where one is not ready, or is missing because a start failed. Inside the workspace it " +
+    "tells too which services are off, and which are orphans: in the cluster, and no longer in the workspace.",
   args: [
     { name: "stack", description: "the stack; the workspace's only one unless given", completes: "stacks" },
   ],
   examples: ["kws stack status shop", "kws stack status shop -o json"],
   async run({ args: [given] }, ctx) {
-    const project = given === undefined ? await ctx.findProject() : undefined;
+    const project = await ctx.findProject();
     const stack = given ?? (project === undefined ? undefined : findStack(project).name);
     const provider = await ctx.provider();
     const connection = await ctx.connect(provider);
@@ -31,18 +35,57 @@ export const command = defineCommand({
       const own = releases.filter((release) => release.stack === name && release.namespace === space);
       return missingOf(wanted, own).map((service) => ({ service, stack: name }));
     });
+    const wanted = records.flatMap((record) => record.services);
+    const { off, orphans } = await besides(ctx, { project, stack, connection, wanted, installed });
     const ready = services.every((service) => service.state === "ready");
     const { columns, rows } = serviceTable(services, ctx.style, ctx.clock());
-    const absent = missing.map((one) => [one.service, one.stack, stateColor(ctx.style, "missing")]);
+    const absent = [
+      ...missing.map((one) => [one.service, one.stack, stateColor(ctx.style, "missing")]),
+      ...off.map((service) => [service, stack ?? "", ctx.style.dim("off")]),
+      ...orphans.map((one) => [one.service, one.stack, stateColor(ctx.style, "orphan"), ...one.volumes]),
+    ];
     return {
       data: {
         stack: stack ?? records[0]?.stack ?? services[0]?.stack,
         state: missing.length > 0 ? "incomplete" : ready ? "ready" : "degraded",
         services,
         missing: missing.map(({ service }) => service),
+        off,
+        orphans,
       },
       table: { columns, rows: [...rows, ...absent] },
       exitCode: ready && missing.length === 0 ? exitCodes.ok : exitCodes.degraded,
     };
   },
 });
+
+interface Besides {
+  project: Project | undefined;
+  stack: string | undefined;
+  connection: Connection;
+  /** By the stack's records. */
+  wanted: string[];
+  installed: Release[];
+}
+
+/** What only the workspace can tell: the stack's services that nobody has started, and what the workspace has dropped. */
+async function besides(
+  ctx: Context,
+  { project, stack, connection, wanted, installed }: Besides,
+): Promise<{ off: string[]; orphans: Orphan[] }> {
+  const known = project?.stacks.find(({ name }) => name === stack);
+  const isOurs = installed.every(({ workspace }) => workspace === project?.name);
+  if (project === undefined || known === undefined || !isOurs) return { off: [], orphans: [] };
+  const { locations, childEnv, signal } = ctx;
+  const all = await loadStackServices(project, { cache: locations.cache, env: childEnv, noClones: true });
+  const names = all.map(({ name }) => name);
+  const there = new Set([...wanted, ...installed.map(({ service }) => service)]);
+  const orphans = await findOrphans(connection.client, {
+    workspace: project.name,
+    services: names,
+    stack,
+    namespace: ctx.globals.namespace,
+    signal,
+  });
+  return { off: (known.services ?? names).filter((name) => !there.has(name)), orphans };
+}

@@ -8,6 +8,7 @@ import { endpoints, endpointSlice } from "./endpoints.ts";
 import { event, newerEvent } from "./event.ts";
 import { cronJob, job } from "./job.ts";
 import * as machinery from "./machinery.ts";
+import { nodeMetrics, podMetrics } from "./metrics.ts";
 import { ingress, ingressClass, ipAddress, networkPolicy, serviceCidr } from "./networking.ts";
 import { pod, podTemplate } from "./pod.ts";
 import { limitRange, podDisruptionBudget, priorityClass, resourceQuota } from "./policy.ts";
@@ -58,6 +59,8 @@ export const builtinResources: readonly ResourceDefinition[] = [
   virtual.subjectAccessReview,
   horizontalPodAutoscaler,
   horizontalPodAutoscalerV1,
+  nodeMetrics,
+  podMetrics,
   cronJob,
   job,
   machinery.certificateSigningRequest,

@@ -29,6 +29,7 @@ export const apiGroups: readonly ApiGroup[] = [
   { group: "node.k8s.io", versions: ["v1"] },
   { group: "discovery.k8s.io", versions: ["v1"] },
   { group: "flowcontrol.apiserver.k8s.io", versions: ["v1"] },
+  { group: "metrics.k8s.io", versions: ["v1beta1"] },
 ];
 
 /** Every `group/version`, preferred ones first within a group. */

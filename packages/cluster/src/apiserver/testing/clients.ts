@@ -3,7 +3,7 @@ import { chmod, mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
-import { execa } from "execa";
+import { exec } from "@kws/base/exec";
 import { unzipSync } from "fflate";
 
 export interface CommandResult {
@@ -46,16 +46,13 @@ export async function unpackClients(kubeconfig: string): Promise<Clients> {
     input?: string,
     more: Record<string, string> = {},
   ): Promise<CommandResult> => {
-    const options = {
+    const { exitCode, stdout, stderr } = await exec(join(folder, name), args, {
       env: { ...env, ...more },
-      extendEnv: false,
-      reject: false,
-      input,
-      timeout: 30_000,
+      timeoutMs: 30_000,
       cwd: folder,
-    } as const;
-    const { exitCode, stdout, stderr } = await execa(join(folder, name), args, options);
-    return { exitCode, stdout, stderr };
+      ...(input === undefined ? {} : { input }),
+    });
+    return { exitCode, stdout: stdout.replace(/\n$/, ""), stderr: stderr.replace(/\n$/, "") };
   };
   return {
     folder,

@@ -1,10 +1,9 @@
 /** The comparison of two folders that know nothing of each other: at the start, and with another container after a restart. */
 import { createHash } from "node:crypto";
 import { constants, createReadStream, openSync } from "node:fs";
-import { isErrno } from "@kws/base/errors";
 import { type Entry, isExecutable, type Tree } from "./entry.ts";
 import { hashes } from "./far.ts";
-import { absolute } from "./scan.ts";
+import { absolute, isRefusal } from "./scan.ts";
 import type { Session } from "./session.ts";
 
 export interface Comparison {
@@ -20,8 +19,8 @@ export interface Comparison {
 const portion = 2000;
 
 /**
- * Files are the same that agree in size, permission to execute, and time; where only the times differ (images do not keep them),
- * their hashes decide.
+ * Files are the same that agree in size, permission to execute, and time to the second, as rsync has it; where only the times
+ * differ (images do not keep them), their hashes decide.
  */
 export async function compare(session: Session, root: string, near: Tree, far: Tree): Promise<Comparison> {
   const result: Comparison = { same: [], differ: [], farOnly: [] };
@@ -65,7 +64,7 @@ export async function hashHere(root: string, path: string): Promise<string | und
     for await (const chunk of createReadStream("", { fd })) hash.update(chunk as Buffer);
     return hash.digest("hex");
   } catch (error) {
-    if (isErrno(error)) return undefined;
+    if (isRefusal(error)) return undefined;
     throw error;
   }
 }

@@ -19,7 +19,7 @@ import { isErrno, messageOf } from "@kws/base/errors";
 import { type ArchiveMember, members } from "./archive.ts";
 import { bytesOf, type Entry, parentOf, unchanged } from "./entry.ts";
 import { fetchArchive } from "./far.ts";
-import { absolute, lookAt } from "./scan.ts";
+import { absolute, isRefusal, lookAt } from "./scan.ts";
 import type { Session } from "./session.ts";
 
 export interface Wanted {
@@ -59,7 +59,7 @@ export async function download(
           result.bytes += member.size;
         }
       } catch (error) {
-        if (!isErrno(error) && !(error instanceof Refused)) throw error;
+        if (!isRefusal(error) && !(error instanceof Refused)) throw error;
         result.failed.set(member.path, messageOf(error));
       }
     }

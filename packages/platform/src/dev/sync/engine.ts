@@ -44,7 +44,7 @@ export class Engine implements Sync {
   #pause = pauses.least;
   #retryAt = Number.POSITIVE_INFINITY;
   #lookAt = Number.POSITIVE_INFINITY;
-  #lastLook = "";
+  #lastLook: string | undefined;
   #wake: () => void = () => {};
   #idle: (() => void)[] = [];
 
@@ -58,6 +58,7 @@ export class Engine implements Sync {
       base: new Map(),
       dirty: new Set(),
       leftovers: new Set(),
+      unsure: new Set(),
       conflicts: [],
       problems: new Problems((problem) => options.onProblem?.(problem)),
       emit: ({ changed, gone, ...batch }) => {
@@ -232,9 +233,9 @@ export class Engine implements Sync {
     const started = performance.now();
     const sum = await checksum(session, this.#state.rules);
     const took = performance.now() - started;
-    if (sum !== this.#lastLook) {
+    if (sum === undefined || sum !== this.#lastLook) {
       this.#doing = "transferring";
-      this.#lastLook = (await pull(session, this.#state)) ? sum : "";
+      this.#lastLook = (await pull(session, this.#state)) ? sum : undefined;
     }
     this.#lookAt = performance.now() + Math.max(look.every, took * look.share);
   }

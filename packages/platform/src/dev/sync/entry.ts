@@ -9,11 +9,11 @@ export type Kind = "file" | "folder" | "link";
 
 export interface Entry {
   kind: Kind;
-  /** Bytes; of a link, the length of its target; 0 for folders. */
+  /** Bytes; of a link, the length of its target. */
   size: number;
-  /** Milliseconds; whole seconds on the far side. 0 for folders. */
+  /** Milliseconds; whole seconds on the far side. */
   mtime: number;
-  /** When the inode changed: milliseconds; whole seconds on the far side. Undefined until it is known; 0 for folders. */
+  /** When the inode changed: milliseconds; whole seconds on the far side. Undefined until it is known. */
   ctime: number | undefined;
   /** Permission bits, `0o777` at most. */
   mode: number;

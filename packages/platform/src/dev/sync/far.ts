@@ -5,6 +5,8 @@ import type { Payload, Session } from "./session.ts";
 
 export interface FarTree {
   tree: Tree;
+  /** False where something could not be looked at: what is missing may be there. */
+  complete: boolean;
   /** The far side's clock when it began to look: whole seconds, as milliseconds. */
   at: number;
 }
@@ -15,9 +17,10 @@ export async function listAll(
   rules: IgnoreRules,
   known: { has(path: string): boolean },
 ): Promise<FarTree> {
-  const { output } = await session.run(`date +%s; ${listing(session, rules)}`);
+  const { status, output } = await session.run(`date +%s; ${listing(session, rules)}`);
   const text = output.toString("latin1");
   return {
+    complete: status === 0,
     at: Number(text.slice(0, text.indexOf("\n"))) * 1000,
     tree: parse(session, text, (path, kind) =>
       known.has(path) ? false : rules.ignores(path, kind === "folder"),
@@ -25,10 +28,10 @@ export async function listAll(
   };
 }
 
-/** A checksum over everything that `listAll` would list: one line instead of all. */
-export async function checksum(session: Session, rules: IgnoreRules): Promise<string> {
-  const { output } = await session.run(`{ ${listing(session, rules)}; } | cksum`);
-  return output.toString("latin1").trim();
+/** A checksum over everything that `listAll` would list: one line instead of all. Undefined where nothing there makes one. */
+export async function checksum(session: Session, rules: IgnoreRules): Promise<string | undefined> {
+  const { output } = await session.run(`{ ${listing(session, rules)}; } | sha256sum`);
+  return output.toString("latin1").trim() || undefined;
 }
 
 /** Those of the paths that are there. */
@@ -139,7 +142,7 @@ function entryOf(mode: number, size: number, mtime: number, ctime: number): Entr
   const type = mode & 0o170000;
   if (type === 0o100000) return { kind: "file", size, ...times };
   if (type === 0o120000) return { kind: "link", size, ...times };
-  return type === 0o040000 ? { kind: "folder", size: 0, mtime: 0, ctime: 0, mode: mode & 0o777 } : undefined;
+  return type === 0o040000 ? { kind: "folder", size, ...times } : undefined;
 }
 
 /** What the far side says is believed no further than this: no path leads out of the folder. */

@@ -1,8 +1,10 @@
 /** What changed there comes here, as far as nothing changed here; where both did, `push` decides. */
 import { UserError } from "@kws/base/errors";
+import { hashHere } from "./compare.ts";
 import { download, makeFolder, makeParents, removeHere, type Wanted } from "./download.ts";
 import { byDepth, readable, unchanged } from "./entry.ts";
-import { type FarTree, listAll } from "./far.ts";
+import { type FarTree, hashes, listAll, listSome } from "./far.ts";
+import { isRefusal } from "./scan.ts";
 import type { Session } from "./session.ts";
 import type { State } from "./state.ts";
 
@@ -14,7 +16,9 @@ export async function pull(session: Session, state: State): Promise<boolean> {
   const since = performance.now();
   const { base, near, options, problems } = state;
   const far = await listAll(session, state.rules, base);
-  const { changed, gone, settled } = differences(state, far);
+  const { changed, gone, doubtful, settled } = differences(state, far);
+  for (const path of await rewritten(session, state, far, doubtful)) changed.push(path);
+  changed.sort();
   refuseMassRemoval(state, far, gone);
   const untouched = (path: string): boolean => {
     if (unchanged(base.get(path)?.near, near.get(path))) return true;
@@ -28,14 +32,13 @@ export async function pull(session: Session, state: State): Promise<boolean> {
     const there = far.tree.get(path);
     let here = near.get(path);
     if (here !== undefined && there !== undefined && here.kind !== there.kind) {
-      if (!removeHere(options.local, path, here)) {
+      if (removeGone(state, [path]).length === 0) {
         problems.set(
           path,
-          `${readable(path)} became a ${there.kind} in the container, and the ${here.kind} here is not empty`,
+          `${readable(path)} became a ${there.kind} in the container, and the ${here.kind} here cannot be removed`,
         );
         continue;
       }
-      near.delete(path);
       here = undefined;
     }
     if (there?.kind === "folder") {
@@ -57,6 +60,16 @@ export async function pull(session: Session, state: State): Promise<boolean> {
   for (const [path, message] of result.failed) {
     problems.set(path, `${readable(path)} cannot be taken from the container: ${message}`);
   }
+  const missing = [...wanted.keys()].filter(
+    (path) => !result.written.has(path) && !result.failed.has(path) && !result.overtaken.includes(path),
+  );
+  for (const path of (await listSome(session, missing)).keys()) {
+    problems.set(
+      path,
+      `${readable(path)} cannot be read in the container`,
+      `Commands there run as user ${session.user}.`,
+    );
+  }
   if (written.length + removed.length > 0) {
     const milliseconds = performance.now() - since;
     const { bytes } = result;
@@ -69,25 +82,49 @@ interface Differences {
   /** Folders before what is in them. */
   changed: string[];
   gone: string[];
+  /** Files that may have been rewritten in the second that they arrived in. */
+  doubtful: string[];
   settled: boolean;
 }
 
 function differences({ base, leftovers }: State, far: FarTree): Differences {
-  const result: Differences = { changed: [], gone: [], settled: true };
+  const result: Differences = { changed: [], gone: [], doubtful: [], settled: true };
   for (const [path, entry] of far.tree) {
     const agreed = base.get(path);
-    if (agreed !== undefined && unchanged(agreed.far, entry)) agreed.far = entry;
-    else if (leftovers.has(path) && entry.kind === "folder") continue;
+    const isSettled = entry.kind === "folder" || (entry.ctime ?? 0) < far.at;
+    if (agreed !== undefined && unchanged(agreed.far, entry)) {
+      if (entry.kind !== "file" || agreed.far?.ctime !== undefined || entry.ctime !== entry.mtime)
+        agreed.far = entry;
+      else if (isSettled) result.doubtful.push(path);
+      else result.settled = false;
+    } else if (leftovers.has(path) && entry.kind === "folder") continue;
     // Within the same second it may change again without a trace, and may be half written.
-    else if (entry.kind !== "folder" && (entry.ctime ?? 0) >= far.at) result.settled = false;
+    else if (!isSettled) result.settled = false;
     else result.changed.push(path);
   }
+  if (!far.complete) result.settled = false;
   for (const [path, agreed] of base) {
-    if (agreed.far !== undefined && !far.tree.has(path)) result.gone.push(path);
+    if (far.complete && agreed.far !== undefined && !far.tree.has(path)) result.gone.push(path);
   }
   for (const path of leftovers) if (!far.tree.has(path)) leftovers.delete(path);
-  result.changed.sort();
   return result;
+}
+
+/** Those whose content is no longer the one here. */
+async function rewritten(
+  session: Session,
+  { base, options }: State,
+  far: FarTree,
+  paths: string[],
+): Promise<string[]> {
+  const there = await hashes(session, paths);
+  const different: string[] = [];
+  for (const path of paths) {
+    const agreed = base.get(path);
+    if (there.get(path) !== (await hashHere(options.local, path))) different.push(path);
+    else if (agreed !== undefined) agreed.far = far.tree.get(path);
+  }
+  return different;
 }
 
 /** A folder that vanished, or was emptied, over there must not empty the one here. */
@@ -123,7 +160,7 @@ function removeGone(state: State, paths: string[]): string[] {
       } else if (agreed.near.kind === "folder") base.set(path, { near: agreed.near, far: undefined });
       else state.dirty.add(path);
     } catch (error) {
-      if (!(error instanceof Error && "code" in error)) throw error;
+      if (!isRefusal(error)) throw error;
       problems.set(
         path,
         `${readable(path)} was removed in the container and cannot be here: ${error.message}`,

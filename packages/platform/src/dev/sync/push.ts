@@ -2,7 +2,7 @@
 import { renameSync } from "node:fs";
 import { hashHere } from "./compare.ts";
 import { conflictName, download, type Wanted } from "./download.ts";
-import { type Entry, readable, type Tree, unchanged } from "./entry.ts";
+import { type Entry, isExecutable, readable, type Tree, unchanged } from "./entry.ts";
 import { hashes, listSome, remove } from "./far.ts";
 import { absolute } from "./scan.ts";
 import type { Session } from "./session.ts";
@@ -22,9 +22,10 @@ export async function push(session: Session, state: State, since: number): Promi
   state.dirty.clear();
   if (candidates.length === 0) return { failed: [] };
   try {
-    const paths =
-      state.options.direction === "both" ? await withoutClashes(session, state, candidates) : candidates;
-    return await carry(session, state, paths, since, false);
+    if (state.options.direction === "up") return await carry(session, state, candidates, since, false);
+    const { paths, unsafe } = await withoutClashes(session, state, candidates);
+    const { failed } = await carry(session, state, paths, since, false);
+    return { failed: [...failed, ...unsafe] };
   } catch (error) {
     // What has arrived is in the base by now; the rest is found again.
     for (const path of candidates) state.dirty.add(path);
@@ -40,18 +41,17 @@ export async function carry(
   since: number,
   initial: boolean,
 ): Promise<PushResult> {
-  const { base, near, options, problems } = state;
+  const { base, near, options, problems, unsure } = state;
   const gone = paths.filter((path) => !near.has(path));
   const replaced = paths.filter((path) => {
     const there = base.get(path)?.far;
     return near.has(path) && there !== undefined && there.kind !== near.get(path)?.kind;
   });
   const removed = await removeThere(session, state, [...gone, ...replaced]);
-  const { sent, failed, bytes } = await upload(
-    session,
-    options.local,
-    paths.filter((path) => near.has(path)),
-  );
+  const wanted = paths.filter((path) => near.has(path));
+  for (const path of wanted) unsure.add(path);
+  const { sent, failed, bytes } = await upload(session, options.local, wanted);
+  for (const path of wanted) if (!failed.has(path)) unsure.delete(path);
   for (const [path, entry] of sent) {
     base.set(path, { near: entry, far: asSent(entry) });
     state.leftovers.delete(path);
@@ -95,13 +95,23 @@ async function removeThere(session: Session, state: State, paths: string[]): Pro
   return removed;
 }
 
-/** Both sides may have changed: keeps the version that loses, and returns the paths that still go up. */
-async function withoutClashes(session: Session, state: State, candidates: string[]): Promise<string[]> {
+/**
+ * Both sides may have changed: keeps the version that loses. `paths` go up; at those that are `unsafe`, the far side's version
+ * would be lost.
+ */
+async function withoutClashes(
+  session: Session,
+  state: State,
+  candidates: string[],
+): Promise<{ paths: string[]; unsafe: string[] }> {
   const { base, near, options } = state;
   const there = await listSome(session, candidates);
-  const clashing = candidates.filter((path) => !unchanged(base.get(path)?.far, there.get(path)));
-  if (clashing.length === 0) return candidates;
-  const settled = await alike(session, state, clashing, there);
+  const clashing = candidates.filter(
+    (path) => !state.unsure.has(path) && !unchanged(base.get(path)?.far, there.get(path)),
+  );
+  if (clashing.length === 0) return { paths: candidates, unsafe: [] };
+  const equal = await alike(session, state, clashing, there);
+  const settled = new Set([...equal].filter((path) => samePermission(near.get(path), there.get(path))));
   for (const path of settled) {
     const [here, far] = [near.get(path), there.get(path)];
     if (here === undefined && far === undefined) base.delete(path);
@@ -111,30 +121,38 @@ async function withoutClashes(session: Session, state: State, candidates: string
   if (options.prefer === "remote") {
     for (const path of open) await giveWay(session, state, path, there.get(path));
     const lost = new Set(open);
-    return candidates.filter((path) => !settled.has(path) && !lost.has(path));
+    return { paths: candidates.filter((path) => !settled.has(path) && !lost.has(path)), unsafe: [] };
   }
   const kept = new Map<string, Wanted>();
   for (const path of open) {
     const far = there.get(path);
-    // The far side's kind decides what has to make room.
-    base.set(path, { near: base.get(path)?.near, far });
-    if (far !== undefined && far.kind !== "folder") {
+    if (far !== undefined && far.kind !== "folder" && !equal.has(path)) {
       kept.set(path, { to: conflictName(options.local, path), expected: undefined });
     }
   }
   const { written, failed } = await download(session, options.local, kept);
   for (const path of written.keys()) tellConflict(state, path, kept.get(path)?.to ?? path);
-  const unsafe = new Set(failed.keys());
-  for (const [path, message] of failed) {
+  const unsafe = new Set([...kept.keys()].filter((path) => !written.has(path)));
+  for (const path of unsafe) {
+    const reason = failed.get(path) ?? "it cannot be read there";
     state.problems.set(
       path,
-      `both sides changed ${readable(path)}, and the container's version cannot be kept: ${message}`,
+      `both sides changed ${readable(path)}, and the container's version cannot be kept: ${reason}`,
     );
   }
-  return candidates.filter((path) => !settled.has(path) && !unsafe.has(path));
+  // The far side's kind decides what has to make room.
+  for (const path of open) {
+    if (!unsafe.has(path)) base.set(path, { near: base.get(path)?.near, far: there.get(path) });
+  }
+  const paths = candidates.filter((path) => !settled.has(path) && !unsafe.has(path));
+  return { paths, unsafe: [...unsafe] };
 }
 
-/** Those of the paths that are alike on both sides by now. */
+function samePermission(here: Entry | undefined, there: Entry | undefined): boolean {
+  return here === undefined || there === undefined || isExecutable(here) === isExecutable(there);
+}
+
+/** Those of the paths that have the same content on both sides by now. */
 async function alike(
   session: Session,
   { near, options }: State,

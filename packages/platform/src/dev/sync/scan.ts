@@ -33,7 +33,6 @@ export function lookAt(root: string, path: string): Found | undefined {
 export function entryOf(stats: Stats): Entry | undefined {
   const kind = kindOf(stats);
   if (kind === undefined) return undefined;
-  if (kind === "folder") return { kind, size: 0, mtime: 0, ctime: 0, mode: stats.mode & 0o777 };
   return { kind, size: stats.size, mtime: stats.mtimeMs, ctime: stats.ctimeMs, mode: stats.mode & 0o777 };
 }
 
@@ -41,6 +40,11 @@ function kindOf(stats: Stats): Kind | undefined {
   if (stats.isFile()) return "file";
   if (stats.isDirectory()) return "folder";
   return stats.isSymbolicLink() ? "link" : undefined;
+}
+
+/** True for what the operating system refuses. */
+export function isRefusal(error: unknown): error is NodeJS.ErrnoException {
+  return error instanceof Error && "syscall" in error;
 }
 
 export interface ScanVisitor {

@@ -44,7 +44,7 @@ done`;
 
 /** Which tools are missing, and which container it is: another one has another first process or another folder. */
 const greeting = [
-  `for tool in find stat xargs tar dd; do command -v "$tool" >/dev/null || printf 'missing %s\\n' "$tool"; done`,
+  `for tool in find stat xargs tar dd date; do command -v "$tool" >/dev/null || printf 'missing %s\\n' "$tool"; done`,
   `dd bs=1 count=0 iflag=fullblock </dev/null 2>/dev/null || printf 'missing dd with iflag=fullblock\\n'`,
   `printf 'user %s\\n' "$(id -u)"`,
   `printf 'container %s %s\\n' "$(sed 's/.*) //' /proc/1/stat 2>/dev/null | cut -d' ' -f20)" "$(stat -c '%d:%i' .)"`,

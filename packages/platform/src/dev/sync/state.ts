@@ -22,6 +22,8 @@ export interface State {
   dirty: Set<string>;
   /** Folders that were removed here and are left there, since something that is not synchronised is in them. */
   leftovers: Set<string>;
+  /** Paths whose transfer to the far side did not come to its end: what is there is ours, whole or in part. */
+  unsure: Set<string>;
   conflicts: string[];
   problems: Problems;
   emit(

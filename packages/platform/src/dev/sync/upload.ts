@@ -1,11 +1,11 @@
 /** From here to the far side: archives of a few megabytes, each acknowledged, and large files on their own, as a stream. */
 import { closeSync, constants, createReadStream, fstatSync, openSync, readlinkSync, readSync } from "node:fs";
 import { setImmediate } from "node:timers/promises";
-import { isErrno, messageOf } from "@kws/base/errors";
+import { messageOf } from "@kws/base/errors";
 import { header, padding, trailer } from "./archive.ts";
 import { type Entry, readable } from "./entry.ts";
 import { extract, listSome } from "./far.ts";
-import { absolute, entryOf, lookAt } from "./scan.ts";
+import { absolute, entryOf, isRefusal, lookAt } from "./scan.ts";
 import { blockSize, type Payload, type Session } from "./session.ts";
 
 export interface Uploaded {
@@ -39,7 +39,7 @@ export async function upload(session: Session, root: string, paths: string[]): P
         await sendLarge(session, path, large, result);
       } else if (piece.length > archiveSize) await send();
     } catch (error) {
-      if (!isErrno(error)) throw error;
+      if (!isRefusal(error)) throw error;
       if (!["ENOENT", "ENOTDIR", "ELOOP", "ENXIO"].includes(error.code ?? "")) {
         result.failed.set(path, `it cannot be read: ${messageOf(error)}`);
       }

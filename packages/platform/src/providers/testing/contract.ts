@@ -7,23 +7,26 @@ import { connect, type ImageBuild, type Provider } from "../provider.ts";
 
 export interface Contract {
   /** Makes the provider anew, as each command does. */
-  provider(): Provider;
+  provider: () => Provider;
   /** A folder for the test. */
   folder: string;
   /** The user's own kubeconfig, which nothing may change. */
   userKubeconfig: string;
+}
+
+export interface Abilities {
   /** False where the cluster is there before, and stays. */
   stops: boolean;
   /** False where images come from registries alone. */
   builds: boolean;
+  /** Clusters that kws made, those of others too where that is meant, or none. */
   resets: "own" | "foreign" | "never";
 }
 
 /** The tests of one provider build on each other, in this order. */
-export function providerContract(given: () => Contract): void {
-  test("a cluster that does not run is told as that, with what starts it", async () => {
-    const { provider, stops } = given();
-    if (!stops) return;
+export function providerContract({ stops, builds, resets }: Abilities, given: () => Contract): void {
+  test.runIf(stops)("a cluster that does not run is told as that, with what starts it", async () => {
+    const { provider } = given();
     expect(await provider().status()).toMatchObject({ state: "stopped", provider: provider().name });
     expect(await provider().stop()).toBe(false);
     await expect(provider().kubeconfig()).rejects.toMatchObject({
@@ -57,15 +60,9 @@ export function providerContract(given: () => Contract): void {
     expect(await readFile(userKubeconfig, "utf8")).toBe(before);
   });
 
-  test("an image that is built here is one that its nodes can run, or the refusal says what to do instead", async () => {
-    const { provider, builds, folder } = given();
+  test.runIf(builds)("an image that is built here is one that its nodes can run", async () => {
+    const { provider, folder } = given();
     const build = await scratchBuild(folder);
-    if (!builds) {
-      const refused = { code: "config", fix: expect.stringMatching(/registry/) };
-      await expect(provider().checkBuild(build, { incomplete: false })).rejects.toMatchObject(refused);
-      await expect(provider().buildImage(build, {})).rejects.toMatchObject(refused);
-      return;
-    }
     await provider().checkBuild(build, { incomplete: false });
     const image = await provider().buildImage(build, {});
     expect(image).toMatchObject({ repository: "kws.local/shop/orders", cached: false });
@@ -73,34 +70,47 @@ export function providerContract(given: () => Contract): void {
     expect(again).toEqual({ ...image, cached: true });
   });
 
-  test("a stop keeps the cluster, and a start brings it back", async () => {
-    const { provider, stops } = given();
-    if (!stops) {
-      await expect(provider().stop()).rejects.toMatchObject({ code: "usage" });
-      return;
-    }
+  test.runIf(!builds)("a build is refused, with what to do instead", async () => {
+    const { provider, folder } = given();
+    const build = await scratchBuild(folder);
+    const refused = { code: "config", fix: expect.stringMatching(/registry/) };
+    await expect(provider().checkBuild(build, { incomplete: false })).rejects.toMatchObject(refused);
+    await expect(provider().buildImage(build, {})).rejects.toMatchObject(refused);
+  });
+
+  test.runIf(stops)("a stop keeps the cluster, and a start brings it back", async () => {
+    const { provider } = given();
     expect(await provider().stop()).toBe(true);
     expect(await provider().status()).toMatchObject({ state: "stopped" });
     expect(await provider().stop()).toBe(false);
     expect(await provider().start({})).toMatchObject({ state: "running" });
   });
 
-  test("a reset removes what kws made, and what it did not make only where that is meant", async () => {
-    const { provider, resets } = given();
-    if (resets !== "own") {
-      await expect(provider().reset({ foreign: false })).rejects.toMatchObject({
-        code: expect.stringMatching(/^(permission|usage)$/),
-        fix: expect.any(String),
-      });
-      expect(await provider().status()).toMatchObject({ state: "running", managed: false });
-      if (resets === "foreign") expect(await provider().reset({ foreign: true })).toBe(true);
-      return;
-    }
-    const { kubeconfigPath = "" } = await provider().status();
+  test.runIf(!stops)("a stop is refused", async () => {
+    await expect(given().provider().stop()).rejects.toMatchObject({ code: "usage" });
+  });
+
+  test.runIf(resets === "own")("a reset removes what kws made, and leaves nothing", async () => {
+    const { provider } = given();
+    const { kubeconfigPath = "", managed } = await provider().status();
+    expect(managed).toBe(true);
     expect(await provider().reset({ foreign: false })).toBe(true);
     expect(existsSync(kubeconfigPath)).toBe(false);
     expect(await provider().status()).toMatchObject({ state: "stopped" });
     expect(await provider().reset({ foreign: false })).toBe(false);
+  });
+
+  test.runIf(resets !== "own")("a reset of what kws did not make is refused", async () => {
+    const { provider } = given();
+    await expect(provider().reset({ foreign: false })).rejects.toMatchObject({
+      code: expect.stringMatching(/^(permission|usage)$/),
+      fix: expect.any(String),
+    });
+    expect(await provider().status()).toMatchObject({ state: "running", managed: false });
+  });
+
+  test.runIf(resets === "foreign")("it is done where that cluster is meant", async () => {
+    expect(await given().provider().reset({ foreign: true })).toBe(true);
   });
 }
 

@@ -19,7 +19,7 @@ export function enginesMissing(env: NodeJS.ProcessEnv): string | undefined {
   return missing.length === 0 ? undefined : `${missing.join(", ")} not installed: apt-get install docker.io`;
 }
 
-function onPath(program: string, env: NodeJS.ProcessEnv): boolean {
+export function onPath(program: string, env: NodeJS.ProcessEnv): boolean {
   return (env["PATH"] ?? "").split(delimiter).some((folder) => {
     try {
       accessSync(join(folder, program), constants.X_OK);
@@ -54,11 +54,9 @@ export async function startDocker(env: NodeJS.ProcessEnv): Promise<Engine> {
   const folder = await tempDir("kws-docker");
   const socket = `unix://${folder.path}/docker.sock`;
   await mkdir(join(folder.path, "exec"));
-  const args = [
-    ...["--data-root", `${folder.path}/root`, "--exec-root", `${folder.path}/exec`],
-    ...["--pidfile", `${folder.path}/pid`, "--host", socket],
-    ...["--bridge", "none", "--iptables=false", "--ip6tables=false"],
-  ];
+  const folders = [`--data-root=${folder.path}/root`, `--exec-root=${folder.path}/exec`];
+  const places = [...folders, `--pidfile=${folder.path}/pid`, `--host=${socket}`];
+  const args = [...places, "--bridge=none", "--iptables=false", "--ip6tables=false"];
   const child = spawn("dockerd", args, { env, stdio: "ignore" });
   const own = { ...env, DOCKER_HOST: socket };
   await answering(child, "docker", ["version"], own);

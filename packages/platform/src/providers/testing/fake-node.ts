@@ -19,10 +19,11 @@ switch (command.slice(0, 5).join(" ")) {
     if (existsSync(blobs)) process.stdout.write(readFileSync(blobs));
     break;
   case "ctr --namespace k8s.io images ls": {
-    const wanted = command.slice(5).map((filter) => JSON.parse(filter.slice("name==".length)) as string);
+    const filters = command.slice(5).map((filter) => filter.slice("name==".length));
+    const wanted = new Set(filters.map((name) => JSON.parse(name) as string));
     for (const line of known) {
       const [name = "", digest] = line.split(" ");
-      if (wanted.includes(name)) process.stdout.write(`${name} type ${digest} 1 MiB linux/amd64 -\n`);
+      if (wanted.has(name)) process.stdout.write(`${name} type ${digest} 1 MiB linux/amd64 -\n`);
     }
     break;
   }

@@ -142,7 +142,10 @@ export const replays: Record<ToolName, Replay> = {
     programs: {
       k3s: [
         { args: ["--version"], stdout: "version.txt" },
-        { args: words("kubectl config view --raw"), stdout: "kubeconfig" },
+        {
+          args: words("kubectl --kubeconfig /etc/rancher/k3s/k3s.yaml config view --raw"),
+          stdout: "kubeconfig",
+        },
       ],
       systemctl: [
         {

@@ -33,6 +33,7 @@ import {
 } from "./protocol.ts";
 import { serveSession } from "./sessions.ts";
 import { assembleTools } from "./tools.ts";
+import { measureContainers } from "./usage.ts";
 
 export interface AgentOptions {
   dataDir: string;
@@ -108,6 +109,7 @@ export async function runAgent({ dataDir, socketPath, logger }: AgentOptions): P
       return null;
     },
     listContainers: async () => containers.list(),
+    usage: async () => measureContainers(containers.roots()),
     async applyNetwork({ services, records }) {
       dns.apply(records);
       await proxy.apply(services);

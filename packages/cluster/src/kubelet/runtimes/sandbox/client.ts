@@ -80,6 +80,7 @@ export async function connectAgent(socketPath: string): Promise<AgentClient> {
       void (await call("stopContainer", { id, gracePeriodSeconds })),
     removeContainer: async (id) => void (await call("removeContainer", id)),
     listContainers: () => call("listContainers", null),
+    usage: () => call("usage", null),
     onExit(listener) {
       exitListeners.add(listener);
       return () => exitListeners.delete(listener);

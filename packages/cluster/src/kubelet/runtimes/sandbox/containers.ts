@@ -29,6 +29,7 @@ import { layOutMounts, layOutRootfs } from "./rootfs.ts";
 import { inNewPidNamespace } from "./scripts.ts";
 import { explain, LastWords } from "./single-user.ts";
 import { systemPath } from "./tools.ts";
+import type { ContainerRoot } from "./usage.ts";
 
 /** What the agent's parts share. */
 export interface AgentContext {
@@ -88,6 +89,15 @@ export class Containers {
 
   list(): Container[] {
     return [...this.#known.values()];
+  }
+
+  /** The first process of every container that runs. */
+  roots(): ContainerRoot[] {
+    return [...this.#running.values()].map(({ spec: { sandboxId, name }, pid }) => ({
+      sandboxId,
+      name,
+      pid,
+    }));
   }
 
   running(id: string): Running | undefined {

@@ -5,7 +5,14 @@
  */
 import type { Duplex } from "node:stream";
 import type { NetworkState } from "../../../network/state.ts";
-import type { Container, ContainerSpec, ExecSpec, PodSandbox, PodSandboxSpec } from "../../runtime.ts";
+import type {
+  Container,
+  ContainerSpec,
+  ContainerUsage,
+  ExecSpec,
+  PodSandbox,
+  PodSandboxSpec,
+} from "../../runtime.ts";
 
 export interface Methods {
   hello: { params: null; result: { version: number; pid: number } };
@@ -16,6 +23,7 @@ export interface Methods {
   stopContainer: { params: { id: string; gracePeriodSeconds: number }; result: null };
   removeContainer: { params: string; result: null };
   listContainers: { params: null; result: Container[] };
+  usage: { params: null; result: ContainerUsage[] };
   applyNetwork: { params: NetworkState; result: null };
   /** Where 10.96.0.1:443 leads. */
   setApiServer: { params: string; result: null };

@@ -79,5 +79,9 @@ export function picture(root: string, without?: RegExp): Record<string, string> 
     }
   };
   visit("");
-  return Object.fromEntries(Object.entries(found).sort());
+  return Object.fromEntries(
+    Object.keys(found)
+      .toSorted()
+      .map((path) => [path, found[path] ?? ""]),
+  );
 }
