@@ -5,12 +5,8 @@ import { checkRenders } from "@kws/platform/charts/render";
 import { placeholderValues } from "@kws/platform/images/build";
 import { fetchPackage } from "@kws/platform/packages/fetch";
 import { openPackage } from "@kws/platform/packages/prepare";
-import {
-  loadStackServices,
-  type Project,
-  type ProjectStack,
-  type StackService,
-} from "@kws/platform/project/workspace";
+import { openServices } from "@kws/platform/project/services";
+import type { Project, ProjectStack, StackService } from "@kws/platform/project/workspace";
 import type { Provider } from "@kws/platform/providers/provider";
 import { secretOpener } from "@kws/platform/secrets/open";
 import { listReleases } from "@kws/platform/services/releases";
@@ -64,12 +60,13 @@ export async function plan(
 ): Promise<ServicePlan[]> {
   const { project, stack, provider, selection, production, refresh } = request;
   const { signal, locations, childEnv } = ctx;
-  const services = await loadStackServices(project, {
+  const services = openServices(project, {
     cache: locations.cache,
     env: childEnv,
     signal,
     refresh: refresh === true,
-    noClones: production !== undefined,
+    clones: production === undefined ? "make" : "ignore",
+    onClone: (url, clone) => steps.run({ id: `clone ${url}`, title: `clone ${url}` }, clone),
   });
   return planStack(services, {
     project,
