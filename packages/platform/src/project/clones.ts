@@ -16,6 +16,7 @@ export async function siblingClones(root: string): Promise<Clone[]> {
   const entries = await readdir(parent, { withFileTypes: true });
   const clones = await Promise.all(
     entries
+      .filter((entry) => !entry.name.startsWith("."))
       .map((entry) => join(parent, entry.name))
       .filter((dir) => dir !== root)
       .map(async (dir) => ({ dir, repositories: await repositoriesOf(dir) })),

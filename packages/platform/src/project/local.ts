@@ -3,10 +3,7 @@
  * that services are taken from while somebody works on them.
  */
 import { existsSync } from "node:fs";
-import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { replaceFile } from "@kws/base/atomicfile";
-import { parseDocument } from "yaml";
 import { Local } from "./schema.ts";
 import { validate } from "./validate.ts";
 import { parseYaml, readYamlFile, type YamlFile } from "./yaml-file.ts";
@@ -23,17 +20,4 @@ export async function readLocal(root: string): Promise<LocalSettings> {
   const path = join(root, localFileName);
   const file = existsSync(path) ? await readYamlFile(path) : parseYaml(path, "");
   return { file, settings: file.value === null ? {} : validate(file, Local, localFileName) };
-}
-
-/** Writes links, or removes them where they are undefined; comments and the rest of the file stay. */
-export async function writeLinks(
-  { file: { path } }: LocalSettings,
-  links: Record<string, string | undefined>,
-): Promise<void> {
-  const document = parseDocument(existsSync(path) ? await readFile(path, "utf8") : "");
-  for (const [name, folder] of Object.entries(links)) {
-    if (folder === undefined) document.deleteIn(["links", name]);
-    else document.setIn(["links", name], folder);
-  }
-  await replaceFile(path, String(document));
 }

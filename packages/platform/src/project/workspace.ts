@@ -8,7 +8,7 @@ import { type LocalSettings, readLocal } from "./local.ts";
 import { nearest, suggest } from "./nearest.ts";
 import { type ClusterSettings, type Condition, Service, UserConfig, Workspace } from "./schema.ts";
 import { validate } from "./validate.ts";
-import { readYamlFile, type YamlFile } from "./yaml-file.ts";
+import { parseYaml, readLimited, readYamlFile, type YamlFile } from "./yaml-file.ts";
 
 export const fileName = "kws.yaml";
 export const defaultProfile = "local";
@@ -97,7 +97,9 @@ export async function findProjectFile(cwd: string, given?: string): Promise<stri
   for (let dir = cwd; ; dir = dirname(dir)) {
     const path = join(dir, fileName);
     if (existsSync(path)) {
-      if (isWorkspace(await readYamlFile(path))) return path;
+      const text = await readLimited(path);
+      // Large workspaces are parsed once, when they are loaded.
+      if (/^(services|stacks):/m.test(text) || isWorkspace(parseYaml(path, text))) return path;
       service ??= path;
     }
     if (dirname(dir) === dir) break;
