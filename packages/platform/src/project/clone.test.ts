@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { run } from "@kws/base/exec";
 import { type TempDir, tempDir } from "@kws/base/tempdir";
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { cloneStatus, distanceTo, makeClone, pullClone } from "./clone.ts";
+import { cloneStatus, describeClone, distanceTo, makeClone, pullClone } from "./clone.ts";
 
 const settings = { env: { PATH: process.env["PATH"], HOME: "/nonexistent" } };
 let dir: TempDir;
@@ -43,6 +43,9 @@ test("a clone for a tag is on the repository's own branch, and says how far that
   });
   expect(await distanceTo(clone, "v1", settings)).toEqual({ ahead: 1, behind: 0 });
   expect(await distanceTo(clone, "v9", settings)).toBeUndefined();
+  expect(await describeClone(clone, "v1", settings)).toBe("main, 1 ahead of v1, 1 uncommitted");
+  expect(await describeClone(clone, "v9", settings)).toBe("main, without v9, 1 uncommitted");
+  expect(await describeClone(dir.path, "v1", settings)).toBe("");
 });
 
 test("a clone that only lags behind is forwarded", async () => {

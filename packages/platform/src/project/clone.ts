@@ -62,6 +62,30 @@ export async function distanceTo(
   return undefined;
 }
 
+/** In words: the branch, how far it is from a pin, and what is not committed. Empty for a folder outside of git. */
+export async function describeClone(
+  dir: string,
+  ref: string | undefined,
+  settings: GitSettings,
+): Promise<string> {
+  const root = await git(dir, ["rev-parse", "--show-toplevel"], settings);
+  if (root.exitCode !== 0) return "";
+  const { branch, commit, changes } = await cloneStatus(dir, settings);
+  const away = ref === undefined ? undefined : await distanceTo(dir, ref, settings);
+  return [
+    branch ?? commit.slice(0, 10),
+    ...(ref === undefined ? [] : [away === undefined ? `without ${ref}` : `${distanceText(away)} ${ref}`]),
+    ...(changes === 0 ? [] : [`${changes} uncommitted`]),
+  ].join(", ");
+}
+
+function distanceText({ ahead, behind }: { ahead: number; behind: number }): string {
+  if (ahead + behind === 0) return "at";
+  return [ahead > 0 ? `${ahead} ahead of` : "", behind > 0 ? `${behind} behind` : ""]
+    .filter((part) => part !== "")
+    .join(" and ");
+}
+
 export interface Pulled {
   /** `left`: it is as it was, since only its owner can say what should become of it. */
   outcome: "updated" | "current" | "left" | "failed";

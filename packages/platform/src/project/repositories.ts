@@ -45,7 +45,7 @@ export async function listRepositories(project: Project): Promise<WorkspaceRepos
     if (link !== undefined)
       addFolder("link", resolve(project.root, link), pin === undefined ? { name } : { name, pin });
     else if (pin !== undefined) {
-      const [clone] = clonesOf(siblings, project, pin);
+      const [clone] = clonesOf(siblings, project, pin.url);
       const uses = useClones === true && clone !== undefined ? "clone" : "pin";
       add({ repository: repositoryKey(pin.url, project.root), dir: clone?.dir, uses }, { name, pin });
     } else if ("path" in entry && entry.path !== undefined)

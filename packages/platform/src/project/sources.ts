@@ -56,8 +56,8 @@ export function gitPinOf({ root }: Project, entry: Entry): GitPin | undefined {
   return { url: /^\.\.?\//.test(entry.git) ? resolve(root, entry.git) : entry.git, ref: entry.ref };
 }
 
-/** The clones beside the workspace that are of the pin's repository. */
-export function clonesOf(clones: Clone[], { root }: Project, { url }: GitPin): Clone[] {
+/** The clones beside the workspace that are of the repository. */
+export function clonesOf(clones: Clone[], { root }: Project, url: string): Clone[] {
   const key = repositoryKey(url, root);
   return clones.filter(({ repositories }) => repositories.includes(key));
 }
@@ -92,7 +92,7 @@ export function sourceFinder(project: Project, options: SourceOptions): FindSour
   };
   const cloneOf = async (name: string, pin: GitPin, at: string): Promise<string | undefined> => {
     if (useClones !== true) return undefined;
-    const [only, ...more] = clonesOf(await (siblings ??= siblingClones(root)), project, pin);
+    const [only, ...more] = clonesOf(await (siblings ??= siblingClones(root)), project, pin.url);
     if (only === undefined || more.length === 0) return only?.dir;
     throw new UserError(
       `${name} has several clones beside the workspace: ${[only, ...more].map(({ dir }) => dir).join(", ")}`,
