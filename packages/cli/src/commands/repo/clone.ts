@@ -50,16 +50,15 @@ export const command = defineCommand({
       places.add(path);
       const own = services.map(({ name }) => name);
       const chosen = names.length === 0 ? own : own.filter((name) => names.includes(name));
-      return { path, services: chosen, ...(dir === undefined ? { pin } : {}) };
+      return { path, services: chosen, pin, isThere: dir !== undefined };
     });
     const limit = limiter(repositoriesAtATime);
     const steps = ctx.steps();
     await Promise.all(
-      clones.map(({ path, pin }) =>
+      clones.map(({ path, pin, isThere }) =>
         limit(async () => {
           const title = `clone ${shortFolder(ctx, path)}`;
-          if (pin !== undefined)
-            await steps.run({ id: title, title }, () => makeClone(pin, path, gitSettings(ctx)));
+          if (!isThere) await steps.run({ id: title, title }, () => makeClone(pin, path, gitSettings(ctx)));
         }),
       ),
     );
