@@ -14,6 +14,7 @@ const bundle = await rolldown({
     kws: here("src/main.ts"),
     daemon: here("../cluster/src/daemon.ts"),
     agent: here("../cluster/src/agent.ts"),
+    "intercept-proxy": here("../platform/src/attach/proxy/main.ts"),
   },
   platform: "node",
   // Found at run time: an archive inside an optional package, and native modules that nobody here uses.

@@ -12,6 +12,8 @@ import { type Condition, Service } from "./schema.ts";
 import {
   entriesOf,
   type Entry,
+  expand,
+  type FindSource,
   listedSources,
   packagePinOf,
   type Source,
@@ -71,8 +73,7 @@ function mappedServices(project: Project, options: SourceOptions): Services {
   const read = memoized(async (name: string) => {
     const entry = entries.get(name);
     if (entry === undefined) throw notFound(name, names);
-    const source = await findSource(name, entry);
-    return source === undefined ? packagedService(project, name, entry) : loadService(project, source);
+    return readEntry(project, findSource, name, entry);
   });
   return {
     names: async () => names,
@@ -111,12 +112,7 @@ function listedServices(project: Project): Services {
     for (const service of services) {
       const other = seen.get(service.name);
       seen.set(service.name, service);
-      if (other === undefined || other.dir === service.dir) continue;
-      throw new UserError(`two services are called "${service.name}": ${other.dir} and ${service.dir}`, {
-        code: "config",
-        at: service.file.at(["name"]),
-        fix: "Rename one of them.",
-      });
+      if (other !== undefined && other.dir !== service.dir) throw sameName(other, service);
     }
     checkStacks(project, [...seen.keys()]);
     return [...seen.values()];
@@ -147,6 +143,64 @@ function listedServices(project: Project): Services {
       return services;
     },
   };
+}
+
+/** Reads all services and goes on after a fault: those that could be read, and all faults but those of the graph. */
+export async function surveyServices(
+  project: Project,
+  options: SourceOptions,
+): Promise<{ services: StackService[]; faults: UserError[] }> {
+  const faults: UserError[] = [];
+  const attempt = async <T>(work: () => Promise<T>): Promise<T[]> => {
+    try {
+      return [await work()];
+    } catch (error) {
+      if (!(error instanceof UserError)) throw error;
+      faults.push(error);
+      return [];
+    }
+  };
+  const { services: listed } = project.workspace;
+  const findSource = sourceFinder(project, options);
+  const reading: Promise<StackService[]>[] = Array.isArray(listed)
+    ? (await Promise.all(listed.map((pattern, index) => attempt(() => expand(project, pattern, index)))))
+        .flat(2)
+        .map((source) => attempt(() => loadService(project, source)))
+    : Array.from(entriesOf(project), ([name, entry]) =>
+        attempt(() => readEntry(project, findSource, name, entry)),
+      );
+  const services = (await Promise.all(reading)).flat();
+  const folders = services.filter(hasSource);
+  for (const [index, service] of folders.entries()) {
+    const other = folders
+      .slice(0, index)
+      .find(({ name, dir }) => name === service.name && dir !== service.dir);
+    if (other !== undefined) faults.push(sameName(other, service));
+  }
+  // One that cannot be read is not missing.
+  if (faults.length === 0) {
+    const names = new Set(services.map(({ name }) => name));
+    for (const stack of project.stacks) await attempt(async () => checkStack(project, stack, names));
+  }
+  return { services, faults };
+}
+
+async function readEntry(
+  project: Project,
+  findSource: FindSource,
+  name: string,
+  entry: Entry,
+): Promise<StackService> {
+  const source = await findSource(name, entry);
+  return source === undefined ? packagedService(project, name, entry) : loadService(project, source);
+}
+
+function sameName(one: ProjectService, other: ProjectService): UserError {
+  return new UserError(`two services are called "${one.name}": ${one.dir} and ${other.dir}`, {
+    code: "config",
+    at: other.file.at(["name"]),
+    fix: "Rename one of them.",
+  });
 }
 
 function memoized<T>(read: (key: string) => Promise<T>): (key: string) => Promise<T> {

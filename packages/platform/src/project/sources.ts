@@ -136,7 +136,8 @@ export async function listedSources(project: Project): Promise<Source[]> {
   return (await Promise.all(patterns.map((pattern, index) => expand(project, pattern, index)))).flat();
 }
 
-async function expand(project: Project, pattern: string, index: number): Promise<Source[]> {
+/** The folders of one pattern of a list, by its place there. */
+export async function expand(project: Project, pattern: string, index: number): Promise<Source[]> {
   const at = project.file.at(["services", index]);
   if (!/[*?[{]/.test(pattern)) return [{ dir: resolve(project.root, pattern), at }];
   const found: Source[] = [];

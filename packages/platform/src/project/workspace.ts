@@ -112,7 +112,7 @@ export async function findProjectFile(cwd: string, given?: string): Promise<stri
 }
 
 /** By its own keys; where there is none of them, by what its unknown keys were probably meant to be. */
-function isWorkspace(file: YamlFile): boolean {
+export function isWorkspace(file: YamlFile): boolean {
   const { value } = file;
   if (typeof value !== "object" || value === null) return false;
   if ("services" in value || "stacks" in value) return true;

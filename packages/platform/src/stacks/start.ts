@@ -24,11 +24,11 @@ import {
   workspaceLabel,
 } from "../services/labels.ts";
 import { readMark } from "../services/held.ts";
+import type { Holder } from "../services/lease.ts";
 import { listReleases, type Release } from "../services/releases.ts";
 import { workloadsOf } from "../services/workloads.ts";
 import { conditionName, untilCondition } from "./conditions.ts";
 import { dropUnfinished, fingerprintOf, install, ready } from "./install.ts";
-import type { Holder } from "../services/lease.ts";
 import { lockStack } from "./lock.ts";
 import { ensureNamespace, ownRelease, refuseForeign } from "./namespace.ts";
 import type { BuildPlan, PackagePlan, ServicePlan } from "./plan.ts";
