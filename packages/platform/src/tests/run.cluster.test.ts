@@ -9,7 +9,8 @@ import { tempDir, type TempDir } from "@kws/base/tempdir";
 import { leases, namespaces, pods } from "@kws/kube/resources";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import type { Datastore, FunctionalTests } from "../project/schema.ts";
-import { loadProject, loadStackServices } from "../project/workspace.ts";
+import { openServices } from "../project/services.ts";
+import { loadProject } from "../project/workspace.ts";
 import { embeddedProvider } from "../providers/embedded.ts";
 import { connect, type Connection, type Provider } from "../providers/provider.ts";
 import { locateTool } from "../tools/locate.ts";
@@ -48,8 +49,8 @@ beforeAll(async () => {
   await writeFile(join(dir.path, "kws.yaml"), "name: w\nservices: [./one]\n");
   const cache = join(dir.path, "cache");
   const project = await loadProject(join(dir.path, "kws.yaml"));
-  const services = await loadStackServices(project, { cache, env: process.env });
-  const { signal } = new AbortController();
+    const services = await openServices(project, { cache, env: process.env }).all();
+    const { signal } = new AbortController();
   const tool = { cache, env: process.env };
   options = {
     project,
