@@ -18,8 +18,8 @@ import type { ReadEntry } from "tar";
 import { decompressed, readTar } from "../images/tar-stream.ts";
 import { entryPath } from "../images/unpack.ts";
 import { systemPath } from "../kubelet/runtimes/sandbox/tools.ts";
-import { asRootOfFiles, diskFull } from "./files.ts";
-import { readRecord } from "./folder.ts";
+import { asRootOfFiles, diskFull, runOnFiles } from "./files.ts";
+import { dataFolders, readRecord } from "./folder.ts";
 
 /** More than any cluster of one machine holds; a smaller disk is full before. */
 const limits = { bytes: 2 ** 40, entries: 10_000_000 };
@@ -38,7 +38,7 @@ export function checkArchiveName(path: string): void {
 /** Writes the file as a whole, or not at all. */
 export async function writeArchive(folder: string, path: string, signal?: AbortSignal): Promise<void> {
   checkArchiveName(path);
-  const codec = path.endsWith(".zst") ? [createZstdCompress()] : /gz$/.test(path) ? [createGzip()] : [];
+  const codec = path.endsWith(".zst") ? [createZstdCompress()] : path.endsWith("gz") ? [createGzip()] : [];
   const [program, ...args] = asRootOfFiles([
     "tar",
     "--create",
@@ -47,7 +47,10 @@ export async function writeArchive(folder: string, path: string, signal?: AbortS
     "--directory",
     folder,
     // Reading begins with what says whether the rest can be read.
-    ...["snapshot.json", "objects.jsonl", "images", "volumes", "pods"],
+    "snapshot.json",
+    "objects.jsonl",
+    "images",
+    ...dataFolders,
   ]);
   await replaceFile(
     path,
@@ -59,9 +62,10 @@ export async function writeArchive(folder: string, path: string, signal?: AbortS
       });
       const [closed, said] = [once(tar, "close"), text(tar.stderr)];
       try {
-        await pipeline([tar.stdout, ...codec, createWriteStream(temporary, { flags: "wx", mode: 0o600 })], {
-          ...(signal === undefined ? {} : { signal }),
-        });
+        await pipeline(
+          [tar.stdout, ...codec, createWriteStream(temporary, { flags: "wx", mode: 0o600 })],
+          signal === undefined ? {} : { signal },
+        );
         const [code] = (await closed) as [number];
         if (code !== 0) throw new UserError(`tar failed: ${(await said).trim()}`);
       } catch (error) {
@@ -137,6 +141,8 @@ async function unpack(
       directories.push({ path: target, mode, mtime });
     } else if (entry.type === "SymbolicLink") {
       await symlink(entry.linkpath ?? "", target);
+    } else if (entry.type === "FIFO") {
+      await runOnFiles("mkfifo", [target]);
     } else if (entry.type === "Link") {
       const to = entryPath(entry.linkpath ?? "");
       if (to === undefined || made.get(to) !== "file" || placeOf(to)?.kind !== undefined)
@@ -148,7 +154,7 @@ async function unpack(
     }
     if (owners && place.data) await lchown(target, entry.uid ?? 0, entry.gid ?? 0);
     if (entry.type === "SymbolicLink") await lutimes(target, mtime, mtime);
-    else if (kind === "file" && entry.type !== "Link") {
+    else if (kind !== "directory" && entry.type !== "Link") {
       // After chown, which clears the set-user-ID bit.
       await chmod(target, place.data ? mode : 0o600);
       await utimes(target, mtime, mtime);
@@ -167,7 +173,7 @@ async function unpack(
 function kindOf(type: string): Kind | undefined {
   if (type === "Directory") return "directory";
   if (["File", "OldFile", "ContiguousFile", "Link"].includes(type)) return "file";
-  return type === "SymbolicLink" ? "other" : undefined;
+  return ["SymbolicLink", "FIFO"].includes(type) ? "other" : undefined;
 }
 
 interface Place {
@@ -191,6 +197,8 @@ function placeOf(path: string): Place | undefined {
   return /^(volumes|pods\/[^/]+\/volumes)\/[^/]+\/./.test(path) ? { data: true } : undefined;
 }
 
+const zeros = Buffer.alloc(1 << 20);
+
 /** Leaves out what is all zeros, so that a file's holes are holes again. Answers the digest in hexadecimal digits. */
 async function writeFile(target: string, entry: ReadEntry): Promise<string> {
   const hash = createHash("sha256");
@@ -199,7 +207,7 @@ async function writeFile(target: string, entry: ReadEntry): Promise<string> {
     let at = 0;
     for await (const chunk of entry as AsyncIterable<Buffer>) {
       hash.update(chunk);
-      if (chunk.some((byte) => byte !== 0)) {
+      if (chunk.length > zeros.length || !chunk.equals(zeros.subarray(0, chunk.length))) {
         for (let done = 0; done < chunk.length;)
           done += (await file.write(chunk, done, chunk.length - done, at + done)).bytesWritten;
       }

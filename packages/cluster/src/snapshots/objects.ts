@@ -75,7 +75,7 @@ export async function fillDatabase(
     for await (const line of lines) {
       number += 1;
       if (number === 1) revision = readRevision(line, objects);
-      else batch.push(moved(readRow(line, revision, `${objects}:${number}`), volumes));
+      else batch.push(restored(readRow(line, revision, `${objects}:${number}`), volumes));
       if (batch.length < 500) continue;
       database.commit(batch, revision);
       batch = [];
@@ -126,12 +126,20 @@ function unsound(at: string, why: string): UserError {
   });
 }
 
-/** A volume that a cluster has made is a folder of that cluster. */
-function moved(row: ObjectRow, { dir, names }: { dir: string; names: ReadonlySet<string> }): ObjectRow {
-  if (row.resource !== "persistentvolumes" || !names.has(row.key)) return row;
-  const object = JSON.parse(row.value) as KubeObject;
-  if (object["spec"]?.hostPath === undefined) return row;
-  object["spec"].hostPath.path = join(dir, row.key);
+/** A volume that a cluster has made is a folder of that cluster, and no pod is ready that has yet to start. */
+function restored(row: ObjectRow, { dir, names }: { dir: string; names: ReadonlySet<string> }): ObjectRow {
+  const { resource, key, value } = row;
+  if (resource !== "pods" && resource !== "persistentvolumes") return row;
+  const object = JSON.parse(value) as KubeObject;
+  if (resource === "pods") {
+    for (const condition of (object.status?.conditions ?? []) as { type: string; status: string }[]) {
+      if (["Ready", "ContainersReady"].includes(condition.type)) condition.status = "False";
+    }
+    for (const container of (object.status?.containerStatuses ?? []) as { ready: boolean }[])
+      container.ready = false;
+  } else if (object.spec?.hostPath !== undefined && names.has(key)) {
+    object.spec.hostPath.path = join(dir, key);
+  }
   return { ...row, value: JSON.stringify(object) };
 }
 

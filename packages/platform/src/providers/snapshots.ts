@@ -5,6 +5,8 @@ import type { BuildContext, ProviderStatus } from "./provider.ts";
 
 /** A cluster as it was: objects, the data of its volumes, and its images. */
 export interface Snapshot {
+  /** The version of what a snapshot is on disk. */
+  format: 1;
   name: string;
   /** The cluster that it was taken of. */
   cluster: string;
