@@ -91,6 +91,12 @@ async function rollout(): Promise<unknown> {
   return kws.json("secrets", "rollout", "status", "payments/token", "-p", "live", "--file", folder);
 }
 
+async function restored(): Promise<unknown> {
+  const result = await kws.json("cluster", "restore", "documented", "--cluster", "copy");
+  await kws.json("cluster", "reset", "copy", "--yes");
+  return result;
+}
+
 /** `payments=VERSION` of what was packaged before. */
 async function packaged(): Promise<string> {
   const [one] = await kws.json<{ version: string }[]>("package", "list");
@@ -134,6 +140,8 @@ const cases: [heading: string, value: () => Promise<unknown>][] = [
   ["kws stack start, kws service start, kws demo", () => Promise.resolve(started)],
   ["kws cluster start, status, stop", () => kws.json("cluster", "status")],
   ["kws cluster list", () => kws.json("cluster", "list")],
+  ["kws cluster snapshot", () => kws.json("cluster", "snapshot", "documented")],
+  ["kws cluster restore", restored],
   ["kws image list", () => kws.json("image", "list")],
   // The repository may be a shallow clone, and under work.
   ["kws package", () => kws.json("package", "payments", "--file", "examples/shop", ...anyClone)],

@@ -27,6 +27,10 @@ export const commands: Record<string, Load> = {
   "cluster status": () => import("./commands/cluster/status.ts"),
   "cluster reset": () => import("./commands/cluster/reset.ts"),
   "cluster list": () => import("./commands/cluster/list.ts"),
+  "cluster snapshot": () => import("./commands/cluster/snapshot.ts"),
+  "cluster snapshot list": () => import("./commands/cluster/snapshot/list.ts"),
+  "cluster snapshot remove": () => import("./commands/cluster/snapshot/remove.ts"),
+  "cluster restore": () => import("./commands/cluster/restore.ts"),
   "image list": () => import("./commands/image/list.ts"),
   "image pull": () => import("./commands/image/pull.ts"),
   "image import": () => import("./commands/image/import.ts"),
@@ -87,6 +91,7 @@ export const commands: Record<string, Load> = {
 export const topics: Record<string, readonly string[]> = {
   "Begin here": ["init", "demo", "analyze", "convert", "open"],
   "Run services": ["stack", "service", "run", "cluster", "image"],
+  "Several repositories": ["repo", "link", "unlink"],
   Configure: ["profile", "secrets", "config"],
   Ship: ["package", "publish", "deploy", "manifest"],
   "kws itself": ["completion", "version"],

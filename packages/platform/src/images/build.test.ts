@@ -26,6 +26,9 @@ function recorder(): { builds: ImageBuild[]; provider: Provider } {
     reset: unused,
     status: unused,
     kubeconfig: unused,
+    snapshots: () => {
+      throw new Error("not used");
+    },
     checkBuild: async () => {},
     imageRepository: unused,
     buildImage: async (build) => {

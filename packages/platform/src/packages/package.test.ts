@@ -102,6 +102,9 @@ async function fakeBuilder(content = "program"): Promise<Provider> {
     reset: unused,
     status: unused,
     kubeconfig: unused,
+    snapshots: () => {
+      throw new Error("not used");
+    },
     checkBuild: async () => {},
     async buildImage(build) {
       const layer = Buffer.from(content);

@@ -49,8 +49,8 @@ beforeAll(async () => {
   await writeFile(join(dir.path, "kws.yaml"), "name: w\nservices: [./one]\n");
   const cache = join(dir.path, "cache");
   const project = await loadProject(join(dir.path, "kws.yaml"));
-    const services = await openServices(project, { cache, env: process.env }).all();
-    const { signal } = new AbortController();
+  const services = await openServices(project, { cache, env: process.env }).all();
+  const { signal } = new AbortController();
   const tool = { cache, env: process.env };
   options = {
     project,
