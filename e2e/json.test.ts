@@ -128,12 +128,20 @@ const cases: [heading: string, value: () => Promise<unknown>][] = [
   ["kws image list", () => kws.json("image", "list")],
   // The repository may be a shallow clone, and under work.
   ["kws package", () => kws.json("package", "payments", "--file", "examples/shop", ...anyClone)],
+  [
+    "kws analyze",
+    async () => {
+      const words = "analyze --only cluster,schema -o json --file examples/shop".split(" ");
+      return JSON.parse((await kws.run(words)).stdout) as unknown;
+    },
+  ],
   ["kws package list", () => kws.json("package", "list")],
   ["kws stack list", () => kws.json("stack", "list")],
   ["kws stack status", () => kws.json("stack", "status", "shop")],
   ["kws service list", () => kws.json("service", "list")],
   ["kws service status", () => kws.json("service", "status", "payments")],
   ["kws service down", () => kws.json("service", "down", "payments")],
+  ["kws service test", () => kws.json("service", "test", "payments", "--file", "examples/shop")],
   ["kws service restart", () => kws.json("service", "restart", "payments")],
   [
     "kws service logs",
