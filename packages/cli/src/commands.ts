@@ -86,7 +86,8 @@ export const commands: Record<string, Load> = {
 /** The first words, by what people want to do: the order of `kws --help`. */
 export const topics: Record<string, readonly string[]> = {
   "Begin here": ["init", "demo", "analyze", "convert", "open"],
-  "Run services": ["stack", "service", "cluster", "image"],
+  "Run services": ["stack", "service", "run", "cluster", "image"],
+  "Several repositories": ["link", "unlink", "repo"],
   Configure: ["profile", "secrets", "config"],
   Ship: ["package", "publish", "deploy", "manifest"],
   "kws itself": ["completion", "version"],
