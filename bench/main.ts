@@ -7,6 +7,7 @@ import * as cli from "./cli.ts";
 import * as cluster from "./cluster.ts";
 import * as demo from "./demo.ts";
 import * as deploy from "./deploy.ts";
+import * as dev from "./dev.ts";
 import { machine, type Measurement } from "./measure.ts";
 import { disposeAll } from "./product.ts";
 import * as sops from "./sops.ts";
@@ -18,6 +19,7 @@ const suites: Record<string, () => Promise<Measurement[]>> = {
   cluster: cluster.measure,
   demo: demo.measure,
   deploy: deploy.measure,
+  dev: dev.measure,
   sops: sops.measure,
   sync: sync.measure,
   stack: stack.measure,

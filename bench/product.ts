@@ -1,5 +1,5 @@
 /** The product under measurement: the built command line with a home of its own, and its API over real TLS. */
-import { execFile } from "node:child_process";
+import { type ChildProcess, execFile, spawn } from "node:child_process";
 import { existsSync } from "node:fs";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { Agent, request } from "node:https";
@@ -13,10 +13,17 @@ const bin = fileURLToPath(new URL("../packages/cli/bin/kws.js", import.meta.url)
 const bundle = fileURLToPath(new URL("../packages/cli/dist/kws.js", import.meta.url));
 const repository = fileURLToPath(new URL("..", import.meta.url));
 
-export interface Product extends AsyncDisposable {
+export interface Commands {
+  kws(...args: string[]): Promise<string>;
+  /** Starts a command that goes on until it is ended. */
+  spawn(...args: string[]): ChildProcess;
+}
+
+export interface Product extends Commands, AsyncDisposable {
   /** Of nobody else: no file of the user's is read or changed. */
   home: string;
-  kws(...args: string[]): Promise<string>;
+  /** The same, run in another folder than the repository. */
+  in(folder: string): Commands;
 }
 
 /** What stands at the moment, for whoever interrupts. */
@@ -39,25 +46,25 @@ export async function product(): Promise<Product> {
     KWS_HOME: join(home, "kws"),
     NO_COLOR: "1",
   };
-  const kws = (...args: string[]): Promise<string> =>
-    new Promise((resolve, reject) => {
-      execFile(
-        process.execPath,
-        [bin, ...args],
-        { env, cwd: repository, maxBuffer: 1e8 },
-        (error, stdout, stderr) => {
+  const commands = (cwd: string): Commands => ({
+    kws: (...args) =>
+      new Promise((resolve, reject) => {
+        execFile(process.execPath, [bin, ...args], { env, cwd, maxBuffer: 1e8 }, (error, stdout, stderr) => {
           if (error === null) resolve(stdout);
           else reject(new Error(`kws ${args.join(" ")}: ${stderr || error.message}`, { cause: error }));
-        },
-      );
-    });
+        });
+      }),
+    spawn: (...args) =>
+      spawn(process.execPath, [bin, ...args], { env, cwd, stdio: ["ignore", "ignore", "inherit"] }),
+  });
   let disposed: Promise<void> | undefined;
   const result: Product = {
     home,
-    kws,
+    ...commands(repository),
+    in: commands,
     [Symbol.asyncDispose]: () =>
       (disposed ??= (async () => {
-        await kws("cluster", "reset", "--yes");
+        await result.kws("cluster", "reset", "--yes");
         await rm(home, { recursive: true, force: true });
         standing.delete(result);
       })()),

@@ -117,6 +117,16 @@ async function deploy(...args: string[]): Promise<unknown> {
   return kws.json("deploy", "payments", ...where, ...args);
 }
 
+async function convert(): Promise<unknown> {
+  const file = join(kws.home, "compose.yaml");
+  await writeFile(
+    file,
+    "services: { web: { image: registry.example.com/web, environment: { TOKEN: x }, unknown: 1 } }\n",
+  );
+  const { stdout } = await kws.run(["convert", "compose", file, "--dry-run", "-o", "json"]);
+  return JSON.parse(stdout) as unknown;
+}
+
 const cases: [heading: string, value: () => Promise<unknown>][] = [
   ["kws stack start, kws service start, kws demo", () => Promise.resolve(started)],
   ["kws cluster start, status, stop", () => kws.json("cluster", "status")],
@@ -126,11 +136,20 @@ const cases: [heading: string, value: () => Promise<unknown>][] = [
   ["kws image list", () => kws.json("image", "list")],
   // The repository may be a shallow clone, and under work.
   ["kws package", () => kws.json("package", "payments", "--file", "examples/shop", ...anyClone)],
+  [
+    "kws analyze",
+    async () => {
+      const words = "analyze --only cluster,schema -o json --file examples/shop".split(" ");
+      return JSON.parse((await kws.run(words)).stdout) as unknown;
+    },
+  ],
   ["kws package list", () => kws.json("package", "list")],
   ["kws stack list", () => kws.json("stack", "list")],
   ["kws stack status", () => kws.json("stack", "status", "shop")],
   ["kws service list", () => kws.json("service", "list")],
   ["kws service status", () => kws.json("service", "status", "payments")],
+  ["kws service down", () => kws.json("service", "down", "payments")],
+  ["kws service test", () => kws.json("service", "test", "payments", "--file", "examples/shop")],
   ["kws service restart", () => kws.json("service", "restart", "payments")],
   [
     "kws service logs",
@@ -182,6 +201,7 @@ const cases: [heading: string, value: () => Promise<unknown>][] = [
   ["kws manifest show", () => kws.json("manifest", "show", "shop", "--file", "examples/shop")],
   ["kws package remove, prune", () => kws.json("package", "prune", "--keep", "0", "--force", "--yes")],
   ["kws init", () => kws.json("init", "--dry-run")],
+  ["kws convert compose, kustomize", convert],
   ["kws version", () => kws.json("version")],
   ["kws service scale", () => kws.json("service", "scale", "payments", "2", "--stack", "shop")],
   ["kws service remove", () => kws.json("service", "remove", "payments", "--yes", "-n", "deployed")],

@@ -7,6 +7,7 @@ export const commands: Record<string, Load> = {
   init: () => import("./commands/init.ts"),
   demo: () => import("./commands/demo.ts"),
   open: () => import("./commands/open.ts"),
+  analyze: () => import("./commands/analyze.ts"),
   completion: () => import("./commands/completion.ts"),
   version: () => import("./commands/version.ts"),
   package: () => import("./commands/package.ts"),
@@ -14,6 +15,7 @@ export const commands: Record<string, Load> = {
   "package prune": () => import("./commands/package/prune.ts"),
   "package remove": () => import("./commands/package/remove.ts"),
   deploy: () => import("./commands/deploy.ts"),
+  run: () => import("./commands/run.ts"),
   publish: () => import("./commands/publish.ts"),
   "cluster start": () => import("./commands/cluster/start.ts"),
   "cluster stop": () => import("./commands/cluster/stop.ts"),
@@ -72,14 +74,26 @@ export const commands: Record<string, Load> = {
   "service status": () => import("./commands/service/status.ts"),
   "service logs": () => import("./commands/service/logs.ts"),
   "service exec": () => import("./commands/service/exec.ts"),
+  "service forward": () => import("./commands/service/forward.ts"),
+  "service intercept": () => import("./commands/service/intercept.ts"),
   "service restart": () => import("./commands/service/restart.ts"),
+  "service test": () => import("./commands/service/test.ts"),
   "service up": () => import("./commands/service/up.ts"),
   "service down": () => import("./commands/service/down.ts"),
 };
 
+/** The first words, by what people want to do: the order of `kws --help`. */
+export const topics: Record<string, readonly string[]> = {
+  "Begin here": ["init", "demo", "analyze", "convert", "open"],
+  "Run services": ["stack", "service", "cluster", "image"],
+  Configure: ["profile", "secrets", "config"],
+  Ship: ["package", "publish", "deploy", "manifest"],
+  "kws itself": ["completion", "version"],
+};
+
 /** What the first words stand for, in help. */
 export const groups: Record<string, string> = {
-  cluster: "the embedded cluster of this machine",
+  cluster: "the cluster that kws works on",
   image: "images for embedded clusters",
   profile: "a chart's configuration for one kind of stack",
   config: "a service's configuration over time",

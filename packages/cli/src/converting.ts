@@ -52,7 +52,7 @@ export async function finish(ctx: Context, conversion: Conversion, options: Conv
     dryRun,
   });
   const findings = sortFindings(conversion.findings);
-  const services = conversion.services.map(({ name, dir }) => ({ service: name, path: dir }));
+  const services = conversion.services.map(({ name }) => name);
   return {
     data: { name: conversion.name, folder: conversion.root, services, files, findings },
     text: told(ctx, { ...conversion, findings }, files, dryRun),

@@ -44,7 +44,7 @@ function wordsOf(event: Exclude<DevEvent, { kind: "log" | "problem" }>): string 
     running: ready ? `${service} is ready; Ctrl-C gives the service back` : "",
     ended: `${service} ended with exit code ${exitCode}; a change starts it again`,
     building: `${service}: builds the image`,
-    stopped: `${service} is given back`,
+    stopped: "",
   };
   return words[state];
 }

@@ -45,14 +45,7 @@ export async function start(ctx: Context, request: StartRequest): Promise<Starte
   const plans = await plan(ctx, request, { steps, folder: work.path });
   const helm = await prepareTool(ctx, steps);
   await checkCharts(ctx, helm, stack, plans);
-  const cluster = await steps.run({ id: "cluster", title: `cluster (${provider.name})` }, async (step) => {
-    const before = await provider.status();
-    if (before.state === "running") {
-      step.skip("running");
-      return before;
-    }
-    return provider.start({ signal, onProgress: (text) => step.detail(text) });
-  });
+  const cluster = await startCluster(ctx, provider, steps);
   const connection = await ctx.connect(provider);
   const results = await startStack({
     project,
@@ -167,8 +160,20 @@ export async function dryRun(ctx: Context, request: PlanRequest): Promise<Result
   };
 }
 
+/** The provider's cluster, started where it does not run. */
+export async function startCluster(ctx: Context, provider: Provider, steps: Steps): Promise<ProviderStatus> {
+  return steps.run({ id: "cluster", title: `cluster (${provider.name})` }, async (step) => {
+    const before = await provider.status();
+    if (before.state === "running") {
+      step.skip("running");
+      return before;
+    }
+    return provider.start({ signal: ctx.signal, onProgress: (text) => step.detail(text) });
+  });
+}
+
 /** The first use unpacks Helm, which takes a moment and is shown. */
-async function prepareTool(ctx: Context, steps: Steps): Promise<string> {
+export async function prepareTool(ctx: Context, steps: Steps): Promise<string> {
   return steps.run({ id: "helm", title: "helm" }, async (step) => {
     const tool = await locateTool("helm", {
       env: ctx.childEnv,

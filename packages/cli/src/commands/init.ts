@@ -4,17 +4,27 @@ import { basename, dirname, join, relative } from "node:path";
 import { UserError } from "@kws/base/errors";
 import { libraryFiles, libraryIsOld, libraryPath } from "@kws/platform/charts/library";
 import { newChart, portOf } from "@kws/platform/charts/new-chart";
-import { discover, type Discovered, serviceYaml, workspaceYaml } from "@kws/platform/project/discover";
+import { composeFiles } from "@kws/platform/convert/compose/detect";
+import { findKustomizations } from "@kws/platform/convert/kustomize/detect";
+import {
+  discover,
+  type Discovered,
+  repositories,
+  serviceYaml,
+  workspaceYaml,
+} from "@kws/platform/project/discover";
 import { fileName, toName } from "@kws/platform/project/workspace";
-import { defineCommand } from "../command.ts";
+import { defineCommand, type Result } from "../command.ts";
 import type { Context } from "../context.ts";
+import { finish } from "../converting.ts";
 
 export const command = defineCommand({
   summary: "make a kws.yaml from what the folder holds",
   description:
     "Looks for Dockerfiles, charts and package.json files, asks which of them are services, and writes a kws.yaml for each, " +
     "a first chart for each that has none, and a kws.yaml for the workspace. Files that exist are left alone, but for the " +
-    "library chart (charts/kws) where a chart has an older one.",
+    "library chart (charts/kws) where a chart has an older one. A Compose file of the folder is converted instead, as by " +
+    "`kws convert compose`, and so are kustomizations where there is nothing else.",
   options: {
     name: { type: "string", value: "name", description: "the workspace's name; the folder's unless given" },
     services: {
@@ -34,12 +44,17 @@ export const command = defineCommand({
   },
   examples: ["kws init", "kws init --name shop --services orders,catalog --yes"],
   async run({ options }, ctx) {
+    const converted = existsSync(join(ctx.cwd, fileName)) ? undefined : await convertFound(ctx, options);
+    if (converted !== undefined) return converted;
     const found = await discover(ctx.cwd);
     if (found.length === 0) {
-      throw new UserError(`${ctx.cwd} holds no Dockerfile, chart or package.json`, {
-        code: "not-found",
-        fix: "Run `kws init` in a folder with a service, or above several.",
-      });
+      throw new UserError(
+        `${ctx.cwd} holds no Dockerfile, chart, package.json, Compose file or kustomization`,
+        {
+          code: "not-found",
+          fix: "Run `kws init` in a folder with a service, or above several.",
+        },
+      );
     }
     const { name, services } = await settle(ctx, found, options.name, options.services?.split(","));
     const files = [
@@ -72,10 +87,93 @@ export const command = defineCommand({
         services: services.map((service) => service.name),
         files: [...fresh, ...updated].map((file) => file.path),
       },
-      text: options["dry-run"] === true ? shown.join("\n") : told(ctx.cwd, { fresh, updated }, services),
+      text:
+        options["dry-run"] === true
+          ? shown.join("\n")
+          : [
+              ...(await toldRepositories(ctx.cwd, found)),
+              ...(await toldKustomizations(ctx.cwd)),
+              told(ctx.cwd, { fresh, updated }, services),
+            ].join("\n"),
     };
   },
 });
+
+interface InitFlags {
+  name?: string;
+  services?: string;
+  port?: number;
+  "dry-run"?: boolean;
+}
+
+/** A Compose file says more of its services than can be found in their folders; kustomizations are taken where there is nothing else. */
+async function convertFound(ctx: Context, options: InitFlags): Promise<Result | undefined> {
+  const files = composeFiles(ctx.cwd);
+  if (files.length > 0) {
+    const unused = (["services", "port"] as const).find((name) => options[name] !== undefined);
+    if (unused !== undefined) {
+      throw new UserError(
+        `--${unused} says nothing here: the services are those of ${basename(files[0] ?? "")}`,
+        {
+          code: "usage",
+          fix: "Leave it out, or use `kws convert compose`.",
+        },
+      );
+    }
+    const { convertCompose } = await import("@kws/platform/convert/compose/convert");
+    const name = options.name === undefined ? {} : { name: options.name };
+    const conversion = await convertCompose(files, { env: ctx.env, home: ctx.home, ...name });
+    return withFound(
+      `found ${files.map((file) => basename(file)).join(" and ")}`,
+      await finish(ctx, conversion, options),
+    );
+  }
+  const [kustomizations, found] = await Promise.all([findKustomizations(ctx.cwd), discover(ctx.cwd)]);
+  if (found.length > 0 || kustomizations.length === 0) return undefined;
+  const [{ convertKustomize }, { locateTool }] = await Promise.all([
+    import("@kws/platform/convert/kustomize/convert"),
+    import("@kws/platform/tools/locate"),
+  ]);
+  const { path } = await locateTool("kubectl", {
+    env: ctx.env,
+    cache: ctx.locations.cache,
+    signal: ctx.signal,
+  });
+  const conversion = await convertKustomize(ctx.cwd, {
+    kubectl: path,
+    env: ctx.childEnv,
+    signal: ctx.signal,
+    root: ctx.cwd,
+  });
+  return withFound(`found ${kustomizations.length} kustomizations`, await finish(ctx, conversion, options));
+}
+
+function withFound(what: string, result: Result): Result {
+  return { ...result, text: `${what}\n${result.text ?? ""}` };
+}
+
+/** Where every clone is a service or several, those with nothing to start are named. */
+async function toldRepositories(root: string, found: Discovered[]): Promise<string[]> {
+  const all = await repositories(root);
+  const empty = all.filter((name) => !found.some(({ path }) => path === name || path.startsWith(`${name}/`)));
+  if (all.length === 0) return [];
+  return [
+    `found ${all.length} repositories: ${all.join(", ")}`,
+    ...empty.map((name) => {
+      const composed = composeFiles(join(root, name)).length > 0;
+      return composed
+        ? `${name} has a Compose file: \`kws init\` in it, before it is run here, makes services of it`
+        : `${name} has nothing that could be a service`;
+    }),
+  ];
+}
+
+async function toldKustomizations(root: string): Promise<string[]> {
+  const all = await findKustomizations(root);
+  return all.length === 0
+    ? []
+    : [`found ${all.length} kustomizations too: \`kws convert kustomize\` makes charts of them`];
+}
 
 interface Planned {
   path: string;

@@ -17,7 +17,8 @@ export interface Finding {
 
 const order = { error: 0, warning: 1, note: 2 };
 
-/** The worst first, of those as they stand in the input. */
+/** The worst first, of those as they stand in the input; each once, however many services it is about. */
 export function sortFindings(findings: Finding[]): Finding[] {
-  return findings.toSorted((a, b) => order[a.severity] - order[b.severity]);
+  const unique = new Map(findings.map((finding) => [JSON.stringify(finding), finding]));
+  return [...unique.values()].sort((a, b) => order[a.severity] - order[b.severity]);
 }

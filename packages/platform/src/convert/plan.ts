@@ -7,7 +7,7 @@ export interface PlannedSecrets {
   path: string;
   values: Record<string, unknown>;
   /** Where each of them comes from, to be told where they cannot be encrypted. */
-  from: { key: string; at: string }[];
+  from: { name: string; key: string; at: string }[];
 }
 
 export interface ConvertedService {

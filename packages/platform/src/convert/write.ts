@@ -32,7 +32,7 @@ export async function writeConversion(conversion: Conversion, options: WriteOpti
     throw new UserError(`${first} exists already${others}`, {
       code: "conflict",
       at: first,
-      fix: "Choose another folder with -o, or replace the files with --force.",
+      fix: "Remove them, or run `kws convert` with another folder (-o) or with --force, which replaces them.",
     });
   }
   if (options.dryRun) return paths;
@@ -51,12 +51,12 @@ async function addSecrets(
 ): Promise<void> {
   const rules = await configOf(path);
   if (rules === undefined && recipient === undefined) {
-    for (const { key, at } of from) {
+    for (const { name, key, at } of from) {
       findings.push({
         severity: "error",
         key,
         at,
-        message: "the secret is not written: there is no key to encrypt it with",
+        message: `${name} is a secret, and is not written: there is no key to encrypt it with`,
         fix: "Make a key (`kws secrets keygen`) or name a recipient (--age), and convert again with --force.",
       });
     }

@@ -13,7 +13,6 @@ export interface Container {
   readinessProbe?: Probe;
   livenessProbe?: Probe;
   startupProbe?: Probe;
-  securityContext?: { readOnlyRootFilesystem?: boolean; [field: string]: unknown };
   [field: string]: unknown;
 }
 
@@ -50,34 +49,24 @@ export interface DevContainer {
 
 const ownVolume = "kws-dev";
 const sourceVolume = "kws-dev-source";
-const keepFolder = "/.kws-keep";
+const copyFolder = "/.kws-copy";
 
 export function devTemplate(original: PodTemplate, dev: DevContainer): PodTemplate {
   const { metadata = {}, spec } = original;
-  const kept = dev.mount === undefined ? [] : dev.keep;
-  const mounted = dev.mount === undefined ? [] : [{ name: sourceVolume, mountPath: dev.workdir }];
-  const volumes = [
-    ...(spec.volumes ?? []),
-    { name: ownVolume, emptyDir: {} },
-    ...(dev.mount === undefined
-      ? []
-      : [{ name: sourceVolume, hostPath: { path: dev.mount, type: "Directory" } }]),
-    ...kept.map((_path, index) => ({ name: keepVolume(index), emptyDir: {} })),
-  ];
-  const keepMounts = kept.map((path, index) => ({
-    name: keepVolume(index),
+  const folders = dev.mount === undefined ? [] : dev.keep;
+  const kept = folders.map((path, index) => ({
+    name: `kws-dev-keep-${index}`,
     mountPath: `${dev.workdir}/${path}`.replaceAll(/\/+/g, "/"),
   }));
+  const source = { name: sourceVolume, mountPath: dev.workdir };
   const containers = spec.containers.map((container) =>
     container.name === dev.container
-      ? devContainer(container, dev, [
-          { name: ownVolume, mountPath: supervisorFolder },
-          ...mounted,
-          ...keepMounts,
-        ])
+      ? devContainer(container, dev, [{ name: ownVolume, mountPath: supervisorFolder }, source, ...kept])
       : container,
   );
   const replaced = containers.find(({ name }) => name === dev.container);
+  // Files are copied into a volume: what the image has there may be of another user than the one that runs in it.
+  const copied = dev.mount === undefined ? [source] : kept;
   return {
     metadata: {
       ...metadata,
@@ -86,10 +75,17 @@ export function devTemplate(original: PodTemplate, dev: DevContainer): PodTempla
     },
     spec: {
       ...spec,
-      volumes,
-      ...(replaced === undefined || kept.length === 0
+      volumes: [
+        ...(spec.volumes ?? []),
+        { name: ownVolume, emptyDir: {} },
+        dev.mount === undefined
+          ? { name: sourceVolume, emptyDir: {} }
+          : { name: sourceVolume, hostPath: { path: dev.mount, type: "Directory" } },
+        ...kept.map(({ name }) => ({ name, emptyDir: {} })),
+      ],
+      ...(replaced === undefined || copied.length === 0
         ? {}
-        : { initContainers: [keeper(replaced, dev.workdir, kept), ...(spec.initContainers ?? [])] }),
+        : { initContainers: [copier(replaced, copied), ...(spec.initContainers ?? [])] }),
       containers,
     },
   };
@@ -102,7 +98,7 @@ function devContainer(
 ): Container {
   // A process that crashed, stands at a breakpoint or compiles is no reason to replace the container.
   const { args: _args, livenessProbe: _liveness, startupProbe: _startup, ...rest } = container;
-  const { readinessProbe, securityContext } = container;
+  const { readinessProbe } = container;
   const names = Object.keys(dev.env);
   return {
     ...rest,
@@ -119,10 +115,6 @@ function devContainer(
         }),
     volumeMounts: [...(container.volumeMounts ?? []), ...mounts],
     ...(readinessProbe === undefined ? {} : { readinessProbe: patient(readinessProbe) }),
-    // Files that are copied into the container have to be written there.
-    ...(dev.mount === undefined && securityContext?.readOnlyRootFilesystem === true
-      ? { securityContext: { ...securityContext, readOnlyRootFilesystem: false } }
-      : {}),
   };
 }
 
@@ -135,25 +127,17 @@ function patient(probe: Probe): Probe {
   return { ...probe, ...pace, initialDelaySeconds: 0, successThreshold: 1, failureThreshold: 60 };
 }
 
-/** Copies what is to be kept out of the image, before the source is mounted over it. */
-function keeper(container: Container, workdir: string, paths: string[]): Container {
+/** Fills volumes with what the image has in their places. */
+function copier(container: Container, mounts: { name: string; mountPath: string }[]): Container {
   const { image, imagePullPolicy, securityContext, resources } = container;
-  const script = `i=0; for path; do [ ! -d "$path" ] || cp -a "$path/." "${keepFolder}/$i/"; i=$((i + 1)); done`;
+  const script = `i=0; for path; do [ ! -d "$path" ] || cp -RP "$path/." "${copyFolder}/$i/" || exit; i=$((i + 1)); done`;
   return {
-    name: "kws-dev-keep",
+    name: "kws-dev-copy",
     ...(image === undefined ? {} : { image }),
     imagePullPolicy,
     securityContext,
     resources,
-    command: ["sh", "-c", script, "kws-dev-keep", ...paths],
-    workingDir: workdir,
-    volumeMounts: paths.map((_path, index) => ({
-      name: keepVolume(index),
-      mountPath: `${keepFolder}/${index}`,
-    })),
+    command: ["sh", "-c", script, "kws-dev-copy", ...mounts.map(({ mountPath }) => mountPath)],
+    volumeMounts: mounts.map(({ name }, index) => ({ name, mountPath: `${copyFolder}/${index}` })),
   };
-}
-
-function keepVolume(index: number): string {
-  return `kws-dev-keep-${index}`;
 }

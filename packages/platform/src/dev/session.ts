@@ -2,7 +2,6 @@
  * One service in development: its dev container is in its place, changes of the source reach it, and the service comes back when
  * the session ends. What happens is told as events; all that giving back needs is in the cluster.
  */
-import { existsSync } from "node:fs";
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { messageOf, UserError } from "@kws/base/errors";
@@ -10,17 +9,8 @@ import { buildImages } from "../images/build.ts";
 import type { DevRule } from "../project/schema.ts";
 import type { ProjectService } from "../project/workspace.ts";
 import type { Connection, Provider } from "../providers/provider.ts";
-import { leaseName } from "../services/held.ts";
-import { serviceLabel } from "../services/labels.ts";
-import {
-  describeHolder,
-  heldSince,
-  type HeldLease,
-  type Holder,
-  holdLease,
-  isRenewed,
-  tryTakeLease,
-} from "../services/lease.ts";
+import type { HeldLease, Holder } from "../services/lease.ts";
+import { claim } from "./claim.ts";
 import { untilCheckedOut } from "./checkout.ts";
 import { devTemplate } from "./container.ts";
 import { Control } from "./control.ts";
@@ -32,6 +22,7 @@ import { readSupervisor } from "./supervisor.ts";
 import { giveBack, swapIn } from "./swap.ts";
 import { readable } from "./sync/entry.ts";
 import { containerRemote, type Remote } from "./sync/remote.ts";
+import { startSync, type Sync } from "./sync/sync.ts";
 import { type FolderWatcher, watchFolder } from "./sync/watch.ts";
 
 export interface DevOptions {
@@ -70,7 +61,10 @@ const earlierLines = 10;
 
 /** Resolves when the dev container runs. Throws, with the service given back, where it cannot. */
 export async function startDev(options: DevOptions): Promise<DevSession> {
-  const session = new Session(options, await takeService(options));
+  const session = new Session(
+    options,
+    await claim(options.service.name, { ...options, client: options.connection.client }),
+  );
   try {
     await session.begin();
   } catch (error) {
@@ -80,50 +74,21 @@ export async function startDev(options: DevOptions): Promise<DevSession> {
   return session;
 }
 
-/** One session at a time has a service. */
-async function takeService(options: DevOptions): Promise<HeldLease> {
-  const { service, namespace, connection, holder, takeOver, clock } = options;
-  const { name } = service;
-  const lease = {
-    ...options,
-    client: connection.client,
-    name: leaseName(name),
-    namespace,
-    labels: { [serviceLabel]: name },
-  };
-  const other = await tryTakeLease(lease);
-  if (other !== undefined) {
-    const taken = () =>
-      new UserError(`${describeHolder(other)} develops ${name} since ${heldSince(other)}`, {
-        code: "conflict",
-        fix: `Ask them, or take it over with \`kws service up ${name} --take-over\`.`,
-      });
-    if (!takeOver && isRenewed(other, holder.host, clock())) throw taken();
-    if ((await tryTakeLease(lease, other.metadata.resourceVersion)) !== undefined) throw taken();
-  }
-  return holdLease({
-    ...lease,
-    until: "taken",
-    lost: (why) =>
-      new UserError(`${name} is not yours any more: ${why}`, {
-        code: "conflict",
-        fix: `Begin again with \`kws service up ${name}\`.`,
-      }),
-  });
-}
-
 class Session implements DevSession {
   readonly service: string;
   readonly ended: Promise<UserError>;
   readonly #options: DevOptions;
   readonly #lease: HeldLease;
   readonly #over = new AbortController();
+  /** The container sees the folder itself; else its files are copied. */
+  readonly #mounted: boolean;
   readonly #remote: Remote;
   readonly #control: Control;
   readonly #background: Promise<unknown>[] = [];
   readonly #changed = new Set<string>();
   #work: Promise<void> | undefined;
   #watcher: FolderWatcher | undefined;
+  #sync: Promise<Sync> | undefined;
   #image: string | undefined;
   #pod: DevPod | undefined;
   /** Ends what belongs to one run of the container. */
@@ -132,6 +97,8 @@ class Session implements DevSession {
   #exitCode: number | undefined;
   /** The last state that was told. */
   #told = "";
+  /** Something has changed that nobody told the command: it may run already, in a container that is not known to. */
+  #stale = false;
   #begun = Promise.withResolvers<void>();
 
   constructor(options: DevOptions, lease: HeldLease) {
@@ -139,6 +106,7 @@ class Session implements DevSession {
     this.service = service.name;
     this.#options = options;
     this.#lease = lease;
+    this.#mounted = options.provider.sharesFiles === true;
     this.#image = plan.image;
     const { kubeconfig } = connection;
     const pod = () => this.#pod?.name ?? "";
@@ -152,22 +120,24 @@ class Session implements DevSession {
   }
 
   async begin(): Promise<void> {
-    const { service, plan, provider, signal, timeoutMs } = this.#options;
+    const { service, plan, signal, timeoutMs } = this.#options;
     // All that may fail comes before the service is touched.
-    this.#watcher = await watchFolder({
-      root: service.dir,
-      ignore: plan.ignore,
-      signal: this.#over.signal,
-      onBatch: (paths) => this.#onChange(paths.map(readable)),
-      onError: (error) => this.#problem(error),
-    });
+    if (this.#mounted) {
+      this.#watcher = await watchFolder({
+        root: service.dir,
+        ignore: plan.ignore,
+        signal: this.#over.signal,
+        onBatch: (paths) => this.#onChange(paths.map(readable)),
+        onError: (error) => this.#problem(error),
+      });
+    }
     if (plan.target !== undefined) this.#image = await this.#build(plan.target);
     signal.throwIfAborted();
-    if (provider.sharesFiles === true) {
+    if (this.#mounted) {
       // Mounting over it makes the folder, as root: the person's own is better.
       for (const path of plan.keep) await mkdir(join(service.dir, path), { recursive: true });
     }
-    await this.#swap();
+    this.#stale = await this.#swap();
     this.#begun.promise.catch(() => {});
     const timeout = AbortSignal.timeout(timeoutMs);
     const stop = AbortSignal.any([signal, timeout]);
@@ -190,17 +160,30 @@ class Session implements DevSession {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    const { connection, namespace, plan } = this.#options;
     this.#over.abort(new Error("the session is over"));
     this.#run?.over.abort();
     this.#watcher?.close();
     this.#control.close();
-    if (!this.#lease.signal.aborted) {
-      await giveBack(connection.client, { ...plan, namespace }, this.service);
+    try {
+      if (!this.#lease.signal.aborted) await this.#giveBack();
+    } finally {
+      await this.#lease[Symbol.asyncDispose]();
+      await Promise.allSettled([...this.#background, this.#work, this.#sync]);
+      this.#state("stopped");
     }
-    await this.#lease[Symbol.asyncDispose]();
-    await Promise.allSettled([...this.#background, this.#work]);
-    this.#state("stopped");
+  }
+
+  async #giveBack(): Promise<void> {
+    const { connection, namespace, plan } = this.#options;
+    try {
+      await giveBack(connection.client, { ...plan, namespace }, this.service);
+      this.#emit({ kind: "note", message: `${this.service} is given back` });
+    } catch (error) {
+      throw new UserError(`${this.service} could not be given back: ${messageOf(error)}`, {
+        fix: `Run \`kws service down ${this.service}\` when the cluster answers.`,
+        cause: error,
+      });
+    }
   }
 
   #podOptions(signal: AbortSignal): PodWatchOptions {
@@ -208,15 +191,17 @@ class Session implements DevSession {
     return { connection, service: this.service, namespace, container: plan.container, clock, signal };
   }
 
-  async #swap(): Promise<void> {
-    const { service, plan, namespace, connection, provider, holder, clock } = this.#options;
+  /** True where the service was held already. */
+  async #swap(): Promise<boolean> {
+    this.#state("starting");
+    const { service, plan, namespace, connection, holder, clock } = this.#options;
     const mark = {
       service: service.name,
       by: `${holder.user}@${holder.host}`,
       since: new Date(clock()).toISOString(),
       container: plan.container,
     };
-    await swapIn(connection.client, { ...plan, namespace }, mark, (original) =>
+    return swapIn(connection.client, { ...plan, namespace }, mark, (original) =>
       devTemplate(original, {
         service: service.name,
         container: plan.container,
@@ -225,10 +210,9 @@ class Session implements DevSession {
         workdir: plan.workdir,
         keep: plan.keep,
         ...(this.#image === undefined ? {} : { image: this.#image }),
-        ...(provider.sharesFiles === true ? { mount: service.dir } : {}),
+        ...(this.#mounted ? { mount: service.dir } : {}),
       }),
     );
-    this.#state("starting");
   }
 
   #onPod(pod: DevPod | undefined): void {
@@ -247,6 +231,9 @@ class Session implements DevSession {
     this.#run = { id, over };
     this.#state("running");
     this.#begun.resolve();
+    if (!this.#mounted) this.#sync ??= this.#copy();
+    else if (this.#stale) this.#restart();
+    this.#stale = false;
     this.#background.push(this.#readLog(pod, AbortSignal.any([this.#over.signal, over.signal]), first));
   }
 
@@ -272,6 +259,36 @@ class Session implements DevSession {
       else if (event.kind === "ended") this.#state("ended", event.exitCode);
       else this.#state(event.kind === "started" ? "running" : "waiting");
     }
+  }
+
+  /** Into this container and those after it. */
+  #copy(): Promise<Sync> {
+    const { service, plan } = this.#options;
+    const sync = startSync({
+      local: service.dir,
+      remote: this.#remote,
+      folder: plan.workdir,
+      ignore: plan.ignore,
+      direction: "both",
+      signal: this.#over.signal,
+      onBatch: ({ direction, initial, paths, removed }) => {
+        // The first files of a container let its command begin.
+        if (initial) this.#restart();
+        else if (direction === "up") this.#onChange([...paths, ...removed]);
+      },
+      onProblem: ({ path, message, fix }) =>
+        this.#emit({
+          kind: "problem",
+          message: path === undefined ? message : `${path}: ${message}`,
+          ...(fix === undefined ? {} : { fix }),
+        }),
+    });
+    sync.catch((error: unknown) => this.#begun.reject(error));
+    return sync;
+  }
+
+  #restart(): void {
+    this.#background.push(this.#control.restart().catch((error: unknown) => this.#problem(error)));
   }
 
   /** Changes that come while others are worked on are worked on together. */
@@ -305,8 +322,9 @@ class Session implements DevSession {
       await this.#swap();
       return;
     }
-    // One that is still to come begins with what is there then.
-    if (action === "sync" || this.#pod?.running !== true) return;
+    if (action === "sync") return;
+    this.#stale = this.#pod?.running !== true;
+    if (this.#stale) return;
     for (const command of commands) await this.#command(command);
     await this.#control.restart();
   }
@@ -340,7 +358,10 @@ class Session implements DevSession {
       signal: AbortSignal.any([signal, this.#over.signal]),
       ...(target === undefined ? {} : { tag: "dev-container" }),
       onWarning: (message) => this.#emit({ kind: "note", message }),
-    }).finally(() => this.#state(before));
+    }).catch((error: unknown) => {
+      this.#state(before);
+      throw error;
+    });
     const [first] = images;
     const own = images.find(({ repository }) => this.#image?.startsWith(`${repository}@`)) ?? first;
     if (own === undefined) throw new UserError(`${service.name} has no image to build`, { code: "config" });

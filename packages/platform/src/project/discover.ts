@@ -40,24 +40,32 @@ export async function discover(root: string): Promise<Discovered[]> {
     });
 }
 
-async function walk(root: string, dir: string, depth: number): Promise<Discovered[]> {
+/** `charts` are the folders of charts that belong to services found above. */
+async function walk(
+  root: string,
+  dir: string,
+  depth: number,
+  charts: readonly string[] = [],
+): Promise<Discovered[]> {
   const entries = await readdir(dir, { withFileTypes: true });
   const files = new Set(entries.filter((entry) => entry.isFile()).map((entry) => entry.name));
   const folders = entries.filter(
     (entry) => entry.isDirectory() && !entry.name.startsWith(".") && !passedOver.has(entry.name),
   );
-  if (files.has("Chart.yaml")) return [];
+  if (files.has("Chart.yaml")) return charts.includes(dir) ? [] : loneChart(root, dir, files);
   const chart = ["chart", "helm", "deploy/chart", "charts"].find((name) =>
     existsSync(join(dir, name, "Chart.yaml")),
   );
   const dockerfile = [...files].find((name) => name === "Dockerfile" || name === "Containerfile");
-  const configured = files.has(fileName);
+  const configured = files.has(fileName) && (await isService(dir));
   const found: Discovered[] = [];
+  const isWorkspace = files.has(fileName) && !configured && dir !== root;
   if (
-    chart !== undefined ||
-    dockerfile !== undefined ||
-    files.has("package.json") ||
-    (configured && dir !== root)
+    !isWorkspace &&
+    (chart !== undefined ||
+      dockerfile !== undefined ||
+      files.has("package.json") ||
+      (configured && dir !== root))
   ) {
     found.push({
       name: await nameOf(dir, configured),
@@ -70,8 +78,39 @@ async function walk(root: string, dir: string, depth: number): Promise<Discovere
     });
   }
   if (depth >= maxDepth) return found;
-  const below = await Promise.all(folders.map((folder) => walk(root, join(dir, folder.name), depth + 1)));
+  const claimed = chart === undefined ? charts : [...charts, join(dir, chart)];
+  const below = await Promise.all(
+    folders.map((folder) => walk(root, join(dir, folder.name), depth + 1, claimed)),
+  );
   return [...found, ...below.flat()];
+}
+
+/** A chart without sources is a service too: what it installs is built elsewhere. */
+async function loneChart(root: string, dir: string, files: Set<string>): Promise<Discovered[]> {
+  const value: unknown = parse(await readFile(join(dir, "Chart.yaml"), "utf8"), { maxAliasCount: 10 });
+  const { name, type } = (typeof value === "object" && value !== null ? value : {}) as Record<
+    string,
+    unknown
+  >;
+  if (typeof name !== "string" || type === "library") return [];
+  const path = relative(root, dir) || ".";
+  return [{ name: toName(name), path, chart: ".", node: false, configured: files.has(fileName) }];
+}
+
+/** A file with services or stacks is a workspace's, whose services are found below it. */
+async function isService(dir: string): Promise<boolean> {
+  const value: unknown = parse(await readFile(join(dir, fileName), "utf8"), { maxAliasCount: 10 });
+  return typeof value === "object" && value !== null && !("services" in value) && !("stacks" in value);
+}
+
+/** The folders in the root that are clones of their own. */
+export async function repositories(root: string): Promise<string[]> {
+  const entries = await readdir(root, { withFileTypes: true });
+  const folders = entries.filter((entry) => entry.isDirectory() && !entry.name.startsWith("."));
+  return folders
+    .map((entry) => entry.name)
+    .filter((name) => existsSync(join(root, name, ".git")))
+    .sort();
 }
 
 async function installOf(dir: string, files: Set<string>): Promise<Pick<Discovered, "install">> {

@@ -94,7 +94,7 @@ export async function findProjectFile(cwd: string, given?: string): Promise<stri
 }
 
 /** By its own keys; where there is none of them, by what its unknown keys were probably meant to be. */
-function isWorkspace(file: YamlFile): boolean {
+export function isWorkspace(file: YamlFile): boolean {
   const { value } = file;
   if (typeof value !== "object" || value === null) return false;
   if ("services" in value || "stacks" in value) return true;
@@ -191,11 +191,7 @@ export async function loadStackServices(project: Project, options: LoadOptions):
   for (const service of services) {
     const other = seen.get(service.name);
     if (other !== undefined && hasSource(other) && hasSource(service) && other.dir !== service.dir) {
-      throw new UserError(`two services are called "${service.name}": ${other.dir} and ${service.dir}`, {
-        code: "config",
-        at: service.file.at(["name"]),
-        fix: "Rename one of them.",
-      });
+      refuseSame(other, service);
     }
     seen.set(service.name, service);
   }
@@ -203,6 +199,14 @@ export async function loadStackServices(project: Project, options: LoadOptions):
   checkGraph(unique.map(graphNode));
   for (const stack of project.stacks) checkStack(project, stack, unique);
   return unique;
+}
+
+function refuseSame(one: ProjectService, other: ProjectService): never {
+  throw new UserError(`two services are called "${one.name}": ${one.dir} and ${other.dir}`, {
+    code: "config",
+    at: other.file.at(["name"]),
+    fix: "Rename one of them.",
+  });
 }
 
 export function graphNode({ name, dependsOn, file, keys }: StackService): GraphNode {
@@ -268,6 +272,49 @@ function packagedServices(project: Project, { noClones }: LoadOptions): StackSer
     const pin = pinOf(project, name, source);
     return [{ name, file: project.file, keys, ...dependencies(dependsOn), tags, pin, packaged: true }];
   });
+}
+
+/** `loadStackServices` that goes on after a fault: the services that could be read, and all faults but those of the graph. */
+export async function surveyServices(
+  project: Project,
+  options: LoadOptions,
+): Promise<{ services: StackService[]; faults: UserError[] }> {
+  const faults: UserError[] = [];
+  const attempt = async <T>(work: () => T | Promise<T>): Promise<T[]> => {
+    try {
+      return [await work()];
+    } catch (error) {
+      if (!(error instanceof UserError)) throw error;
+      faults.push(error);
+      return [];
+    }
+  };
+  const { workspace } = project;
+  const { services: listed = {} } = workspace;
+  const only = (services: Workspace["services"]) => ({ ...project, workspace: { ...workspace, services } });
+  const sources = Array.isArray(listed)
+    ? await Promise.all(listed.map((pattern, index) => attempt(() => expand(project, pattern, index))))
+    : await Promise.all(
+        Object.entries(listed).map(([name, entry]) =>
+          attempt(() => findSources(only({ [name]: entry }), options)),
+        ),
+      );
+  const read = await Promise.all(
+    sources.flat(2).map((source) => attempt(() => loadService(project, source))),
+  );
+  const services = read.flat();
+  const packaged = (await attempt(() => packagedServices(project, options))).flat();
+  for (const [index, service] of services.entries()) {
+    const other = services
+      .slice(0, index)
+      .find(({ name, dir }) => name === service.name && dir !== service.dir);
+    if (other !== undefined) await attempt(() => refuseSame(other, service));
+  }
+  const all = [...services, ...packaged];
+  // One that cannot be read is not missing.
+  if (faults.length === 0)
+    for (const stack of project.stacks) await attempt(() => checkStack(project, stack, all));
+  return { services: all, faults };
 }
 
 async function findSources(project: Project, options: LoadOptions): Promise<Source[]> {

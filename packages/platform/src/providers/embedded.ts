@@ -50,6 +50,7 @@ export function embeddedProvider(options: EmbeddedOptions): Provider {
     // The base image that the cluster makes of the machine's own Node.
     shellImage: `${localRegistry}/node:${process.versions.node.split(".")[0]}`,
     sharesFiles: true,
+    nodeImage: `${localRegistry}/node:${process.versions.node.split(".")[0]}`,
     ...embeddedBuilder(options),
     async start({ signal, ingressPort }) {
       await makeFolder(options.home, {
@@ -233,4 +234,16 @@ async function buildImage(
       ? await buildNode({ ...common, dir: build.context })
       : await buildDockerfile({ ...common, ...dockerfileOf(build) });
   return { repository, tag, digest: result.digest, cached: result.cached };
+}
+
+/** What this machine lacks to run the embedded cluster's containers; they are really tried. */
+export async function sandboxProblem(): Promise<UserError | undefined> {
+  const { preflight } = await import("@kws/cluster/kubelet/runtimes/sandbox/preflight");
+  return preflight();
+}
+
+/** Where a cluster's own process writes what happens to it. */
+export async function clusterLogPath(home: string, name: string): Promise<string> {
+  const { clusterFolder } = await import("@kws/cluster/lifecycle");
+  return join(clusterFolder({ name, home }), "daemon.log");
 }

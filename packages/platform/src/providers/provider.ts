@@ -91,6 +91,8 @@ export interface Builder {
 export interface Provider extends Builder {
   /** Its nodes see the files of this machine under the same paths, so that a pod can mount a folder of it. */
   sharesFiles?: boolean;
+  /** An image with Node that its nodes have without a registry. */
+  nodeImage?: string;
   name: ProviderName;
   /** An image with a shell that the cluster's nodes have without pulling it; undefined where there is none. */
   shellImage?: string;

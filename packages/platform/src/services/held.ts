@@ -68,8 +68,9 @@ export async function findHolds(
     marked.map(async ({ object, kind, mark }) => {
       const lease = await client.find(leases, leaseName(mark.service), namespace);
       const alive = lease !== undefined && isRenewed(lease, host, now);
-      const holder = alive ? { by: describeHolder(lease), since: heldSince(lease) } : {};
-      return { ...mark, ...holder, namespace, kind, name: object.metadata.name, alive };
+      const { by, since } = alive ? { by: describeHolder(lease), since: heldSince(lease) } : mark;
+      const { service, container } = mark;
+      return { service, container, by, since, namespace, kind, name: object.metadata.name, alive };
     }),
   );
 }

@@ -44,7 +44,7 @@ export async function untilCondition(wanted: Condition, options: ConditionOption
         {
           code: "timeout",
           at: options.at,
-          fix: `See \`kubectl describe ${wanted.resource}\`, or wait longer with --timeout.`,
+          fix: `See \`kubectl describe --namespace ${options.namespace} ${wanted.resource}\`, or wait longer with --timeout.`,
         },
       );
     }

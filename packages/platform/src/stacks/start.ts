@@ -24,11 +24,11 @@ import {
   workspaceLabel,
 } from "../services/labels.ts";
 import { readMark } from "../services/held.ts";
+import type { Holder } from "../services/lease.ts";
 import { listReleases, type Release } from "../services/releases.ts";
 import { workloadsOf } from "../services/workloads.ts";
 import { conditionName, untilCondition } from "./conditions.ts";
 import { dropUnfinished, fingerprintOf, install, ready } from "./install.ts";
-import type { Holder } from "../services/lease.ts";
 import { lockStack } from "./lock.ts";
 import { ensureNamespace, ownRelease, refuseForeign } from "./namespace.ts";
 import type { BuildPlan, PackagePlan, ServicePlan } from "./plan.ts";
@@ -171,8 +171,10 @@ async function startService(
   const { stack, steps, signal } = options;
   const { name } = service;
   const installId = `install ${name}`;
-  const run: Steps["run"] = (step, work) =>
-    steps.run(step, async (handle) => {
+  const run: Steps["run"] = async (step, work) => {
+    // No step begins after a failure elsewhere.
+    signal.throwIfAborted();
+    return steps.run(step, async (handle) => {
       try {
         return await work(handle);
       } catch (error) {
@@ -182,6 +184,7 @@ async function startService(
         throw error;
       }
     });
+  };
   const { release } = context;
   const place = { service: name, stack: stack.name, namespace: stack.namespace };
   const readyStep = { id: `ready ${name}`, title: `ready ${name}` };

@@ -8,6 +8,7 @@ import { choose, stackOption } from "../../choosing.ts";
 import { defineCommand } from "../../command.ts";
 import { developmentReporter } from "../../developing.ts";
 import { defaultTimeoutMs } from "../../starting.ts";
+import { untilAborted } from "../../waiting.ts";
 
 export const command = defineCommand({
   summary: "develop services: their source runs in their place",
@@ -78,18 +79,17 @@ export const command = defineCommand({
       );
       const failed = begun.find((one) => one.status === "rejected");
       if (failed !== undefined) throw failed.reason;
-      const lost = await Promise.race([...sessions.map((session) => session.ended), untilAborted(signal)]);
-      if (lost !== undefined) throw lost;
+      // One that somebody took over leaves the others as they are.
+      const lost = sessions.map(async ({ service, ended }) => {
+        const error = await ended;
+        if (sessions.length > 1) onEvent({ service, kind: "problem", message: error.message });
+        return error;
+      });
+      const [first] = (await Promise.race([Promise.all(lost), untilAborted(signal)])) ?? [];
+      if (first !== undefined) throw first;
       return { exitCode: exitCodes.interrupted };
     } finally {
       await Promise.all(sessions.map((session) => session[Symbol.asyncDispose]()));
     }
   },
 });
-
-function untilAborted(signal: AbortSignal): Promise<undefined> {
-  return new Promise((resolve) => {
-    if (signal.aborted) resolve(undefined);
-    signal.addEventListener("abort", () => resolve(undefined), { once: true });
-  });
-}

@@ -7,24 +7,27 @@ import { yamlText } from "../templates.ts";
 import { checkKeys } from "./check.ts";
 import { chartOf, type ServiceChart } from "./chart.ts";
 import { compact } from "./container.ts";
+import { isSensitive } from "./sensitive.ts";
 import { type LoadOptions, loadModel } from "./load.ts";
 import { isRemote } from "./normalize.ts";
 import { type ComposeProject, type ComposeService, openProject, serviceNamed } from "./project.ts";
 import { entries, flag, get, items, text, texts, type Tree } from "./tree.ts";
-import { isWithin } from "./volumes.ts";
+import { isWithin } from "./binds.ts";
 
 export interface ConvertOptions extends LoadOptions {
   /** The workspace's folder; that of the first file unless given. */
   root?: string;
+  /** The workspace's name; the project's unless given. */
+  name?: string;
 }
 
 export async function convertCompose(files: string[], options: ConvertOptions): Promise<Conversion> {
   const model = await loadModel(files, options);
   const root = options.root ?? model.dir;
   model.findings.push(...checkKeys(model.tree));
-  const project = openProject(model);
+  const project = await openProject(model);
   const conversion: Conversion = {
-    name: toName(model.name),
+    name: toName(options.name ?? model.name),
     root,
     services: [],
     files: new Map(),
@@ -60,7 +63,7 @@ function plannedSecrets(dir: string, { secrets, secretPlaces }: ServiceChart): P
   return {
     path: join(dir, "chart/profiles/local/secrets.yaml"),
     values: secrets,
-    from: secretPlaces.map(({ path, at }) => ({ key: path, at: at() })),
+    from: secretPlaces.map(([name, { path, at }]) => ({ name, key: path, at: at() })),
   };
 }
 
@@ -71,7 +74,7 @@ function serviceYaml(
   { volumes }: ServiceChart,
   files: Conversion["files"],
 ): string {
-  const { tree, name } = service;
+  const { name } = service;
   return yamlText(
     compact({
       name,
@@ -120,6 +123,15 @@ function buildOf(
     project.report("error", at, `${dockerfile} does not exist, and the image cannot be built`);
   const args = entries(get(build, "args")).flatMap(([key, value]) => {
     const known = text(value) ?? project.model.variables(key);
+    if (known !== undefined && isSensitive(key, known)) {
+      project.report(
+        "error",
+        value,
+        `the build argument ${key} is a secret, and is left out: what an image is built with stays in it`,
+        "Bring what needs a login with `build.prepare`.",
+      );
+      return [];
+    }
     if (known === undefined)
       project.report(
         "warning",
@@ -197,7 +209,10 @@ function devOf(
     rules.push({ path: isFile ? way : way === "" ? "**" : `${way}/**`, ...rule });
   };
   for (const rule of items(get(tree, "develop", "watch"))) {
-    const action = actions[text(get(rule, "action")) ?? "sync"] ?? "sync";
+    const given = text(get(rule, "action")) ?? "";
+    const action = actions[given] ?? "sync";
+    if (!Object.hasOwn(actions, given))
+      report("error", rule, `${JSON.stringify(given)} is no action, and files are only synchronised`);
     const run = action === "run" ? { run: texts(get(rule, "exec", "command")) } : {};
     addRule(rule, text(get(rule, "path")) ?? "", text(get(rule, "target"))?.replace(/(.)\/+$/, "$1"), {
       action,
@@ -215,8 +230,7 @@ function devOf(
 
 /** What kept services apart does not any more. */
 function reportNetworks({ model, services, report }: ComposeProject): void {
-  const declared = entries(get(model.tree, "networks")).filter(([name]) => name !== "default");
-  const [, first] = declared[0] ?? [];
+  const [, first] = entries(get(model.tree, "networks")).find(([name]) => name !== "default") ?? [];
   const joined = new Set(
     services.flatMap(({ tree }) => entries(get(tree, "networks")).map(([name]) => name)),
   );

@@ -1,9 +1,7 @@
 /** The ports that others reach a service by. In Compose that is every port; a Service has to name them. */
-import { existsSync } from "node:fs";
-import { readFile } from "node:fs/promises";
-import { join } from "node:path";
+import { dockerfileOf } from "./dockerfile.ts";
 import type { ComposeProject, ComposeService } from "./project.ts";
-import { entries, get, items, number, text, texts, type Tree, wrong } from "./tree.ts";
+import { get, items, number, text, texts, type Tree, wrong } from "./tree.ts";
 
 export interface Port {
   port: number;
@@ -54,7 +52,7 @@ export async function portsOf(project: ComposeProject, service: ComposeService):
       add(each, { protocol: protocolOf(protocol) });
   }
   for (const port of referencesTo(project, service)) add(port);
-  for (const port of await exposedBy(tree)) add(port);
+  for (const port of (await dockerfileOf(tree)).ports) add(port);
   const image = text(get(tree, "image")) ?? "";
   for (const port of usual.find(([pattern]) => pattern.test(image))?.[1] ?? []) add(port);
   const ports = [...found.values()];
@@ -71,12 +69,12 @@ export async function portsOf(project: ComposeProject, service: ComposeService):
 /** The port that an Ingress leads to: published, and not known for another protocol. */
 export function isHttp({ port, protocol, published, appProtocol }: Port): boolean {
   if (published === undefined || protocol !== "TCP") return false;
-  return appProtocol === undefined ? !otherProtocols.has(port) : /^http/.test(appProtocol);
+  return appProtocol === undefined ? !otherProtocols.has(port) : appProtocol.startsWith("http");
 }
 
 function publishedPort(tree: Tree): [number, Partial<Port>] {
   const target = number(get(tree, "target"));
-  if (target === undefined) throw wrong(tree, "a port with a target");
+  if (target === undefined || target < 1 || target > 65_535) throw wrong(tree, "a port, from 1 to 65535");
   const name = text(get(tree, "name"))
     ?.toLowerCase()
     .replaceAll(/[^a-z0-9-]+/g, "-")
@@ -99,30 +97,11 @@ function protocolOf(name: string): Port["protocol"] {
   return upper === "UDP" || upper === "SCTP" ? upper : "TCP";
 }
 
-/** The ports by which others address it: `name:port` in their variables and commands. */
-function referencesTo({ services }: ComposeProject, { compose, aliases }: ComposeService): number[] {
+/** The ports by which others address it. */
+function referencesTo(project: ComposeProject, { compose, aliases }: ComposeService): number[] {
   const names = [compose, ...aliases].map((name) => name.replaceAll(".", String.raw`\.`)).join("|");
   const pattern = new RegExp(String.raw`(?<![\w.-])(?:${names}):(\d{2,5})(?!\d)`, "g");
-  const said = services.flatMap(({ tree }) => [
-    ...entries(get(tree, "environment")).map(([, value]) => text(value) ?? ""),
-    ...[...items(get(tree, "command")), ...items(get(tree, "entrypoint"))].map((word) => text(word) ?? ""),
-  ]);
-  return said.flatMap((line) => [...line.matchAll(pattern)].map(([, port]) => Number(port)));
-}
-
-/** What the Dockerfile of the service exposes. */
-async function exposedBy(tree: Tree): Promise<number[]> {
-  const inline = text(get(tree, "build", "dockerfile_inline"));
-  const context = text(get(tree, "build", "context"));
-  const path =
-    context === undefined ? undefined : join(context, text(get(tree, "build", "dockerfile")) ?? "Dockerfile");
-  const content = inline ?? (path !== undefined && existsSync(path) ? await readFile(path, "utf8") : "");
-  return [...content.matchAll(/^\s*EXPOSE\s+(.+)$/gim)].flatMap(([, ports = ""]) =>
-    ports
-      .split(/\s+/)
-      .filter((port) => /^\d+(\/tcp)?$/.test(port))
-      .map((port) => Number.parseInt(port, 10)),
-  );
+  return project.texts.flatMap((line) => [...line.matchAll(pattern)].map(([, port]) => Number(port)));
 }
 
 /** The first port that is surely listened on once the program runs, for a probe. */

@@ -1,6 +1,7 @@
 /** The model as the renderers see it: services with their new names, who uses what, and where findings go. */
 import { toName } from "../../project/workspace.ts";
 import type { Finding } from "../finding.ts";
+import { look } from "./files.ts";
 import type { Model } from "./load.ts";
 import { entries, get, items, type MapTree, text, texts, type Tree } from "./tree.ts";
 
@@ -20,14 +21,17 @@ export interface ComposeService {
 export interface ComposeProject {
   model: Model;
   services: ComposeService[];
-  report(severity: Finding["severity"], tree: Tree, message: string, fix?: string): void;
+  /** All that names services by `name:port`: variables, commands, and files that are mounted. */
+  texts: string[];
+  report: (severity: Finding["severity"], tree: Tree, message: string, fix?: string) => void;
 }
 
-export function openProject(model: Model): ComposeProject {
+export async function openProject(model: Model): Promise<ComposeProject> {
   const project: ComposeProject = {
     model,
     services: [],
-    report(severity, tree, message, fix) {
+    texts: [],
+    report: (severity, tree, message, fix) => {
       const found = { severity, key: tree.path, at: tree.at(), message };
       model.findings.push(fix === undefined ? found : { ...found, fix });
     },
@@ -64,7 +68,28 @@ export function openProject(model: Model): ComposeProject {
     });
   }
   giveAliases(project);
+  project.texts = (await Promise.all(project.services.map(textsOf))).flat();
   return project;
+}
+
+async function textsOf({ tree }: ComposeService): Promise<string[]> {
+  const paths = [
+    ...items(get(tree, "env_file")).map((file) => get(file, "path")),
+    ...items(get(tree, "volumes")).map((mount) => get(mount, "source")),
+  ];
+  const files = await Promise.all(
+    paths.map(async (path) => {
+      const found = await look(text(path) ?? "");
+      if (found.kind === "folder") return Array.from(found.files?.values() ?? []);
+      return found.kind === "file" ? [found.content] : [];
+    }),
+  );
+  return [
+    ...entries(get(tree, "environment")).map(([, value]) => text(value) ?? ""),
+    ...texts(get(tree, "command")),
+    ...texts(get(tree, "entrypoint")),
+    ...files.flat().map((content) => Buffer.from(content).toString("latin1")),
+  ];
 }
 
 /** A Service's name begins with a letter. */

@@ -102,7 +102,7 @@ async function build(
   isOptional: boolean,
 ): Promise<KubeObject[] | undefined> {
   const { exitCode, stdout, stderr } = await exec(kubectl, ["kustomize", dir], { env, signal });
-  for (const line of stderr.split("\n").filter((one) => /^# Warning/.test(one)))
+  for (const line of stderr.split("\n").filter((one) => one.startsWith("# Warning")))
     findings.push({ severity: "note", key: "", at: file.at([]), message: line.replace(/^# Warning: /, "") });
   if (exitCode !== 0) {
     if (isOptional) return undefined;
@@ -163,7 +163,7 @@ function byIdentity(
       if (name.endsWith(suffix) && name !== suffix) name = name.slice(0, -suffix.length);
     const short = `${object.kind} ${name}`;
     const key = found.has(short)
-      ? `${object.kind} ${object.metadata.name} ${String(object.metadata["namespace"] ?? "")}`
+      ? `${object.kind} ${object.metadata.name} ${object.metadata.namespace ?? ""}`
       : short;
     found.set(key, object);
   }
@@ -173,10 +173,10 @@ function byIdentity(
 /** Where all of a variant's objects are, if they are in one namespace. */
 function namespaceOf({ objects }: Built): string | undefined {
   const all = new Set(
-    [...objects.values()].map(({ metadata }) => metadata["namespace"]).filter((one) => one !== undefined),
+    [...objects.values()].map(({ metadata }) => metadata.namespace).filter((one) => one !== undefined),
   );
   const [only] = all;
-  return all.size === 1 ? String(only) : undefined;
+  return all.size === 1 ? only : undefined;
 }
 
 async function addChart(conversion: Conversion, name: string, dir: string, built: Built[]): Promise<void> {
@@ -220,7 +220,7 @@ async function addChart(conversion: Conversion, name: string, dir: string, built
         conversion.secrets.push({
           path: join(chart, folder, "secrets.yaml"),
           values: plain,
-          from: Object.keys(plain).map((key) => ({ key, at })),
+          from: Object.keys(plain).map((name) => ({ name, key: "secretGenerator", at })),
         });
       }
     }

@@ -81,14 +81,14 @@ export function groupApps(all: Kustomization[], root: string): App[] {
     if (group === undefined) groups.push([top]);
     else group.push(top);
   }
-  const taken = new Set<string>();
-  return groups.map((overlays) => {
+  const apps = new Map<string, App>();
+  for (const overlays of groups) {
     const app = appOf(overlays, byDir, root);
     let { name } = app;
-    for (let count = 2; taken.has(name); count++) name = `${app.name}-${count}`;
-    taken.add(name);
-    return { ...app, name };
-  });
+    for (let count = 2; apps.has(name); count++) name = `${app.name}-${count}`;
+    apps.set(name, { ...app, name });
+  }
+  return [...apps.values()];
 }
 
 /** What a kustomization is built on, at whatever distance, itself not among it. */

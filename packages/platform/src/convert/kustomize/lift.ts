@@ -9,7 +9,7 @@ import { Template } from "../templates.ts";
 export interface KubeObject extends Values {
   apiVersion: string;
   kind: string;
-  metadata: Values & { name: string };
+  metadata: Values & { name: string; namespace?: string };
 }
 
 /** One object in all variants, by index; undefined where a variant does not have it. */

@@ -1,4 +1,5 @@
 /** What tests of conversions have in common: the real helm and kubectl, and what was planned as files and as text. */
+import { isUtf8 } from "node:buffer";
 import { mkdir, writeFile } from "node:fs/promises";
 import { homedir } from "node:os";
 import { dirname, relative } from "node:path";
@@ -31,6 +32,12 @@ export async function writePlanned({ files }: Conversion): Promise<void> {
   }
 }
 
+function shownBytes(content: Uint8Array): string {
+  return isUtf8(content)
+    ? Buffer.from(content).toString()
+    : `base64 ${Buffer.from(content).toString("base64")}\n`;
+}
+
 /** All of it but the library chart, for a snapshot; places are told from `folder`. */
 export function plannedText({ root, files, secrets, findings }: Conversion, folder: string): string {
   const shown = [
@@ -40,7 +47,7 @@ export function plannedText({ root, files, secrets, findings }: Conversion, fold
     .filter(([path]) => !path.includes(`/${libraryPath}/`))
     .map(([path, content]): [string, string] => [
       relative(root, path),
-      typeof content === "string" ? content : Buffer.from(content).toString("latin1"),
+      typeof content === "string" ? content : shownBytes(content),
     ])
     .sort(([a], [b]) => (a < b ? -1 : 1));
   return [

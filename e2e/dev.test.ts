@@ -1,0 +1,181 @@
+/** `kws service up`: a service developed on a running cluster, and given back whatever happens. */
+import { type ChildProcess } from "node:child_process";
+import { once } from "node:events";
+import { mkdir, mkdtemp, rename, rm, writeFile } from "node:fs/promises";
+import { get } from "node:http";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { deployments, leases, pods } from "@kws/kube/resources";
+import type { KubeClient } from "@kws/kube/client";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { type Kws, newKws } from "./kws.ts";
+
+let kws: Kws;
+let temporary: string;
+/** The workspace's. */
+let folder: string;
+let client: KubeClient;
+let port: number;
+const source = () => join(folder, "web/server.js");
+
+beforeAll(async () => {
+  kws = await newKws();
+  temporary = await mkdtemp(join(tmpdir(), "kws-dev-"));
+  folder = join(temporary, "shop");
+  await mkdir(join(folder, "web"), { recursive: true });
+  await writeFile(
+    join(folder, "web/package.json"),
+    '{ "name": "web", "type": "module", "main": "server.js" }\n',
+  );
+  await write("built");
+  for (const args of [
+    ["init", "--yes"],
+    ["stack", "start"],
+  ]) {
+    const { code, stderr } = await kws.run(args, { cwd: folder });
+    expect(code, stderr).toBe(0);
+  }
+  client = await kws.client();
+  port = (await kws.cluster()).ingressPort;
+});
+afterAll(async () => {
+  await kws[Symbol.asyncDispose]();
+  await rm(temporary, { recursive: true, force: true });
+});
+
+const program = (word: string) =>
+  `import { createServer } from "node:http";\n` +
+  `createServer((_, answer) => answer.end("${word}")).listen(8080);\n`;
+
+function write(word: string): Promise<void> {
+  return writeFile(source(), program(word));
+}
+
+/** As editors save: a new file in the place of the old one. */
+async function saveAtomically(word: string): Promise<void> {
+  await writeFile(`${source()}.tmp`, program(word));
+  await rename(`${source()}.tmp`, source());
+}
+
+function answer(): Promise<string> {
+  return new Promise((resolve) => {
+    // A pod that ends takes requests with it.
+    const signal = AbortSignal.timeout(2000);
+    get({ port, host: "127.0.0.1", signal, headers: { host: "web.shop.localhost" } }, (response) => {
+      let text = "";
+      response.setEncoding("utf8").on("data", (chunk: string) => (text += chunk));
+      response.on("end", () => resolve(text));
+    }).on("error", (error) => resolve(error.message));
+  });
+}
+
+/** Asks until it is so; the test's own timeout says when it is too late. */
+async function until(isSo: () => Promise<boolean>): Promise<void> {
+  while (!(await isSo())) await new Promise((resolve) => setTimeout(resolve, 50));
+}
+
+const answers = (word: string) => until(async () => (await answer()) === word);
+const workload = async () => {
+  const { items } = await client.list(deployments);
+  const found = items.find(({ metadata }) => metadata.name === "web");
+  if (found === undefined) throw new Error("there is no Deployment");
+  return found;
+};
+const mark = async () => (await workload()).metadata.annotations?.["kws.dev/dev"];
+const up = (...more: string[]): ChildProcess => kws.spawn(["service", "up", "web", ...more], folder);
+const run = (...args: string[]) => kws.run(args, { cwd: folder });
+
+test("what is saved is what the service answers, until Ctrl-C gives back what it was", async () => {
+  const before = await workload();
+  const session = up();
+  await write("one");
+  await answers("one");
+  await saveAtomically("two");
+  await answers("two");
+  const [pod] = (await client.list(pods, undefined, { labelSelector: "kws.dev/dev=web" })).items;
+
+  await writeFile(source(), "this is no program(");
+  await until(async () => (await run("service", "logs", "web")).stdout.includes("a change starts it again"));
+  await write("three");
+  await answers("three");
+  const [later] = (await client.list(pods, undefined, { labelSelector: "kws.dev/dev=web" })).items;
+  expect(later?.metadata.uid).toBe(pod?.metadata.uid);
+  expect(later?.["status"].containerStatuses[0].restartCount).toBe(0);
+
+  const second = await run("service", "up", "web");
+  expect(second.code).toBe(9);
+  expect(second.stderr).toMatch(/@\S+ \(process \d+\) develops web since .*--take-over/s);
+  const restart = await run("service", "restart", "web");
+  expect(restart.code).toBe(9);
+  const start = await run("stack", "start");
+  expect(start.code, start.stderr).toBe(0);
+  expect(start.stderr).toContain("in development mode");
+  expect(JSON.parse((await run("service", "status", "web", "-o", "json")).stdout)).toHaveProperty("dev.by");
+
+  session.kill("SIGINT");
+  const [code] = (await once(session, "exit")) as [number];
+  expect(code).toBe(130);
+  await answers("built");
+  const after = await workload();
+  expect(after["spec"]).toEqual(before["spec"]);
+  const owners = ({ metadata }: typeof after) =>
+    metadata.managedFields
+      ?.filter(({ subresource }) => subresource === undefined)
+      .map(({ manager, operation, fieldsV1 }) => ({ manager, operation, fieldsV1 }));
+  expect(owners(after)).toEqual(owners(before));
+});
+
+test("a session that is killed leaves the dev container; anybody is told, and can go on or give it back", async () => {
+  const killed = up();
+  await write("four");
+  await answers("four");
+  killed.kill("SIGKILL");
+  await once(killed, "exit");
+  const status = await run("service", "status", "web");
+  expect(status.stdout).toMatch(/left without giving it back.*kws service down web/s);
+  const restart = await run("service", "restart", "web");
+  expect(restart.stderr).toContain("kws service down web");
+
+  const next = up();
+  await write("five");
+  await answers("five");
+  const lease = await client.list(leases);
+  expect(lease.items.map(({ metadata }) => metadata.name)).toContain("kws-dev-web");
+  // The terminal is closed.
+  next.kill("SIGHUP");
+  await once(next, "exit");
+  expect(await mark()).toBeUndefined();
+
+  const again = up();
+  await until(async () => (await mark()) !== undefined);
+  again.kill("SIGKILL");
+  await once(again, "exit");
+  const down = await run("service", "down", "web");
+  expect(down.code, down.stderr).toBe(0);
+  expect(await mark()).toBeUndefined();
+  expect(await answer()).toBe("built");
+  expect((await run("service", "down", "web")).stdout).toContain("is not in development mode");
+});
+
+test("on a cluster that does not see the folder, files are copied into the container and back", async () => {
+  const { kubeconfigPath } = await kws.cluster();
+  const contexts = await kws.run(["service", "list", "--kubeconfig", kubeconfigPath, "--context", "nobody"]);
+  expect(contexts.code).not.toBe(0);
+  const [, context = ""] = /Use one of: ([^,. ]+)/.exec(contexts.stderr) ?? [];
+  await writeFile(
+    join(folder, "web/kws.yaml"),
+    "name: web\nbuild: { builder: node }\ndev: { workdir: /app, command: [node, server.js] }\n",
+  );
+  await writeFile(
+    join(folder, "kws.yaml"),
+    `name: shop\nservices: [./web]\ncluster: { allowContexts: [${context}] }\n`,
+  );
+  const session = up("--kubeconfig", kubeconfigPath, "--context", context);
+  await write("copied");
+  await answers("copied");
+  await saveAtomically("copied again");
+  await answers("copied again");
+  session.kill("SIGINT");
+  await once(session, "exit");
+  await answers("built");
+});

@@ -1,0 +1,40 @@
+/** What Compose projects become, and that the real helm takes it. */
+import { cp, mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { run } from "@kws/base/exec";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { plannedText, type TestTools, testTools, writePlanned } from "../testing/render.ts";
+import { convertCompose } from "./convert.ts";
+import { composeFiles } from "./detect.ts";
+
+const testdata = fileURLToPath(new URL("testdata/", import.meta.url));
+let out: string;
+let tools: TestTools;
+beforeAll(async () => {
+  out = await mkdtemp(join(tmpdir(), "kws-compose-"));
+  tools = await testTools();
+});
+afterAll(() => rm(out, { recursive: true, force: true }));
+
+test.each(["shop", "merged", "everything"])(
+  "%s: files, charts that helm takes, and findings",
+  async (name) => {
+    const root = join(out, name);
+    await cp(join(testdata, name), root, { recursive: true });
+    const conversion = await convertCompose(composeFiles(root), { env: {}, home: "/home/someone" });
+    await writePlanned(conversion);
+    const { helm, env } = tools;
+    for (const { name: service, dir } of conversion.services) {
+      const chart = join(dir, "chart");
+      const secrets = conversion.secrets.find(({ path }) => dirname(path) === join(chart, "profiles/local"));
+      const values = ["--values", join(chart, "profiles/local/values.yaml"), "--values", "-"];
+      const input = JSON.stringify(secrets?.values ?? {});
+      await run(helm, ["lint", "--strict", chart, ...values], { env, input });
+      const { stdout } = await run(helm, ["template", service, chart, ...values], { env, input });
+      await expect(stdout).toMatchFileSnapshot(join(testdata, `${name}.${service}.rendered.yaml`));
+    }
+    await expect(plannedText(conversion, root)).toMatchFileSnapshot(join(testdata, `${name}.expected.txt`));
+  },
+);
