@@ -19,6 +19,7 @@ const row = (resource: string, object: KubeObject, revision = 5) => {
 };
 
 const pod = {
+  apiVersion: "v1",
   kind: "Pod",
   metadata: { name: "db", namespace: "shop", uid: "uid-1" },
   spec: {
@@ -33,6 +34,7 @@ const pod = {
   status: { conditions: [{ type: "Ready", status: "True" }], containerStatuses: [{ ready: true }] },
 };
 const volume = (name: string) => ({
+  apiVersion: "v1",
   kind: "PersistentVolume",
   metadata: { name },
   spec: { hostPath: { path: `/somewhere/${name}` } },
@@ -48,7 +50,7 @@ function contentOf(path: string) {
 }
 
 test("what is written says which images and which folders belong to it", async () => {
-  const template = { kind: "CronJob", metadata: { name: "c", namespace: "shop" } };
+  const template = { apiVersion: "batch/v1", kind: "CronJob", metadata: { name: "c", namespace: "shop" } };
   const spec = { jobTemplate: { spec: { template: { spec: { containers: [{ image: "cron:1" }] } } } } };
   const rows = [row("pods", pod), row("cronjobs.batch", { ...template, spec })];
   const contents = await writeObjects(join(dir, "objects"), { revision: 9, rows });
