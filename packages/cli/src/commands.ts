@@ -68,6 +68,7 @@ export const commands: Record<string, Load> = {
   "service status": () => import("./commands/service/status.ts"),
   "service logs": () => import("./commands/service/logs.ts"),
   "service exec": () => import("./commands/service/exec.ts"),
+  "service forward": () => import("./commands/service/forward.ts"),
   "service restart": () => import("./commands/service/restart.ts"),
   "service up": () => import("./commands/service/up.ts"),
   "service down": () => import("./commands/service/down.ts"),

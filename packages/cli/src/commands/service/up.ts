@@ -8,6 +8,7 @@ import { choose, stackOption } from "../../choosing.ts";
 import { defineCommand } from "../../command.ts";
 import { developmentReporter } from "../../developing.ts";
 import { defaultTimeoutMs } from "../../starting.ts";
+import { untilAborted } from "../../waiting.ts";
 
 export const command = defineCommand({
   summary: "develop services: their source runs in their place",
@@ -86,10 +87,3 @@ export const command = defineCommand({
     }
   },
 });
-
-function untilAborted(signal: AbortSignal): Promise<undefined> {
-  return new Promise((resolve) => {
-    if (signal.aborted) resolve(undefined);
-    signal.addEventListener("abort", () => resolve(undefined), { once: true });
-  });
-}
