@@ -1,7 +1,7 @@
 /** `kws service up`: a service developed on a running cluster, and given back whatever happens. */
 import { type ChildProcess } from "node:child_process";
 import { once } from "node:events";
-import { mkdir, mkdtemp, rename, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { get } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -124,6 +124,73 @@ test("what is saved is what the service answers, until Ctrl-C gives back what it
       .map(({ manager, operation, fieldsV1 }) => ({ manager, operation, fieldsV1 }));
   expect(owners(after)).toEqual(owners(before));
 });
+
+test("a debugger holds each start at its first line, stops at breakpoints, and comes back after a change", async () => {
+  const path = join(folder, ".vscode/launch.json");
+  const session = up("--debug-brk");
+  await until(async () => (await readFile(path, "utf8").catch(() => "")) !== "");
+  const { configurations } = JSON.parse(await readFile(path, "utf8")) as {
+    configurations: { port: number; remoteRoot: string }[];
+  };
+  const { port: debugPort = 0, remoteRoot = "" } = configurations[0] ?? {};
+  const url = `file://${remoteRoot}/server.js`;
+  for (const word of ["six", "seven"]) {
+    await write(word);
+    const target = await debugTarget(debugPort, word);
+    expect(target.first).toBe("Break on start");
+    expect(target.url).toBe(url);
+  }
+  session.kill("SIGINT");
+  await once(session, "exit");
+});
+
+/** Attaches to the newest process, lets it run to where it answers, asks it, and says where it stopped. */
+async function debugTarget(debugPort: number, word: string): Promise<{ first: string; url: string }> {
+  let stops: Stop[] = [];
+  await until(async () => {
+    const found = await fetch(`http://127.0.0.1:${debugPort}/json/list`).catch(() => undefined);
+    const targets = (await found?.json().catch(() => undefined)) as
+      | { webSocketDebuggerUrl: string }[]
+      | undefined;
+    const [target] = targets ?? [];
+    stops = target === undefined ? [] : await stopsOf(target.webSocketDebuggerUrl, word);
+    return stops.length === 2;
+  });
+  return { first: stops[0]?.reason ?? "", url: stops[1]?.url ?? "" };
+}
+
+interface Stop {
+  reason: string;
+  url: string;
+}
+
+/** At the beginning and at the breakpoint; fewer where the process ended before, since another took its place. */
+function stopsOf(address: string, word: string): Promise<Stop[]> {
+  const stops: Stop[] = [];
+  return new Promise((resolve) => {
+    const socket = new WebSocket(address);
+    let id = 0;
+    const send = (method: string, params = {}) => socket.send(JSON.stringify({ id: ++id, method, params }));
+    socket.addEventListener("error", () => resolve(stops));
+    socket.addEventListener("close", () => resolve(stops));
+    socket.addEventListener("open", () => {
+      send("Debugger.enable");
+      send("Debugger.setBreakpointByUrl", { urlRegex: "server\\.js$", lineNumber: 1, columnNumber: 28 });
+      send("Runtime.runIfWaitingForDebugger");
+    });
+    socket.addEventListener("message", ({ data }) => {
+      const { method, params } = JSON.parse(String(data)) as {
+        method?: string;
+        params?: { reason: string; callFrames: { url: string }[] };
+      };
+      if (method !== "Debugger.paused" || params === undefined) return;
+      stops.push({ reason: params.reason, url: params.callFrames[0]?.url ?? "" });
+      send("Debugger.resume");
+      if (stops.length === 1) void answers(word);
+      else socket.close();
+    });
+  });
+}
 
 test("a session that is killed leaves the dev container; anybody is told, and can go on or give it back", async () => {
   const killed = up();

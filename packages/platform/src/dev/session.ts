@@ -247,6 +247,7 @@ class Session implements DevSession {
         env: {},
         workdir: plan.workdir,
         keep: plan.keep,
+        debugged: plan.debugger !== undefined,
         ...(this.#image === undefined ? {} : { image: this.#image }),
         ...(this.#mounted ? { mount: service.dir } : {}),
       }),

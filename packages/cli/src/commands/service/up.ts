@@ -1,4 +1,6 @@
+import { dirname } from "node:path";
 import { exitCodes, UserError } from "@kws/base/errors";
+import { editors } from "@kws/platform/dev/debug/editors";
 import { planDev } from "@kws/platform/dev/plan";
 import { type DevSession, startDev } from "@kws/platform/dev/session";
 import { loadServices } from "@kws/platform/project/workspace";
@@ -7,6 +9,7 @@ import { locateTool } from "@kws/platform/tools/locate";
 import { choose, stackOption } from "../../choosing.ts";
 import { defineCommand } from "../../command.ts";
 import { developmentReporter } from "../../developing.ts";
+import { openDebuggers } from "../../debugging.ts";
 import { defaultTimeoutMs } from "../../starting.ts";
 import { untilAborted } from "../../waiting.ts";
 
@@ -15,7 +18,7 @@ export const command = defineCommand({
   description:
     "Replaces services by containers that run their source, with the environment, secrets, volumes and sidecars that they have. " +
     "What changes in their folders is acted upon by the rules in kws.yaml: the process starts again, a command runs, or the image " +
-    "is built. Ctrl-C gives the services back. With -o json, one event a line.",
+    "is built. With --debug they run under their debuggers. Ctrl-C gives the services back. With -o json, one event a line.",
   args: [
     { name: "services", description: "the services", required: true, variadic: true, completes: "services" },
   ],
@@ -25,19 +28,36 @@ export const command = defineCommand({
       type: "boolean",
       description: "also services that somebody else develops, whose session ends",
     },
+    debug: { type: "boolean", description: "run them under their debuggers, with a local port for each" },
+    "debug-brk": {
+      type: "boolean",
+      description: "as --debug, and each start waits at its first line for an editor",
+    },
+    editor: {
+      type: "string",
+      value: "name",
+      choices: editors,
+      description:
+        "whose debug configuration is written; the one whose folder is there unless given, else vscode",
+    },
     timeout: {
       type: "duration",
       value: "duration",
       description: "for a dev container to start; 5m unless given",
     },
   },
-  examples: ["kws service up orders", "kws service up orders payments --stack shop"],
+  examples: [
+    "kws service up orders",
+    "kws service up orders payments --stack shop",
+    "kws service up orders --debug",
+  ],
   async run({ args, options }, ctx) {
     const { signal, locations, childEnv } = ctx;
     const project = await ctx.project();
     const services = await loadServices(project, { cache: locations.cache, env: childEnv, signal });
     const { provider, connection, releases } = await choose(ctx, [...new Set(args)], options.stack);
     const kubectl = await locateTool("kubectl", { env: childEnv, cache: locations.cache, signal });
+    const debug = options["debug-brk"] === true ? "hold" : options.debug === true ? "run" : undefined;
     const plans = await Promise.all(
       releases.map(async ({ service: name, namespace }) => {
         const service = services.find((candidate) => candidate.name === name);
@@ -48,7 +68,7 @@ export const command = defineCommand({
           });
         }
         const workloads = workloadsOf(await readNamespace(connection.client, namespace, signal), name);
-        return { service, namespace, plan: await planDev(service, workloads, provider, signal) };
+        return { service, namespace, plan: await planDev(service, workloads, provider, signal, debug) };
       }),
     );
     const onEvent = developmentReporter(
@@ -56,6 +76,13 @@ export const command = defineCommand({
       plans.map(({ service }) => service.name),
     );
     const sessions: DevSession[] = [];
+    await using _debuggers = await openDebuggers(ctx, plans, {
+      connection,
+      workspace: dirname(project.file.path),
+      editor: editors.find((one) => one === options.editor),
+      kubectl: kubectl.path,
+      onEvent,
+    });
     try {
       const begun = await Promise.allSettled(
         plans.map(async ({ service, namespace, plan }) => {
