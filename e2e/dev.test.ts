@@ -133,58 +133,54 @@ test("a debugger holds each start at its first line, stops at breakpoints, and c
     configurations: { port: number; remoteRoot: string }[];
   };
   const { port: debugPort = 0, remoteRoot = "" } = configurations[0] ?? {};
-  const url = `file://${remoteRoot}/server.js`;
   for (const word of ["six", "seven"]) {
     await write(word);
-    const target = await debugTarget(debugPort, word);
-    expect(target.first).toBe("Break on start");
-    expect(target.url).toBe(url);
+    let stops: Stop[] = [];
+    await until(async () => {
+      stops = await stopsAt(debugPort, `file://${remoteRoot}/server.js`, word);
+      return stops.length === 2;
+    });
+    expect(stops.map(({ reason }) => reason)).toEqual(["Break on start", "other"]);
+    expect(stops.map(({ callFrames }) => callFrames[0]?.location.lineNumber)).toEqual([0, 1]);
+    expect(stops[1]?.hitBreakpoints).toHaveLength(1);
   }
   session.kill("SIGINT");
   await once(session, "exit");
 });
 
-/** Attaches to the newest process, lets it run to where it answers, asks it, and says where it stopped. */
-async function debugTarget(debugPort: number, word: string): Promise<{ first: string; url: string }> {
-  let stops: Stop[] = [];
-  await until(async () => {
-    const found = await fetch(`http://127.0.0.1:${debugPort}/json/list`).catch(() => undefined);
-    const targets = (await found?.json().catch(() => undefined)) as
-      | { webSocketDebuggerUrl: string }[]
-      | undefined;
-    const [target] = targets ?? [];
-    stops = target === undefined ? [] : await stopsOf(target.webSocketDebuggerUrl, word);
-    return stops.length === 2;
-  });
-  return { first: stops[0]?.reason ?? "", url: stops[1]?.url ?? "" };
-}
-
 interface Stop {
   reason: string;
-  url: string;
+  hitBreakpoints?: string[];
+  callFrames: { location: { lineNumber: number } }[];
 }
 
-/** At the beginning and at the breakpoint; fewer where the process ended before, since another took its place. */
-function stopsOf(address: string, word: string): Promise<Stop[]> {
+/**
+ * Attaches to the process that runs, with a breakpoint where it answers, and asks it: where it stopped, at its beginning and at
+ * the breakpoint; less for a process that has ended because another took its place.
+ */
+async function stopsAt(debugPort: number, url: string, word: string): Promise<Stop[]> {
+  const found = await fetch(`http://127.0.0.1:${debugPort}/json/list`).catch(() => undefined);
+  const targets = (await found?.json().catch(() => undefined)) as
+    | { webSocketDebuggerUrl: string }[]
+    | undefined;
+  const [target] = targets ?? [];
+  if (target === undefined) return [];
   const stops: Stop[] = [];
   return new Promise((resolve) => {
-    const socket = new WebSocket(address);
+    const socket = new WebSocket(target.webSocketDebuggerUrl);
     let id = 0;
     const send = (method: string, params = {}) => socket.send(JSON.stringify({ id: ++id, method, params }));
     socket.addEventListener("error", () => resolve(stops));
     socket.addEventListener("close", () => resolve(stops));
     socket.addEventListener("open", () => {
       send("Debugger.enable");
-      send("Debugger.setBreakpointByUrl", { urlRegex: "server\\.js$", lineNumber: 1, columnNumber: 28 });
+      send("Debugger.setBreakpointByUrl", { url, lineNumber: 1, columnNumber: 28 });
       send("Runtime.runIfWaitingForDebugger");
     });
     socket.addEventListener("message", ({ data }) => {
-      const { method, params } = JSON.parse(String(data)) as {
-        method?: string;
-        params?: { reason: string; callFrames: { url: string }[] };
-      };
+      const { method, params } = JSON.parse(String(data)) as { method?: string; params?: Stop };
       if (method !== "Debugger.paused" || params === undefined) return;
-      stops.push({ reason: params.reason, url: params.callFrames[0]?.url ?? "" });
+      stops.push(params);
       send("Debugger.resume");
       if (stops.length === 1) void answers(word);
       else socket.close();

@@ -61,7 +61,8 @@ function debugWords({ service, language, address, files }: Extract<DevEvent, { k
 
 const shown = 3;
 
-function listed(paths: string[]): string {
+/** The first of the paths. */
+export function listed(paths: string[]): string {
   const rest = paths.length - shown;
   return paths.slice(0, shown).map(printable).join(", ") + (rest > 0 ? ` and ${rest} more` : "");
 }

@@ -61,6 +61,8 @@ export interface DevOptions {
 /** Gives the service back when it is disposed of, unless somebody else has it. */
 export interface DevSession extends AsyncDisposable {
   service: string;
+  /** Starts the command again, as a change would. */
+  restart(): Promise<void>;
   /** Resolves with what ended the session from elsewhere: somebody took the service over, or gave it back. */
   ended: Promise<UserError>;
 }
@@ -195,6 +197,10 @@ class Session implements DevSession {
     } finally {
       stop.removeEventListener("abort", onAbort);
     }
+  }
+
+  restart(): Promise<void> {
+    return this.#control.restart();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

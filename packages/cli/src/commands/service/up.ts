@@ -1,14 +1,17 @@
 import { dirname } from "node:path";
 import { exitCodes, UserError } from "@kws/base/errors";
 import { editors } from "@kws/platform/dev/debug/editors";
+import type { DevEvent } from "@kws/platform/dev/events";
 import { planDev } from "@kws/platform/dev/plan";
 import { type DevSession, startDev } from "@kws/platform/dev/session";
 import { loadServices } from "@kws/platform/project/workspace";
 import { readNamespace, workloadsOf } from "@kws/platform/services/workloads";
 import { locateTool } from "@kws/platform/tools/locate";
 import { choose, stackOption } from "../../choosing.ts";
+import { usageOf } from "../../board/usage.ts";
+import { openView } from "../../board/view.ts";
+import { openService } from "../open.ts";
 import { defineCommand } from "../../command.ts";
-import { developmentReporter } from "../../developing.ts";
 import { openDebuggers } from "../../debugging.ts";
 import { defaultTimeoutMs } from "../../starting.ts";
 import { untilAborted } from "../../waiting.ts";
@@ -24,6 +27,10 @@ export const command = defineCommand({
   ],
   options: {
     stack: stackOption,
+    plain: {
+      type: "boolean",
+      description: "lines also where a terminal could show several services at once",
+    },
     "take-over": {
       type: "boolean",
       description: "also services that somebody else develops, whose session ends",
@@ -71,11 +78,22 @@ export const command = defineCommand({
         return { service, namespace, plan: await planDev(service, workloads, provider, signal, debug) };
       }),
     );
-    const onEvent = developmentReporter(
-      ctx,
-      plans.map(({ service }) => service.name),
-    );
+    const names = plans.map(({ service }) => service.name);
     const sessions: DevSession[] = [];
+    using view = openView(ctx, names, {
+      plain: options.plain === true,
+      restart: async (name) => sessions.find((one) => one.service === name)?.restart(),
+      open: async (name) => {
+        const stack = options.stack === undefined ? {} : { stack: options.stack };
+        return (await openService({ ...ctx, quiet: true }, name, stack)).url;
+      },
+      usage: () => {
+        const namespaces = plans.map(({ namespace }) => namespace);
+        return usageOf(connection.client, namespaces, signal);
+      },
+    });
+    const over = AbortSignal.any([signal, view.quit]);
+    const onEvent = (event: DevEvent) => view.onEvent(event);
     await using _debuggers = await openDebuggers(ctx, plans, {
       connection,
       workspace: dirname(project.file.path),
@@ -88,6 +106,7 @@ export const command = defineCommand({
         plans.map(async ({ service, namespace, plan }) => {
           const session = await startDev({
             ...ctx,
+            signal: over,
             service,
             plan,
             namespace,
@@ -106,10 +125,12 @@ export const command = defineCommand({
       );
       const failed = begun.find((one) => one.status === "rejected");
       if (failed !== undefined) throw failed.reason;
-      const lost = await Promise.race([...sessions.map((session) => session.ended), untilAborted(signal)]);
+      const lost = await Promise.race([...sessions.map((session) => session.ended), untilAborted(over)]);
       if (lost !== undefined) throw lost;
       return { exitCode: exitCodes.interrupted };
     } finally {
+      // What is told from now on stays on the terminal, and Ctrl-C is a signal again.
+      view[Symbol.dispose]();
       await Promise.all(sessions.map((session) => session[Symbol.asyncDispose]()));
     }
   },
