@@ -31,7 +31,7 @@ test("a service's line says how it is, what it uses, and what changed last", () 
   const [orders] = board.rows;
   if (orders !== undefined) orders.usage = { cpu: 0.5, memory: 64 * 2 ** 20 };
   const [, first, second] = screen(board);
-  expect(first).toMatch(/^› orders {4}ready {6}0\.50 {3}64 MiB {2}restart: src\/a\.js, 5s ago$/);
+  expect(first).toMatch(/^› orders {4}ready {5}0\.50 {3}64 MiB {2}restart: src\/a\.js, 5s ago$/);
   expect(second).toMatch(/^ {2}payments {2}exit 3 +– +–/);
 });
 

@@ -1,5 +1,5 @@
 /** The board as lines of a terminal: each exactly fits, whatever is wide in it. */
-import truncated from "fast-string-truncated-width";
+import widthAndCut from "fast-string-truncated-width";
 import type { Style } from "../style.ts";
 import { ageOf, type Board, type LogEntry, type Row, visibleLog } from "./board.ts";
 
@@ -48,7 +48,7 @@ export function frameOf(board: Board, size: Size, style: Style, now: number): st
   const lines = visibleLog(board).slice(-Math.max(1, logHeight(board, size)));
   const title = `── ${board.filtered ? chosen : "all services"}${board.until === undefined ? "" : ", not following"} `;
   const frame = [
-    style.bold(fit(`  ${"SERVICE".padEnd(width)}  STATE     CPU   MEMORY  LAST CHANGE${place}`, columns)),
+    style.bold(fit(`  ${"SERVICE".padEnd(width)}  STATE      CPU   MEMORY  LAST CHANGE${place}`, columns)),
     ...rows,
     style.dim(fit(title + "─".repeat(Math.max(0, columns - title.length)), columns)),
     ...panelOf(board).map((line) => fit(line, columns)),
@@ -124,5 +124,5 @@ function fit(text: string, columns: number): string {
 const graphemes = new Intl.Segmenter();
 
 function widthOf(text: string): number {
-  return truncated(text).width;
+  return widthAndCut(text).width;
 }
