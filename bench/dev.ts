@@ -4,16 +4,15 @@
  */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdir, readdir, readFile, writeFile } from "node:fs/promises";
 import { get } from "node:http";
-import { tmpdir } from "node:os";
+import { type AddressInfo, createServer } from "node:net";
 import { join } from "node:path";
 import { setTimeout } from "node:timers/promises";
 import { type Measurement, repeat, summarize, time } from "./measure.ts";
 import { product } from "./product.ts";
 
 const host = "web.shop.localhost";
-const localPort = 18_080;
 const idleSeconds = 30;
 
 const program = (word: string) =>
@@ -21,11 +20,11 @@ const program = (word: string) =>
   `createServer((_, answer) => answer.end("${word}")).listen(process.env.PORT ?? 8080);\n`;
 
 export async function measure(): Promise<Measurement[]> {
-  const folder = await mkdtemp(join(tmpdir(), "kws-bench-dev-"));
-  const root = join(folder, "shop");
+  await using whole = await product();
+  const root = join(whole.home, "shop");
   const source = join(root, "web/server.js");
   await mkdir(join(root, "web"), { recursive: true });
-  await using kws = await product(root);
+  const kws = whole.in(root);
   await writeFile(
     join(root, "web/package.json"),
     '{ "name": "web", "type": "module", "main": "server.js" }\n',
@@ -80,20 +79,29 @@ export async function measure(): Promise<Measurement[]> {
   } finally {
     session.kill("SIGINT");
     await once(session, "exit");
-    await rm(folder, { recursive: true, force: true });
   }
 }
 
 /** The same program on this machine: from starting it to its first answer. */
 async function alone(source: string, word: string): Promise<number> {
+  const port = await freePort();
+  const env = { ...process.env, PORT: String(port) };
   const started = performance.now();
-  const env = { ...process.env, PORT: String(localPort) };
   const child = spawn(process.execPath, [source], { env, stdio: "ignore" });
-  await until(localPort, word);
+  await until(port, word);
   const took = performance.now() - started;
   child.kill();
   await once(child, "exit");
   return took;
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const { port } = server.address() as AddressInfo;
+  server.close();
+  await once(server, "close");
+  return port;
 }
 
 /** Asks every other millisecond until the answer is the word. */

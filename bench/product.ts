@@ -13,12 +13,17 @@ const bin = fileURLToPath(new URL("../packages/cli/bin/kws.js", import.meta.url)
 const bundle = fileURLToPath(new URL("../packages/cli/dist/kws.js", import.meta.url));
 const repository = fileURLToPath(new URL("..", import.meta.url));
 
-export interface Product extends AsyncDisposable {
-  /** Of nobody else: no file of the user's is read or changed. */
-  home: string;
+export interface Commands {
   kws(...args: string[]): Promise<string>;
   /** Starts a command that goes on until it is ended. */
   spawn(...args: string[]): ChildProcess;
+}
+
+export interface Product extends Commands, AsyncDisposable {
+  /** Of nobody else: no file of the user's is read or changed. */
+  home: string;
+  /** The same, run in another folder than the repository. */
+  in(folder: string): Commands;
 }
 
 /** What stands at the moment, for whoever interrupts. */
@@ -29,8 +34,7 @@ export async function disposeAll(): Promise<void> {
   await Promise.all(Array.from(standing, (one) => one[Symbol.asyncDispose]()));
 }
 
-/** `cwd` is where its commands run. */
-export async function product(cwd = repository): Promise<Product> {
+export async function product(): Promise<Product> {
   if (!existsSync(bundle)) throw new Error("kws is not built: run `npm run build` first");
   const home = await mkdtemp(join(tmpdir(), "kws-bench-"));
   // npm's cache is where `npm ci` put what the demo installs.
@@ -42,26 +46,25 @@ export async function product(cwd = repository): Promise<Product> {
     KWS_HOME: join(home, "kws"),
     NO_COLOR: "1",
   };
-  const kws = (...args: string[]): Promise<string> =>
-    new Promise((resolve, reject) => {
-      execFile(process.execPath, [bin, ...args], { env, cwd, maxBuffer: 1e8 }, (error, stdout, stderr) => {
-        if (error === null) resolve(stdout);
-        else reject(new Error(`kws ${args.join(" ")}: ${stderr || error.message}`, { cause: error }));
-      });
-    });
+  const commands = (cwd: string): Commands => ({
+    kws: (...args) =>
+      new Promise((resolve, reject) => {
+        execFile(process.execPath, [bin, ...args], { env, cwd, maxBuffer: 1e8 }, (error, stdout, stderr) => {
+          if (error === null) resolve(stdout);
+          else reject(new Error(`kws ${args.join(" ")}: ${stderr || error.message}`, { cause: error }));
+        });
+      }),
+    spawn: (...args) =>
+      spawn(process.execPath, [bin, ...args], { env, cwd, stdio: ["ignore", "ignore", "inherit"] }),
+  });
   let disposed: Promise<void> | undefined;
   const result: Product = {
     home,
-    kws,
-    spawn: (...args) =>
-      spawn(process.execPath, [bin, ...args], {
-        env,
-        cwd,
-        stdio: ["ignore", "ignore", "inherit"],
-      }),
+    ...commands(repository),
+    in: commands,
     [Symbol.asyncDispose]: () =>
       (disposed ??= (async () => {
-        await kws("cluster", "reset", "--yes");
+        await result.kws("cluster", "reset", "--yes");
         await rm(home, { recursive: true, force: true });
         standing.delete(result);
       })()),

@@ -1,5 +1,6 @@
 import { readFile } from "node:fs/promises";
 import { expect, test } from "vitest";
+import { analyzeReference } from "./reference/analyze.ts";
 import { apiReference } from "./reference/api.ts";
 import { cliReference } from "./reference/cli.ts";
 import { composeReference } from "./reference/compose.ts";
@@ -9,6 +10,10 @@ const published = (name: string): Promise<string> =>
 
 test("the reference of commands is current: run `npm run reference` where it is not", async () => {
   expect(await published("cli.md")).toBe(await cliReference());
+});
+
+test("the reference of checks is current: run `npm run reference` where it is not", async () => {
+  expect(await published("analyze.md")).toBe(analyzeReference());
 });
 
 test("the support matrix of Compose files is current: run `npm run reference` where it is not", async () => {

@@ -31,5 +31,9 @@ await bundle.write({
   sourcemap: false,
 });
 await bundle.close();
+// Runs in a cluster, alone: nothing of it may be in a chunk that others share. packages/platform/src/attach/program.ts reads it.
+const proxy = await rolldown({ input: here("../platform/src/attach/proxy/main.ts"), platform: "node" });
+await proxy.write({ file: here("dist/intercept-proxy.js"), format: "esm" });
+await proxy.close();
 // The library chart stays files: packages/platform/src/charts/library.ts looks for it beside itself.
 await cp(here("../platform/src/charts/library"), here("dist/library"), { recursive: true });

@@ -1,7 +1,14 @@
 // The page: what the API answers, as text.
 import { createServer } from "node:http";
 
-createServer(async (_request, response) => {
+async function page() {
   const answer = await fetch(process.env.API_URL);
-  response.writeHead(answer.status, { "content-type": "text/plain" }).end(await answer.text());
+  return answer.text();
+}
+
+createServer((_request, response) => {
+  page().then(
+    (text) => response.end(text),
+    (error) => response.writeHead(502).end(`${error}\n`),
+  );
 }).listen(3000);

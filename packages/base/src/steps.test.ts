@@ -45,3 +45,19 @@ test("a failing step is recorded as failed and throws on", async () => {
   await expect(work).rejects.toThrow("no");
   expect(steps.records()[0]?.outcome).toBe("failed");
 });
+
+test("scoped steps tell whose they are, and belong to the same whole", async () => {
+  const events: string[] = [];
+  const steps = new Steps({
+    now: () => 0,
+    onEvent: ({ kind, id, title }) => events.push(`${kind} ${id} ${title}`),
+  });
+  const inner = steps.scoped("orders").scoped("unit");
+  await inner.run({ id: "a", title: "build" }, async () => {});
+  await inner.run({ id: "b", title: "run", after: ["a"] }, async () => {});
+  expect(events).toContain("done orders: unit: a orders: unit: build");
+  expect(steps.records().map(({ id, after }) => [id, after])).toEqual([
+    ["orders: unit: a", []],
+    ["orders: unit: b", ["orders: unit: a"]],
+  ]);
+});

@@ -41,8 +41,9 @@ export interface StepsOptions {
 export class Steps {
   readonly #now: () => number;
   readonly #emit: (event: StepEvent) => void;
-  readonly #began: number;
-  readonly #records: StepRecord[] = [];
+  #began: number;
+  #records: StepRecord[] = [];
+  #prefix = "";
 
   constructor(options: StepsOptions) {
     this.#now = options.now;
@@ -50,11 +51,21 @@ export class Steps {
     this.#began = options.now();
   }
 
+  /** The same steps, for one of several works whose own steps have the same names. */
+  scoped(name: string): Steps {
+    const inner = new Steps({ now: this.#now, onEvent: this.#emit });
+    inner.#began = this.#began;
+    inner.#records = this.#records;
+    inner.#prefix = `${this.#prefix}${name}: `;
+    return inner;
+  }
+
   async run<T>(
     step: { id: string; title: string; after?: string[] },
     work: (handle: StepHandle) => Promise<T>,
   ): Promise<T> {
-    const { id, title, after = [] } = step;
+    const [id, title] = [this.#prefix + step.id, this.#prefix + step.title];
+    const after = (step.after ?? []).map((other) => this.#prefix + other);
     const started = this.#now();
     let outcome = "done" as StepRecord["outcome"];
     let note: string | undefined;

@@ -7,7 +7,7 @@ import { tempDir } from "@kws/base/tempdir";
 import { Defaults } from "@kws/platform/project/schema";
 import { describe, expect, test } from "vitest";
 import { defineCommand, globalOptions, type OptionSpec } from "./command.ts";
-import { commands } from "./commands.ts";
+import { commands, topics } from "./commands.ts";
 import type { World } from "./context.ts";
 import { complete, completionScript, shells } from "./completion.ts";
 import { describeFailure, renderFailure } from "./failure.ts";
@@ -53,6 +53,11 @@ test("every file under commands is in the map, and every command describes itsel
     expect(command.examples.length, path).toBeGreaterThan(0);
     for (const example of command.examples) expect(example).toContain(`kws ${path}`);
   }
+});
+
+test("the help of kws tells every command under one topic", () => {
+  const words = Object.keys(commands).map((path) => path.split(" ")[0] ?? "");
+  expect(Object.values(topics).flat().sort()).toEqual([...new Set(words)].sort());
 });
 
 describe("parsing", () => {
@@ -286,7 +291,8 @@ describe("a run", () => {
     expect(await runProgram(["init", "--name", "shop"], here), here.err()).toBe(0);
     expect(await readFile(join(dir.path, "kws.yaml"), "utf8")).toContain("orders: { path: ./orders }");
     expect(await readFile(join(dir.path, "web/kws.yaml"), "utf8")).toContain("builder: node");
-    const { loadProject, loadServices } = await import("@kws/platform/project/workspace");
+    const { loadProject } = await import("@kws/platform/project/workspace");
+    const { loadServices } = await import("@kws/platform/project/services");
     const services = await loadServices(await loadProject(join(dir.path, "kws.yaml")), {
       cache: dir.path,
       env: {},

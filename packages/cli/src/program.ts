@@ -2,7 +2,7 @@
 import { resolve } from "node:path";
 import { UserError } from "@kws/base/errors";
 import { type Command, confusedWith, globalOptions, type Globals } from "./command.ts";
-import { commands, groups } from "./commands.ts";
+import { commands, groups, topics } from "./commands.ts";
 import type { Context, World } from "./context.ts";
 import { createStyle, wantsColor } from "./style.ts";
 
@@ -149,21 +149,39 @@ async function showHelp(words: string[], world: World): Promise<number> {
   });
 }
 
-/** All commands, or those of a group. */
+/** What there is by topic, or the commands of a group. */
 export async function helpText(group?: string): Promise<string> {
-  const paths = Object.keys(commands).filter(
-    (path) => group === undefined || `${path} `.startsWith(`${group} `),
-  );
+  const more = "More about one: kws <command> --help\n";
+  if (group === undefined) {
+    const words = Object.values(topics).flat();
+    const width = Math.max(...words.map((word) => word.length));
+    const blocks = await Promise.all(
+      Object.entries(topics).map(async ([topic, words]) => {
+        const lines = await Promise.all(
+          words.map(async (word) => `  kws ${word.padEnd(width)}  ${await aboutWord(word)}`),
+        );
+        return `${topic}\n${lines.join("\n")}\n`;
+      }),
+    );
+    return `kws: microservices from a laptop to production on Kubernetes\n\n${blocks.join("\n")}\n${more}`;
+  }
+  const paths = Object.keys(commands).filter((path) => `${path} `.startsWith(`${group} `));
   const width = Math.max(...paths.map((path) => path.length));
   const lines = await Promise.all(
-    paths.map(async (path) => {
-      const summary = (await commands[path]?.())?.command.summary ?? "";
-      return `  kws ${path.padEnd(width)}  ${summary}`;
-    }),
+    paths.map(async (path) => `  kws ${path.padEnd(width)}  ${await summaryOf(path)}`),
   );
-  const head =
-    group === undefined
-      ? "kws: microservices from a laptop to production on Kubernetes"
-      : `kws ${group}: ${groups[group] ?? ""}`;
-  return `${head}\n\n${lines.join("\n")}\n\nMore about one: kws <command> --help\n`;
+  return `kws ${group}: ${groups[group] ?? ""}\n\n${lines.join("\n")}\n\n${more}`;
+}
+
+async function summaryOf(path: string): Promise<string> {
+  return (await commands[path]?.())?.command.summary ?? "";
+}
+
+/** A first word's own summary, or what its group is for, and the words that may follow. */
+async function aboutWord(word: string): Promise<string> {
+  const own = Object.hasOwn(commands, word) ? await summaryOf(word) : groups[word];
+  const second = Object.keys(commands)
+    .filter((path) => path.startsWith(`${word} `))
+    .map((path) => path.split(" ")[1]);
+  return second.length === 0 ? `${own}` : `${own}: ${[...new Set(second)].join(", ")}`;
 }

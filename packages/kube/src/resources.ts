@@ -27,6 +27,7 @@ export const statefulSets = of("apps", "v1", "statefulsets");
 export const daemonSets = of("apps", "v1", "daemonsets");
 export const controllerRevisions = of("apps", "v1", "controllerrevisions");
 export const jobs = of("batch", "v1", "jobs");
+export const horizontalPodAutoscalers = of("autoscaling", "v2", "horizontalpodautoscalers");
 export const cronJobs = of("batch", "v1", "cronjobs");
 export const ingresses = of("networking.k8s.io", "v1", "ingresses");
 export const ingressClasses = of("networking.k8s.io", "v1", "ingressclasses", false);

@@ -34,7 +34,7 @@ export function firstOf(...sources: CredentialSource[]): CredentialSource {
 /** What `docker login` and `helm registry login` have left in the home of the user whose environment it is. */
 export function userCredentials(env: NodeJS.ProcessEnv): CredentialSource {
   return firstOf(
-    ...configFiles(env).map((file): CredentialSource => async (host, path) => {
+    ...credentialFiles(env).map((file): CredentialSource => async (host, path) => {
       const config = await readConfig(file);
       if (config === undefined) return undefined;
       const helper = config.credHelpers?.[host] ?? config.credsStore;
@@ -44,7 +44,8 @@ export function userCredentials(env: NodeJS.ProcessEnv): CredentialSource {
   );
 }
 
-function configFiles(env: NodeJS.ProcessEnv): string[] {
+/** Where logins to registries are kept, unless a helper keeps them. */
+export function credentialFiles(env: NodeJS.ProcessEnv): string[] {
   const home = env["HOME"] ?? "";
   const docker = env["DOCKER_CONFIG"] ?? join(home, ".docker");
   const helmHome = env["HELM_CONFIG_HOME"] ?? join(env["XDG_CONFIG_HOME"] ?? join(home, ".config"), "helm");

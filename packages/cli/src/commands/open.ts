@@ -43,11 +43,15 @@ export async function openService(
   return data;
 
   async function pageOf(own: string, address: string): Promise<string> {
-    const { loadServices } = await import("@kws/platform/project/workspace");
+    const { hasSource } = await import("@kws/platform/project/workspace");
+    const { openServices } = await import("@kws/platform/project/services");
     const project = await ctx.findProject();
     if (project === undefined) return address;
-    const all = await loadServices(project, { cache: ctx.locations.cache, env: ctx.childEnv });
-    const open = all.find((candidate) => candidate.name === own)?.config.open;
+    const settings = { cache: ctx.locations.cache, env: ctx.childEnv, clones: "use" } as const;
+    const all = openServices(project, settings);
+    if (!(await all.has(own))) return address;
+    const [found] = await all.find([own]);
+    const open = found !== undefined && hasSource(found) ? found.config.open : undefined;
     if (open === undefined) return address;
     const page = new URL(open.path ?? "/", address);
     if (open.host !== undefined) page.hostname = open.host;

@@ -34,10 +34,19 @@ function fits(pattern: string, path: string): boolean {
   return matchesGlob(path, plain) || matchesGlob(path.replaceAll(/(^|\/)\./g, "$1"), plain);
 }
 
-/** Throws for a rule that says to run nothing, or has a command that its action does not run. */
-export function checkRules({ config, file }: ProjectService): void {
+/** Throws for a rule that cannot do what it says. */
+export function checkRules({ name, config, file }: ProjectService): void {
   for (const [index, { action, run }] of (config.dev?.rules ?? []).entries()) {
     const keys = ["dev", "rules", index];
+    const builds =
+      (config.build !== undefined || config.images !== undefined) && config.dev?.image === undefined;
+    if (action === "rebuild" && !builds) {
+      throw new UserError(`the rule says to build the image, and ${name} has no image to build`, {
+        code: "config",
+        at: file.at([...keys, "action"]),
+        fix: "Add `build` to the service, and leave out `dev.image`.",
+      });
+    }
     if (action === "run" && run === undefined) {
       throw new UserError("the rule says to run a command, and names none", {
         code: "config",

@@ -9,17 +9,8 @@ import { buildImages } from "../images/build.ts";
 import type { DevRule } from "../project/schema.ts";
 import type { ProjectService } from "../project/workspace.ts";
 import type { Connection, Provider } from "../providers/provider.ts";
-import { leaseName } from "../services/held.ts";
-import { serviceLabel } from "../services/labels.ts";
-import {
-  describeHolder,
-  heldSince,
-  type HeldLease,
-  type Holder,
-  holdLease,
-  isRenewed,
-  tryTakeLease,
-} from "../services/lease.ts";
+import type { HeldLease, Holder } from "../services/lease.ts";
+import { claim } from "./claim.ts";
 import { untilCheckedOut } from "./checkout.ts";
 import { devTemplate } from "./container.ts";
 import { Control } from "./control.ts";
@@ -72,7 +63,10 @@ const earlierLines = 10;
 
 /** Resolves when the dev container runs. Throws, with the service given back, where it cannot. */
 export async function startDev(options: DevOptions): Promise<DevSession> {
-  const session = new Session(options, await takeService(options));
+  const session = new Session(
+    options,
+    await claim(options.service.name, { ...options, client: options.connection.client }),
+  );
   try {
     await session.begin();
   } catch (error) {
@@ -80,38 +74,6 @@ export async function startDev(options: DevOptions): Promise<DevSession> {
     throw error;
   }
   return session;
-}
-
-/** One session at a time has a service. */
-async function takeService(options: DevOptions): Promise<HeldLease> {
-  const { service, namespace, connection, holder, takeOver, clock } = options;
-  const { name } = service;
-  const lease = {
-    ...options,
-    client: connection.client,
-    name: leaseName(name),
-    namespace,
-    labels: { [serviceLabel]: name },
-  };
-  const other = await tryTakeLease(lease);
-  if (other !== undefined) {
-    const taken = () =>
-      new UserError(`${describeHolder(other)} develops ${name} since ${heldSince(other)}`, {
-        code: "conflict",
-        fix: `Ask them, or take it over with \`kws service up ${name} --take-over\`.`,
-      });
-    if (!takeOver && isRenewed(other, holder.host, clock())) throw taken();
-    if ((await tryTakeLease(lease, other.metadata.resourceVersion)) !== undefined) throw taken();
-  }
-  return holdLease({
-    ...lease,
-    until: "taken",
-    lost: (why) =>
-      new UserError(`${name} is not yours any more: ${why}`, {
-        code: "conflict",
-        fix: `Begin again with \`kws service up ${name}\`.`,
-      }),
-  });
 }
 
 class Session implements DevSession {
@@ -403,7 +365,10 @@ class Session implements DevSession {
       signal: AbortSignal.any([signal, this.#over.signal]),
       ...(target === undefined ? {} : { tag: "dev-container" }),
       onWarning: (message) => this.#emit({ kind: "note", message }),
-    }).finally(() => this.#state(before));
+    }).catch((error: unknown) => {
+      this.#state(before);
+      throw error;
+    });
     const [first] = images;
     const own = images.find(({ repository }) => this.#image?.startsWith(`${repository}@`)) ?? first;
     if (own === undefined) throw new UserError(`${service.name} has no image to build`, { code: "config" });

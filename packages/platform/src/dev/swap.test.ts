@@ -1,6 +1,6 @@
 import { KubeClient } from "@kws/kube/client";
 import type { KubeObject } from "@kws/kube/object";
-import { deployments, leases, statefulSets } from "@kws/kube/resources";
+import { deployments, horizontalPodAutoscalers, leases, statefulSets } from "@kws/kube/resources";
 import { apiError } from "@kws/kube/status";
 import { createMemoryApi } from "@kws/kube/testing/memory-api";
 import type { Transport } from "@kws/kube/transport";
@@ -116,6 +116,26 @@ test("whenever a process dies on the way, the service or its dev container is th
     expect(await client.find(leases, "kws-dev-web", "shop")).toBeUndefined();
     expect(died).toBe(writes < 4);
   }
+});
+
+test("what scales the service makes no second dev container, and scales again afterwards", async () => {
+  const client = new KubeClient(createMemoryApi());
+  await client.create(deployments, deployment());
+  const scaler = (name: string, target: string) => ({
+    apiVersion: "autoscaling/v2",
+    kind: "HorizontalPodAutoscaler",
+    metadata: { name, namespace: "shop" },
+    spec: { scaleTargetRef: { kind: "Deployment", name: target }, minReplicas: 2, maxReplicas: 5 },
+  });
+  await client.create(horizontalPodAutoscalers, scaler("web", "web"));
+  await client.create(horizontalPodAutoscalers, scaler("other", "other"));
+  const read = async (name: string) => (await client.get(horizontalPodAutoscalers, name, "shop"))["spec"];
+  await swapIn(client, workload, mark, dev);
+  expect(await read("web")).toMatchObject({ minReplicas: 1, maxReplicas: 1 });
+  expect(await read("other")).toMatchObject({ minReplicas: 2, maxReplicas: 5 });
+  await swapIn(client, workload, mark, dev);
+  await giveBack(client, workload, "web");
+  expect(await read("web")).toEqual(scaler("web", "web").spec);
 });
 
 test("a write that its controller was quicker with is made again", async () => {

@@ -10,7 +10,7 @@
 import { UserError } from "@kws/base/errors";
 import type { KubeClient, Resource } from "@kws/kube/client";
 import type { KubeObject, ManagedFieldsEntry } from "@kws/kube/object";
-import { deployments, leases, pods, statefulSets } from "@kws/kube/resources";
+import { deployments, horizontalPodAutoscalers, leases, pods, statefulSets } from "@kws/kube/resources";
 import { isApiError } from "@kws/kube/status";
 import { devKey, type DevMark, leaseName, originalAnnotation } from "../services/held.ts";
 import type { PodTemplate } from "./container.ts";
@@ -29,15 +29,15 @@ const resources: Record<HeldWorkload["kind"], Resource> = {
   StatefulSet: statefulSets,
 };
 
-/** What a workload was: the part of its spec that is replaced, and whose the fields were. */
+/** What an object was: the fields of its spec that are replaced, and whose they were. */
 interface Original {
-  spec: {
-    replicas?: number;
-    template: PodTemplate;
-    persistentVolumeClaimRetentionPolicy?: object;
-  };
+  spec: Record<string, unknown>;
   managedFields: ManagedFieldsEntry[];
 }
+
+/** Those of a workload, and of what scales it. */
+const replacedFields = ["replicas", "template", "persistentVolumeClaimRetentionPolicy"];
+const scaledFields = ["minReplicas", "maxReplicas"];
 
 /**
  * One pod with the dev container, made from the template that the service has when it is not held: also where the workload is
@@ -50,10 +50,10 @@ export async function swapIn(
   devTemplate: (original: PodTemplate) => PodTemplate,
 ): Promise<boolean> {
   let held = false;
-  await change(client, workload, (object) => {
+  await change(client, resources[workload.kind], workload, (object) => {
     const before = readOriginal(object);
     held = before !== undefined;
-    const original = before ?? originalOf(object);
+    const original = before ?? originalOf(object, replacedFields);
     const { spec } = object;
     return {
       ...object,
@@ -68,7 +68,7 @@ export async function swapIn(
       spec: {
         ...spec,
         replicas: 1,
-        template: devTemplate(original.spec.template),
+        template: devTemplate(original.spec["template"] as PodTemplate),
         // Claims of the other replicas would go with them.
         ...(spec?.persistentVolumeClaimRetentionPolicy === undefined
           ? {}
@@ -81,7 +81,37 @@ export async function swapIn(
       },
     };
   });
+  await pinAutoscalers(client, workload);
   return held;
+}
+
+/** More replicas would be more dev containers. */
+async function pinAutoscalers(client: KubeClient, workload: HeldWorkload): Promise<void> {
+  for (const { metadata } of await autoscalersOf(client, workload)) {
+    await change(client, horizontalPodAutoscalers, metadata, (object) => {
+      if (readOriginal(object) !== undefined) return undefined;
+      const original = JSON.stringify(originalOf(object, scaledFields));
+      const annotations = { ...object.metadata.annotations, [originalAnnotation]: original };
+      const spec = { ...object["spec"], minReplicas: 1, maxReplicas: 1 };
+      return { ...object, metadata: { ...object.metadata, annotations }, spec };
+    });
+  }
+}
+
+/** Empty where there is no right to look at them. */
+async function autoscalersOf(
+  client: KubeClient,
+  { kind, name, namespace }: HeldWorkload,
+): Promise<KubeObject[]> {
+  try {
+    const { items } = await client.list(horizontalPodAutoscalers, namespace);
+    return items.filter(
+      ({ spec }) => spec?.scaleTargetRef?.kind === kind && spec.scaleTargetRef.name === name,
+    );
+  } catch (error) {
+    if (isApiError(error, "Forbidden", "NotFound")) return [];
+    throw error;
+  }
 }
 
 /**
@@ -93,46 +123,51 @@ export async function giveBack(
   workload: HeldWorkload,
   service: string,
 ): Promise<boolean> {
-  const restored = await change(client, workload, (object) => {
-    const original = readOriginal(object);
-    if (original === undefined) return undefined;
-    const { replicas: _replicas, ...spec } = object["spec"] as Record<string, unknown>;
-    return { ...object, spec: { ...spec, ...original.spec } };
-  });
+  const resource = resources[workload.kind];
+  const restored = await change(client, resource, workload, restore);
   if (restored) {
     // A StatefulSet waits for ever for a broken pod to become ready before it replaces it.
     if (workload.kind === "StatefulSet") await removeDevPods(client, workload.namespace, service);
-    await change(client, workload, (object) => {
-      const original = readOriginal(object);
-      if (original === undefined) return undefined;
-      const {
-        [devKey]: _mark,
-        [originalAnnotation]: _original,
-        ...annotations
-      } = object.metadata.annotations ?? {};
-      const managedFields = withOwners(object.metadata.managedFields ?? [], original.managedFields);
-      return { ...object, metadata: { ...object.metadata, annotations, managedFields } };
-    });
+    for (const { metadata } of await autoscalersOf(client, workload)) {
+      await change(client, horizontalPodAutoscalers, metadata, restore);
+      await change(client, horizontalPodAutoscalers, metadata, release);
+    }
+    await change(client, resource, workload, release);
   }
   await removeLease(client, workload.namespace, service);
   return restored;
 }
 
-function originalOf({ metadata, spec }: KubeObject): Original {
-  const { replicas, template, persistentVolumeClaimRetentionPolicy } = spec as Original["spec"];
+/** With its spec as it was; undefined where nothing was replaced. */
+function restore(object: KubeObject): KubeObject | undefined {
+  const original = readOriginal(object);
+  return original === undefined ? undefined : { ...object, spec: { ...object["spec"], ...original.spec } };
+}
+
+/** Without what was kept on it, and with the owners that its fields had. */
+function release(object: KubeObject): KubeObject | undefined {
+  const original = readOriginal(object);
+  if (original === undefined) return undefined;
+  const {
+    [devKey]: _mark,
+    [originalAnnotation]: _original,
+    ...annotations
+  } = object.metadata.annotations ?? {};
+  const managedFields = withOwners(object.metadata.managedFields ?? [], original.managedFields);
+  return { ...object, metadata: { ...object.metadata, annotations, managedFields } };
+}
+
+function originalOf({ metadata, spec }: KubeObject, fields: string[]): Original {
+  const entries = Object.entries((spec ?? {}) as Record<string, unknown>);
   return {
-    spec: {
-      template,
-      ...(replicas === undefined ? {} : { replicas }),
-      ...(persistentVolumeClaimRetentionPolicy === undefined ? {} : { persistentVolumeClaimRetentionPolicy }),
-    },
+    spec: Object.fromEntries(entries.filter(([key]) => fields.includes(key))),
     managedFields: (metadata.managedFields ?? []).filter(({ subresource }) => subresource === undefined),
   };
 }
 
 /** The template that a workload has when it is not held. */
 export function originalTemplate(object: KubeObject): PodTemplate {
-  return readOriginal(object)?.spec.template ?? (object["spec"]?.template as PodTemplate);
+  return (readOriginal(object)?.spec["template"] ?? object["spec"]?.template) as PodTemplate;
 }
 
 function readOriginal({ metadata }: KubeObject): Original | undefined {
@@ -180,15 +215,16 @@ const attempts = 10;
 /** One write of what `edit` makes of the present object; false where it makes nothing, or there is no object. */
 async function change(
   client: KubeClient,
-  { kind, name, namespace }: HeldWorkload,
+  resource: Resource,
+  { name, namespace }: { name: string; namespace?: string },
   edit: (object: KubeObject) => KubeObject | undefined,
 ): Promise<boolean> {
   for (let attempt = 1; ; attempt++) {
-    const found = await client.find(resources[kind], name, namespace);
+    const found = await client.find(resource, name, namespace);
     const next = found === undefined ? undefined : edit(found);
     if (next === undefined) return false;
     try {
-      await client.update(resources[kind], next, { fieldManager: devManager });
+      await client.update(resource, next, { fieldManager: devManager });
       return true;
     } catch (error) {
       // Its controller writes the status at any time.

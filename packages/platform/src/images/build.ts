@@ -2,7 +2,13 @@
 import { existsSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { UserError } from "@kws/base/errors";
-import type { BuildImageContext, BuiltImage, ImageBuild, Provider } from "../providers/provider.ts";
+import {
+  type BuildImageContext,
+  type BuiltImage,
+  type ImageBuild,
+  localRegistry,
+  type Provider,
+} from "../providers/provider.ts";
 import type { Build } from "../project/schema.ts";
 import { inside, type ProjectService } from "../project/workspace.ts";
 import { prepare, type PrepareOptions } from "./prepare.ts";
@@ -61,7 +67,11 @@ export async function buildImages(
 
 /** What `buildImages` will tell the chart, with an image that does not exist. */
 export function placeholderValues({ config }: ProjectService): Record<string, unknown> {
-  const image = { repository: "example", tag: "unbuilt", digest: `sha256:${"0".repeat(64)}` };
+  const image = {
+    repository: `${localRegistry}/unbuilt`,
+    tag: "unbuilt",
+    digest: `sha256:${"0".repeat(64)}`,
+  };
   if (config.build !== undefined) return { image };
   return Object.fromEntries(Object.keys(config.images ?? {}).map((key) => [key, { image }]));
 }

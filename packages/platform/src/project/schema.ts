@@ -351,6 +351,97 @@ export const Dev = Type.Object(
 );
 export type Dev = Static<typeof Dev>;
 
+const Env = (description: string) =>
+  Type.Optional(
+    Type.Record(Type.String({ pattern: "^[-._a-zA-Z][-._a-zA-Z0-9]*$" }), Type.String(), { description }),
+  );
+const Port = Type.Integer({ minimum: 1, maximum: 65_535 });
+const Duration = (description: string) =>
+  Type.Optional(Type.String({ pattern: "^(\\d+(\\.\\d+)?(ms|[smhdw]))+$", description }));
+const Quantity = (description: string) =>
+  Type.Optional(Type.String({ pattern: "^\\d+(\\.\\d+)?(m|k|M|G|Ki|Mi|Gi)?$", description }));
+
+export const Datastore = Type.Object(
+  {
+    image: Type.Optional(Type.String({ minLength: 1, description: "The image to run." })),
+    service: Type.Optional(
+      Type.String({
+        minLength: 1,
+        description: "The service of the workspace whose image it runs, instead of `image`.",
+      }),
+    ),
+    args: Type.Optional(
+      Type.Array(Type.String(), { description: "Arguments for the image's own command line." }),
+    ),
+    env: Env("Its environment; these are values for tests, and no secrets."),
+    ports: Type.Array(Port, { minItems: 1, description: "The ports that the tests reach under its name." }),
+    ready: Type.Optional(
+      Type.Union(
+        [
+          Type.Object({ tcp: Port }, strict),
+          Type.Object({ http: Type.String({ pattern: "^/" }), port: Type.Optional(Port) }, strict),
+          Type.Object({ exec: Argv }, strict),
+        ],
+        {
+          description:
+            "When the tests may begin: a port that takes connections, a path that answers, or a command inside that succeeds; " +
+            "the first of the ports unless given.",
+        },
+      ),
+    ),
+    timeout: Duration("How long it may take to become ready; `2m` unless given."),
+  },
+  strict,
+);
+export type Datastore = Static<typeof Datastore>;
+
+const testLevel = {
+  run: Type.Array(Type.String({ minLength: 1 }), {
+    minItems: 1,
+    description: "The command, in the image's working directory; its exit code decides.",
+  }),
+  image: Type.Optional(
+    Type.String({
+      minLength: 1,
+      description:
+        "The image that holds the tests, or which of the service's `images`; the service's own unless given.",
+    }),
+  ),
+  target: Type.Optional(
+    Type.String({ minLength: 1, description: "The stage of the Dockerfile to build as the tests' image." }),
+  ),
+  reports: Type.Optional(
+    Type.String({
+      pattern: "^/.*[^/]$",
+      description:
+        "The folder in the container that the tests write JUnit XML and other files to, empty at first; `/reports` unless given.",
+    }),
+  ),
+  env: Env("The tests' environment."),
+  timeout: Duration("How long the tests may take; `10m` unless given."),
+  cpu: Quantity("The processor time that they may take, in cores; `2` unless given."),
+  memory: Quantity("The memory that they may take; `1Gi` unless given."),
+  datastores: Type.Optional(
+    Type.Record(Name("Its host name."), Datastore, {
+      description: "What is started for the tests alone, by the names under which they reach it.",
+    }),
+  ),
+};
+
+export const UnitTests = Type.Object(testLevel, strict);
+export const FunctionalTests = Type.Object(
+  {
+    ...testLevel,
+    profile: Type.Optional(
+      Name(
+        "The charts' profile that the service and its dependencies are installed with; `local` unless given.",
+      ),
+    ),
+  },
+  strict,
+);
+export type FunctionalTests = Static<typeof FunctionalTests>;
+
 export const Credential = Type.Object(
   {
     key: Type.String({
@@ -382,6 +473,19 @@ export const Service = Type.Object(
     dependsOn: DependsOn,
     tags: Tags,
     dev: Type.Optional(Dev),
+    tests: Type.Optional(
+      Type.Object(
+        {
+          unit: Type.Optional(UnitTests),
+          functional: Type.Optional(FunctionalTests),
+        },
+        {
+          ...strict,
+          description:
+            "What `kws service test` runs: unit tests in the image, and functional tests beside the installed service.",
+        },
+      ),
+    ),
     credentials: Type.Optional(
       Type.Record(Type.String(), Credential, {
         description:
@@ -404,6 +508,29 @@ export const Service = Type.Object(
 );
 export type Service = Static<typeof Service>;
 
+/** kws.local.yaml. */
+export const Local = Type.Object(
+  {
+    $schema: Type.Optional(Type.String()),
+    links: Type.Optional(
+      Type.Record(Type.String(), Type.String({ minLength: 1 }), {
+        description:
+          "The folders, relative to this file, that services are taken from instead of where kws.yaml says.",
+      }),
+    ),
+    useClones: Type.Optional(
+      Type.Boolean({
+        description:
+          "Take services in git from clones that lie beside the workspace, where there are such; `false` unless given.",
+      }),
+    ),
+    cluster: Type.Optional(ClusterSettings),
+    defaults: Type.Optional(Defaults),
+  },
+  { ...strict, description: "What one person sets differently in a workspace; not for others." },
+);
+export type Local = Static<typeof Local>;
+
 export const UserConfig = Type.Object(
   {
     cluster: Type.Optional(ClusterSettings),
@@ -425,6 +552,6 @@ export function jsonSchema(): object {
     // oxlint-disable-next-line unicorn/no-thenable -- a keyword of JSON Schema
     then: { $ref: "#/$defs/Workspace" },
     else: { $ref: "#/$defs/Service" },
-    $defs: { Workspace, Service },
+    $defs: { Workspace, Service, Local },
   };
 }

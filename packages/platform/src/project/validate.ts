@@ -21,18 +21,25 @@ interface SchemaNode {
 
 /** The file's value, typed. Throws a `config` `UserError` for the first fault. */
 export function validate<T extends TSchema>(file: YamlFile, schema: T, what: string): Static<T> {
-  if (!Value.Check(schema, file.value)) {
-    const fault = findFault(file.value, schema, []);
-    if (fault === undefined) {
-      throw new UserError(`${what} is not valid`, { code: "config", at: file.at([]) });
-    }
-    throw new UserError(fault.message, {
-      code: "config",
-      at: file.at(fault.keys, fault.atKey),
-      ...(fault.fix === undefined ? {} : { fix: fault.fix }),
-    });
-  }
-  return file.value;
+  const [fault] = faultsIn(file, schema, what);
+  if (fault !== undefined) throw fault;
+  return file.value as Static<T>;
+}
+
+/** Every fault of the file, as `validate` would throw it. */
+export function faultsIn(file: YamlFile, schema: TSchema, what: string): UserError[] {
+  if (Value.Check(schema, file.value)) return [];
+  const faults = findFaults(file.value, schema, []);
+  if (faults.length === 0)
+    return [new UserError(`${what} is not valid`, { code: "config", at: file.at([]) })];
+  return faults.map(
+    ({ message, keys, atKey, fix }) =>
+      new UserError(message, {
+        code: "config",
+        at: file.at(keys, atKey),
+        ...(fix === undefined ? {} : { fix }),
+      }),
+  );
 }
 
 interface Fault {
@@ -43,82 +50,81 @@ interface Fault {
 }
 
 /** Walks value and schema together: its words are for people, where a validator's are for programs. */
-function findFault(value: unknown, schema: SchemaNode, keys: (string | number)[]): Fault | undefined {
-  if (schema.anyOf !== undefined) return faultOfUnion(value, schema.anyOf, keys);
+function findFaults(value: unknown, schema: SchemaNode, keys: (string | number)[]): Fault[] {
+  if (schema.anyOf !== undefined) return faultsOfUnion(value, schema.anyOf, keys);
   if (schema.const !== undefined) {
-    return value === schema.const ? undefined : wrong(keys, value, JSON.stringify(schema.const));
+    return value === schema.const ? [] : [wrong(keys, value, JSON.stringify(schema.const))];
   }
   switch (schema.type) {
     case "string":
-      return faultOfString(value, schema, keys);
+      return faultsOfString(value, schema, keys);
     case "array":
-      return faultOfArray(value, schema, keys);
+      return faultsOfArray(value, schema, keys);
     case "object":
-      return faultOfObject(value, schema, keys);
+      return faultsOfObject(value, schema, keys);
     default:
-      return undefined;
+      return [];
   }
 }
 
-function faultOfString(value: unknown, schema: SchemaNode, keys: (string | number)[]): Fault | undefined {
-  if (typeof value !== "string") return wrong(keys, value, "a string");
-  if (value.length < (schema.minLength ?? 0)) return { keys, message: `${label(keys)} is empty` };
+function faultsOfString(value: unknown, schema: SchemaNode, keys: (string | number)[]): Fault[] {
+  if (typeof value !== "string") return [wrong(keys, value, "a string")];
+  if (value.length < (schema.minLength ?? 0)) return [{ keys, message: `${label(keys)} is empty` }];
   if (schema.pattern !== undefined && !new RegExp(schema.pattern, "u").test(value)) {
     const fix = schema.pattern.startsWith("^/")
       ? "Begin it with a slash."
       : "Use lower-case letters, digits and hyphens, beginning and ending with a letter or digit.";
-    return { keys, message: `${label(keys)} cannot be ${shown(value)}`, fix };
+    return [{ keys, message: `${label(keys)} cannot be ${shown(value)}`, fix }];
   }
-  return undefined;
+  return [];
 }
 
-function faultOfArray(value: unknown, schema: SchemaNode, keys: (string | number)[]): Fault | undefined {
-  if (!Array.isArray(value)) return wrong(keys, value, "a list");
-  if (value.length < (schema.minItems ?? 0)) return { keys, message: `${label(keys)} is empty` };
-  for (const [index, item] of value.entries()) {
-    const fault = schema.items === undefined ? undefined : findFault(item, schema.items, [...keys, index]);
-    if (fault !== undefined) return fault;
-  }
-  return undefined;
+function faultsOfArray(value: unknown, schema: SchemaNode, keys: (string | number)[]): Fault[] {
+  if (!Array.isArray(value)) return [wrong(keys, value, "a list")];
+  if (value.length < (schema.minItems ?? 0)) return [{ keys, message: `${label(keys)} is empty` }];
+  const { items } = schema;
+  return items === undefined ? [] : value.flatMap((item, index) => findFaults(item, items, [...keys, index]));
 }
 
-function faultOfObject(value: unknown, schema: SchemaNode, keys: (string | number)[]): Fault | undefined {
+function faultsOfObject(value: unknown, schema: SchemaNode, keys: (string | number)[]): Fault[] {
   if (typeof value !== "object" || value === null || Array.isArray(value))
-    return wrong(keys, value, "a mapping");
+    return [wrong(keys, value, "a mapping")];
   const { properties = {}, patternProperties } = schema;
   const values = patternProperties === undefined ? undefined : Object.values(patternProperties)[0];
-  for (const [key, item] of Object.entries(value)) {
+  const inner = Object.entries(value).flatMap(([key, item]) => {
     const known = Object.hasOwn(properties, key) ? properties[key] : values;
-    if (known === undefined) return unknownKey([...keys, key], key, Object.keys(properties));
-    const fault = findFault(item, known, [...keys, key]);
-    if (fault !== undefined) return fault;
-  }
-  const missing = schema.required?.find((key) => !Object.hasOwn(value, key));
-  if (missing !== undefined) {
-    return { keys, message: `${label([...keys, missing])} is missing`, fix: `Add "${missing}".` };
-  }
-  return undefined;
+    return known === undefined
+      ? [unknownKey([...keys, key], key, Object.keys(properties))]
+      : findFaults(item, known, [...keys, key]);
+  });
+  const missing = (schema.required ?? []).filter((key) => !Object.hasOwn(value, key));
+  return [
+    ...inner,
+    ...missing.map((key) => ({ keys, message: `${label([...keys, key])} is missing`, fix: `Add "${key}".` })),
+  ];
 }
 
 /** The branch that fits the value's shape best explains what is wrong with it. */
-function faultOfUnion(value: unknown, branches: SchemaNode[], keys: (string | number)[]): Fault | undefined {
+function faultsOfUnion(value: unknown, branches: SchemaNode[], keys: (string | number)[]): Fault[] {
   const constants = branches.map((branch) => branch.const).filter((constant) => constant !== undefined);
   if (constants.length === branches.length) {
-    if (constants.some((constant) => constant === value)) return undefined;
+    if (constants.some((constant) => constant === value)) return [];
     const known = constants.map(String);
     const close = typeof value === "string" ? nearest(value, known) : undefined;
     const fix = close === undefined ? `Use one of: ${known.join(", ")}.` : `Did you mean "${close}"?`;
-    return { keys, message: `${label(keys)} cannot be ${shown(value)}`, fix };
+    return [{ keys, message: `${label(keys)} cannot be ${shown(value)}`, fix }];
   }
-  const faults = branches.map((branch) => findFault(value, branch, keys));
-  if (faults.some((fault) => fault === undefined)) return undefined;
+  const faults = branches.map((branch) => findFaults(value, branch, keys));
+  if (faults.some((found) => found.length === 0)) return [];
   const kind = Array.isArray(value) ? "array" : typeof value;
   const scores = branches.map((branch) => (branch.type === kind ? 1 + sharedKeys(value, branch) : 0));
   const best = Math.max(...scores);
   if (best === 0) {
-    return wrong(keys, value, branches.map(({ type }) => typeNames[type ?? ""] ?? "a mapping").join(" or "));
+    return [
+      wrong(keys, value, branches.map(({ type }) => typeNames[type ?? ""] ?? "a mapping").join(" or ")),
+    ];
   }
-  return faults[scores.indexOf(best)];
+  return faults[scores.indexOf(best)] ?? [];
 }
 
 const typeNames: Record<string, string> = { array: "a list", string: "a string" };

@@ -15,6 +15,7 @@ import {
   type Provider,
   type ProviderStatus,
 } from "./provider.ts";
+import type { Snapshot } from "./snapshots.ts";
 
 export interface EmbeddedOptions {
   /** The cluster's name. */
@@ -49,6 +50,7 @@ export function embeddedProvider(options: EmbeddedOptions): Provider {
     // The base image that the cluster makes of the machine's own Node.
     shellImage: `${localRegistry}/node:${process.versions.node.split(".")[0]}`,
     sharesFiles: true,
+    nodeImage: `${localRegistry}/node:${process.versions.node.split(".")[0]}`,
     ...embeddedBuilder(options),
     async start({ signal, ingressPort }) {
       await makeFolder(options.home, {
@@ -87,7 +89,30 @@ export function embeddedProvider(options: EmbeddedOptions): Provider {
       }
       return { path: info.kubeconfigPath };
     },
+    snapshots: () => ({
+      async take({ name: snapshot, ...take }) {
+        const { takeSnapshot } = await import("@kws/cluster/snapshots/snapshots");
+        return takeSnapshot({ ...options, ...take, snapshot });
+      },
+      async restore(restore) {
+        const { restoreCluster } = await import("@kws/cluster/snapshots/snapshots");
+        const { snapshot, cluster, renamedImages } = await restoreCluster({ ...options, ...restore });
+        return { snapshot, cluster: toStatus(cluster), renamedImages };
+      },
+    }),
   };
+}
+
+/** Of all embedded clusters, the newest first. */
+export async function listSnapshots(home: string): Promise<Snapshot[]> {
+  const { listSnapshots: list } = await import("@kws/cluster/snapshots/folder");
+  return list(home);
+}
+
+/** False where there is none of that name. */
+export async function removeSnapshot(home: string, name: string): Promise<boolean> {
+  const { removeSnapshot: remove } = await import("@kws/cluster/snapshots/folder");
+  return remove(home, name);
 }
 
 /** Removes the images, which all clusters share, once there is no cluster left; true when they are gone. */
@@ -209,4 +234,16 @@ async function buildImage(
       ? await buildNode({ ...common, dir: build.context })
       : await buildDockerfile({ ...common, ...dockerfileOf(build) });
   return { repository, tag, digest: result.digest, cached: result.cached };
+}
+
+/** What this machine lacks to run the embedded cluster's containers; they are really tried. */
+export async function sandboxProblem(): Promise<UserError | undefined> {
+  const { preflight } = await import("@kws/cluster/kubelet/runtimes/sandbox/preflight");
+  return preflight();
+}
+
+/** Where a cluster's own process writes what happens to it. */
+export async function clusterLogPath(home: string, name: string): Promise<string> {
+  const { clusterFolder } = await import("@kws/cluster/lifecycle");
+  return join(clusterFolder({ name, home }), "daemon.log");
 }

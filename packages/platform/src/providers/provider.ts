@@ -4,6 +4,7 @@ import type { KubeClient } from "@kws/kube/client";
 import type { Transport } from "@kws/kube/transport";
 import type { Repository } from "@kws/oci/repository";
 import type { ProviderName } from "../project/provider-names.ts";
+import type { Snapshots } from "./snapshots.ts";
 
 /** Where images seem to come from that were built on this machine. */
 export const localRegistry = "kws.local";
@@ -90,6 +91,8 @@ export interface Builder {
 export interface Provider extends Builder {
   /** Its nodes see the files of this machine under the same paths, so that a pod can mount a folder of it. */
   sharesFiles?: boolean;
+  /** An image with Node that its nodes have without a registry. */
+  nodeImage?: string;
   name: ProviderName;
   /** An image with a shell that the cluster's nodes have without pulling it; undefined where there is none. */
   shellImage?: string;
@@ -104,6 +107,8 @@ export interface Provider extends Builder {
   status(): Promise<ProviderStatus>;
   /** Throws where the cluster does not run. */
   kubeconfig(): Promise<KubeconfigRef>;
+  /** Throws where the provider has none, and says why. */
+  snapshots(): Snapshots;
 }
 
 /** An open way to the API server of a provider's cluster. */

@@ -87,12 +87,17 @@ const prose = /^(\S+\s+){7}/;
 /** Values that stand for one that comes from elsewhere. */
 const placeholder = /^(|changeme|change-me|todo|x+|\*+|<.*>|\$\{.*\}|\$\(.*\)|\{\{.*\}\})$/i;
 
+/** Whether what has this name, such as a variable or a key, is meant to be secret. */
+export function isSecretName(name: string): boolean {
+  return secretName.test(snake(name)) && !reference.test(name);
+}
+
 function namedValues(file: string, text: string): Finding[] {
   const parsed = parseYaml(file, text);
   const found: Finding[] = [];
   walk(parsed.value, [], (path, value) => {
     const name = path.findLast((part) => typeof part === "string") ?? "";
-    if (typeof value !== "string" || !secretName.test(snake(name)) || reference.test(name)) return;
+    if (typeof value !== "string" || !isSecretName(name)) return;
     if (placeholder.test(value) || prose.test(value) || value.startsWith("ENC[")) return;
     found.push({
       at: parsed.at(path),

@@ -7,6 +7,8 @@ export const fingerprintLabel = "kws.dev/fingerprint";
 export const workloadsLabel = "kws.dev/workloads";
 /** The package's version, `_` for `+`; none where the service was built where it was started. */
 export const versionLabel = "kws.dev/version";
+/** On what was made for tests, and goes with them: `unit` or `functional`. */
+export const testLabel = "kws.dev/test";
 export const profileLabel = "kws.dev/profile";
 /** On the one release of a manifest, for each of its services: `version.kws.dev/orders: 1.4.0`, `profile.kws.dev/orders: qa1`. */
 export const partVersionPrefix = "version.kws.dev/";

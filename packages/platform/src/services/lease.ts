@@ -99,7 +99,7 @@ export function holdLease(options: HoldOptions): HeldLease {
           if (options.until === "taken") throw options.lost("it was ended from elsewhere");
           return;
         }
-        if (lease["spec"]?.holderIdentity !== me) throw options.lost(describeHolder(lease));
+        if (lease["spec"]?.holderIdentity !== me) throw options.lost(`${describeHolder(lease)} has it`);
         const spec = { ...lease["spec"], renewTime: microTime(clock()) };
         await client.update(leases, { ...lease, spec }, { fieldManager });
         renewedAt = clock();

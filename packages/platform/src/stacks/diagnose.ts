@@ -150,7 +150,8 @@ function statusesOf(pod: KubeObject | undefined): ContainerStatus[] {
   ] as ContainerStatus[];
 }
 
-function diagnosePod(pod: KubeObject, now: number): Diagnosis | undefined {
+/** The same for one pod. */
+export function diagnosePod(pod: KubeObject, now: number): Diagnosis | undefined {
   if (pod.metadata.deletionTimestamp !== undefined) return undefined;
   const at = { pod: pod.metadata.name };
   const scheduled = conditionOf(pod, "PodScheduled");

@@ -1,10 +1,10 @@
 import { dirname } from "node:path";
-import { exitCodes, UserError } from "@kws/base/errors";
+import { exitCodes } from "@kws/base/errors";
 import { editors } from "@kws/platform/dev/debug/editors";
 import type { DevEvent } from "@kws/platform/dev/events";
 import { planDev } from "@kws/platform/dev/plan";
 import { type DevSession, startDev } from "@kws/platform/dev/session";
-import { loadServices } from "@kws/platform/project/workspace";
+import { loadServices } from "@kws/platform/project/services";
 import { readNamespace, workloadsOf } from "@kws/platform/services/workloads";
 import { locateTool } from "@kws/platform/tools/locate";
 import { choose, stackOption } from "../../choosing.ts";
@@ -61,24 +61,19 @@ export const command = defineCommand({
   async run({ args, options }, ctx) {
     const { signal, locations, childEnv } = ctx;
     const project = await ctx.project();
-    const services = await loadServices(project, { cache: locations.cache, env: childEnv, signal });
-    const { provider, connection, releases } = await choose(ctx, [...new Set(args)], options.stack);
+    const names = [...new Set(args)];
+    const { provider, connection, releases } = await choose(ctx, names, options.stack);
+    const services = await loadServices(project, { cache: locations.cache, env: childEnv, signal }, names);
     const kubectl = await locateTool("kubectl", { env: childEnv, cache: locations.cache, signal });
     const debug = options["debug-brk"] === true ? "hold" : options.debug === true ? "run" : undefined;
     const plans = await Promise.all(
       releases.map(async ({ service: name, namespace }) => {
         const service = services.find((candidate) => candidate.name === name);
-        if (service === undefined) {
-          throw new UserError(`${name} is not a service of ${project.file.path}`, {
-            code: "not-found",
-            fix: "Run the command in the workspace that has its source, or name it with --file.",
-          });
-        }
+        if (service === undefined) throw new Error("the service was found");
         const workloads = workloadsOf(await readNamespace(connection.client, namespace, signal), name);
         return { service, namespace, plan: await planDev(service, workloads, provider, signal, debug) };
       }),
     );
-    const names = plans.map(({ service }) => service.name);
     const sessions: DevSession[] = [];
     using view = openView(ctx, names, {
       plain: options.plain === true,
@@ -125,8 +120,14 @@ export const command = defineCommand({
       );
       const failed = begun.find((one) => one.status === "rejected");
       if (failed !== undefined) throw failed.reason;
-      const lost = await Promise.race([...sessions.map((session) => session.ended), untilAborted(over)]);
-      if (lost !== undefined) throw lost;
+      // One that somebody took over leaves the others as they are.
+      const lost = sessions.map(async ({ service, ended }) => {
+        const error = await ended;
+        if (sessions.length > 1) onEvent({ service, kind: "problem", message: error.message });
+        return error;
+      });
+      const [first] = (await Promise.race([Promise.all(lost), untilAborted(over)])) ?? [];
+      if (first !== undefined) throw first;
       return { exitCode: exitCodes.interrupted };
     } finally {
       // What is told from now on stays on the terminal, and Ctrl-C is a signal again.

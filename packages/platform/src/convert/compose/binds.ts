@@ -34,7 +34,7 @@ export async function bind(state: State, mount: Tree): Promise<void> {
     return;
   }
   const found = await look(source);
-  if (isFull(found) && (await isBuiltFrom(service.tree, source, target))) {
+  if (isFull(found) && (await isBuiltFrom(service.tree, { source, target, found }))) {
     result.synced.push({ place: mount, source, target });
     report(
       "note",
@@ -65,12 +65,17 @@ function isFull(found: Found): boolean {
 }
 
 /** Whether the image has it at that place, or most probably so: it lies in the build's context, and goes where the program is. */
-async function isBuiltFrom(service: Tree, source: string, target: string): Promise<boolean> {
+async function isBuiltFrom(
+  service: Tree,
+  { source, target, found }: { source: string; target: string; found: Found },
+): Promise<boolean> {
   const context = text(get(service, "build", "context"));
   if (context === undefined || !isAbsolute(context) || isData(target)) return false;
   if (isWithin(context, source)) return true;
   const workdir = text(get(service, "working_dir")) ?? (await dockerfileOf(service)).workdir;
-  return isWithin(source, context) && (workdir === undefined || isWithin(target, workdir));
+  // Where nothing says where the program is, a folder is taken for its sources, and a single file for configuration.
+  const there = workdir === undefined ? found.kind === "folder" : isWithin(target, workdir);
+  return isWithin(source, context) && there;
 }
 
 /** Where programs keep what they write. */

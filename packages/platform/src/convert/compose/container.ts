@@ -1,5 +1,6 @@
 /** What a container and its pod are told: command, probes, resources, identity, names. Volumes are for volumes.ts. */
 import { parseDuration } from "@kws/base/duration";
+import { forKubelet, forShell, hiddenIn } from "./hidden.ts";
 import type { ComposeProject, ComposeService } from "./project.ts";
 import { withNewNames } from "./project.ts";
 import { entries, flag, get, items, number, text, texts, type Tree, wrong } from "./tree.ts";
@@ -24,7 +25,7 @@ export function commandOf(project: ComposeProject, { tree }: ComposeService): Fi
     // The kubelet replaces $(NAME), which means nothing to Compose.
     return given === undefined
       ? undefined
-      : items(given).map((word) => withNewNames(project, text(word) ?? "").replaceAll("$(", "$$$$("));
+      : items(given).map((word) => forKubelet(withNewNames(project, text(word) ?? "")));
   };
   const entrypoint = words("entrypoint");
   const command = words("command");
@@ -49,16 +50,25 @@ export function probeOf({ tree }: ComposeService): Fields | undefined {
   const check = get(tree, "healthcheck");
   const [kind, ...words] = texts(get(check, "test"));
   if (kind === undefined || kind === "NONE" || flag(get(check, "disable")) === true) return undefined;
+  const hasHidden = words.some((word) => hiddenIn(word).length > 0);
   const command =
     kind === "CMD"
       ? words
       : ["/bin/sh", "-c", kind === "CMD-SHELL" ? words.join(" ") : [kind, ...words].join(" ")];
   return compact({
-    exec: { command: command.map((word) => word.replaceAll("$(", "$$$$(")) },
+    exec: { command: hasHidden && kind === "CMD" ? inShell(words) : command.map(forShell) },
     periodSeconds: seconds(get(check, "interval"), 1) ?? 10,
     timeoutSeconds: seconds(get(check, "timeout"), 1) ?? 30,
     failureThreshold: Math.max(1, number(get(check, "retries")) ?? 3),
   });
+}
+
+/** Words as a shell's, where some of them refer to variables. */
+function inShell(words: string[]): string[] {
+  const line = words
+    .map((word) => (hiddenIn(word).length > 0 ? `"${forShell(word)}"` : quoted(word)))
+    .join(" ");
+  return ["/bin/sh", "-c", line];
 }
 
 /** Whether the file says that there is to be no probe. */
@@ -285,6 +295,14 @@ export function annotationsOf(
   for (const key of keys) {
     const given = key === "deploy" ? get(tree, "deploy", "labels") : get(tree, key);
     for (const [name, value] of entries(given)) {
+      if (hiddenIn(text(value) ?? "").length > 0) {
+        report(
+          "error",
+          value,
+          `${JSON.stringify(name)} is left out: annotations can be read by many, and it has a secret`,
+        );
+        continue;
+      }
       if (/^([a-z0-9]([-a-z0-9.]*[a-z0-9])?\/)?[A-Za-z0-9]([-\w.]{0,61}[A-Za-z0-9])?$/.test(name))
         found[name] = text(value) ?? "";
       else

@@ -7,6 +7,7 @@ import { yamlText } from "../templates.ts";
 import { checkKeys } from "./check.ts";
 import { chartOf, type ServiceChart } from "./chart.ts";
 import { compact } from "./container.ts";
+import { isSensitive } from "./sensitive.ts";
 import { type LoadOptions, loadModel } from "./load.ts";
 import { isRemote } from "./normalize.ts";
 import { type ComposeProject, type ComposeService, openProject, serviceNamed } from "./project.ts";
@@ -122,6 +123,15 @@ function buildOf(
     project.report("error", at, `${dockerfile} does not exist, and the image cannot be built`);
   const args = entries(get(build, "args")).flatMap(([key, value]) => {
     const known = text(value) ?? project.model.variables(key);
+    if (known !== undefined && isSensitive(key, known)) {
+      project.report(
+        "error",
+        value,
+        `the build argument ${key} is a secret, and is left out: what an image is built with stays in it`,
+        "Bring what needs a login with `build.prepare`.",
+      );
+      return [];
+    }
     if (known === undefined)
       project.report(
         "warning",

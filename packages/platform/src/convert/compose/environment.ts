@@ -2,6 +2,8 @@
 import { existsSync } from "node:fs";
 import { readLimited } from "../../project/yaml-file.ts";
 import { parseEnvFile } from "./env-file.ts";
+import { hiddenIn, reveal } from "./hidden.ts";
+import { isSensitive } from "./sensitive.ts";
 import { type ComposeProject, type ComposeService, withNewNames } from "./project.ts";
 import { entries, flag, get, items, text, type Tree } from "./tree.ts";
 
@@ -13,7 +15,7 @@ export interface Environment {
 
 export async function environmentOf(project: ComposeProject, { tree }: ComposeService): Promise<Environment> {
   const { model, report } = project;
-  const values = new Map<string, { value: string; place: Tree }>();
+  const values = new Map<string, { value: string; place: Tree; isSecret?: boolean }>();
   for (const file of items(get(tree, "env_file"))) {
     const path = text(get(file, "path")) ?? "";
     if (!existsSync(path)) {
@@ -50,10 +52,20 @@ export async function environmentOf(project: ComposeProject, { tree }: ComposeSe
       }
       continue;
     }
-    values.set(name, { value, place });
+    const isSecret = hiddenIn(value).length > 0;
+    values.set(name, { value: reveal(value, model.variables), place, isSecret });
+  }
+  for (const word of [
+    get(tree, "command"),
+    get(tree, "entrypoint"),
+    get(tree, "healthcheck", "test"),
+  ].flatMap(items)) {
+    for (const name of hiddenIn(text(word) ?? "")) {
+      if (!values.has(name)) values.set(name, { value: model.variables(name) ?? "", place: word });
+    }
   }
   const result: Environment = { config: new Map(), secrets: new Map() };
-  for (const [name, { value, place }] of values) {
+  for (const [name, { value, place, isSecret = false }] of values) {
     if (!/^[-._a-zA-Z0-9]+$/.test(name)) {
       report("error", place, `${JSON.stringify(name)} cannot be the name of a variable, and is left out`);
       continue;
@@ -61,7 +73,7 @@ export async function environmentOf(project: ComposeProject, { tree }: ComposeSe
     const renamed = withNewNames(project, value, isHost(name));
     if (renamed !== value)
       report("note", place, `${name} addresses services by the names that they have now`);
-    if (isSensitive(name, value)) result.secrets.set(name, { value: renamed, place });
+    if (isSecret || isSensitive(name, value)) result.secrets.set(name, { value: renamed, place });
     else result.config.set(name, renamed);
   }
   return result;
@@ -69,20 +81,4 @@ export async function environmentOf(project: ComposeProject, { tree }: ComposeSe
 
 function isHost(name: string): boolean {
   return /(HOST|SERVER|ADDR|ADDRESS|URL|URI|DSN|ENDPOINT|BROKER|UPSTREAM|NODE|LINK)S?$/i.test(name);
-}
-
-/** By its name, or by a password inside an address. What is empty or a switch is none. */
-export function isSensitive(name: string, value: string): boolean {
-  if (value === "" || /^(true|false|yes|no|on|off|\d{1,6})$/i.test(value))
-    return /PASS(WORD|WD)?$/i.test(name) && /^\d/.test(value);
-  if (/:\/\/[^/\s:@]*:[^/\s@]+@/.test(value)) return true;
-  if (
-    /(_|^)(FILE|PATH|DIR|TTL|URL|URI|ENDPOINT|NAME|LENGTH|ALGORITHM|ISSUER|HEADER|TYPE|EXPIR[A-Z_]*)$/i.test(
-      name,
-    )
-  )
-    return false;
-  return /PASS(WORD|WD|PHRASE)?(_|\d|$)|SECRET|TOKEN|CREDENTIAL|(API|PRIVATE|ACCESS|ENCRYPTION|MASTER|AUTH|SIGNING|APP|LICENSE)_?KEY|(^|_)PWD(_|$)|SALT$/i.test(
-    name,
-  );
 }

@@ -1,6 +1,7 @@
 /** The configs and secrets that a service is granted: files at their targets. */
 import { toName } from "../../project/workspace.ts";
 import { carry, look } from "./files.ts";
+import { hiddenIn, reveal } from "./hidden.ts";
 import { addMount, addVolume, filesVolume, externalName, secretFilesVolume, type State } from "./mounts.ts";
 import type { ComposeProject } from "./project.ts";
 import { get, items, number, text, type Tree } from "./tree.ts";
@@ -46,7 +47,8 @@ export async function granted(state: State, kind: "configs" | "secrets"): Promis
     }
     const content = await contentOf(project, declared);
     if (content === undefined) continue;
-    const key = carry(result.files, source, content, kind === "secrets" ? declared : undefined);
+    const isSecret = kind === "secrets" || hiddenIn(text(get(declared, "content")) ?? "").length > 0;
+    const key = carry(result.files, source, content, isSecret ? declared : undefined);
     if (key === undefined) {
       project.report(
         "error",
@@ -55,7 +57,7 @@ export async function granted(state: State, kind: "configs" | "secrets"): Promis
       );
       continue;
     }
-    const volume = kind === "secrets" ? secretFilesVolume : filesVolume;
+    const volume = isSecret ? secretFilesVolume : filesVolume;
     addMount(state, grant, { volume, mountPath, subPath: key }, true);
   }
 }
@@ -64,7 +66,7 @@ async function contentOf({ model, report }: ComposeProject, declared: Tree): Pro
   const inline = get(declared, "content");
   const variable = text(get(declared, "environment"));
   const file = text(get(declared, "file"));
-  if (inline !== undefined) return Buffer.from(text(inline) ?? "");
+  if (inline !== undefined) return Buffer.from(reveal(text(inline) ?? "", model.variables));
   if (variable !== undefined) {
     const value = model.variables(variable);
     if (value === undefined)

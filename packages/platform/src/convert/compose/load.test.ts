@@ -57,3 +57,46 @@ test("files that include each other are told", async () => {
   });
   expect(findings.map(({ message }) => message)).toEqual(["files include each other in a circle"]);
 });
+
+test("a password that a variable puts into a command or a check stays a reference, and one for a build is left out", async () => {
+  const { files, secrets, findings } = await convert({
+    "compose.yaml": `services:
+  a:
+    image: x
+    environment: ["OPTIONS=--password=\${REDIS_PASSWORD}", "PLAIN=\${NAME}"]
+    configs: [c]
+    command: redis-server --requirepass \${REDIS_PASSWORD} --name \${NAME}
+    healthcheck: { test: [CMD, redis-cli, -a, "\${REDIS_PASSWORD}", ping] }
+  b: { build: { context: b, args: { NPM_TOKEN: "\${NPM_TOKEN}" } } }
+configs: { c: { content: "password \${REDIS_PASSWORD}" } }
+`,
+    ".env": "REDIS_PASSWORD=hunter two\nNAME=cache\nNPM_TOKEN=hunter three\n",
+    "b/Dockerfile": "FROM scratch\n",
+  });
+  const all = [...files.values()].map(String).join("\n");
+  expect(all).not.toContain("hunter");
+  expect(all).toContain("- $(REDIS_PASSWORD)\n");
+  expect(all).toContain('- redis-cli -a "${REDIS_PASSWORD}" ping\n');
+  expect(all).toContain("- cache\n");
+  expect(all).toContain("PLAIN: cache\n");
+  expect(secrets.map(({ values }) => values)).toEqual([
+    {
+      secrets: { OPTIONS: "--password=hunter two", REDIS_PASSWORD: "hunter two" },
+      secretFiles: { c: "password hunter two" },
+    },
+  ]);
+  expect(findings.map(({ key }) => key)).toEqual(["services.b.build.args.NPM_TOKEN"]);
+});
+
+test("a file beside a Dockerfile that does not say where the program is is mounted as configuration", async () => {
+  const { files } = await convert({
+    "compose.yaml":
+      'services: { proxy: { build: proxy, volumes: ["./proxy/site.conf:/etc/nginx/conf.d/default.conf:ro"] } }\n',
+    "proxy/Dockerfile": "FROM nginx:1.27\n",
+    "proxy/site.conf": "server { listen 80; }\n",
+  });
+  const templates = [...files]
+    .filter(([path]) => path.includes("/templates/"))
+    .map(([, text]) => String(text));
+  expect(templates.join("\n")).toContain("mountPath: /etc/nginx/conf.d/default.conf");
+});

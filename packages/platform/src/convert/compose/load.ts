@@ -8,6 +8,7 @@ import { UserError } from "@kws/base/errors";
 import { parseYaml, readLimited } from "../../project/yaml-file.ts";
 import type { Finding } from "../finding.ts";
 import { parseEnvFile } from "./env-file.ts";
+import { hiding, mayHide } from "./hidden.ts";
 import { interpolate, type Problem, type Variables } from "./interpolate.ts";
 import { mergeTrees, withoutResets } from "./merge.ts";
 import { normalize } from "./normalize.ts";
@@ -111,7 +112,10 @@ async function variablesOf(files: string[], outer: Variables): Promise<Variables
 async function loadFile(path: string, dir: string, variables: Variables, loading: Loading): Promise<MapTree> {
   const file = parseYaml(path, await readLimited(path, maxSize), "compose");
   const tree = mapScalars(toTree(file), (value, place) => {
-    const { text: result, problems } = interpolate(value, variables);
+    const { text: result, problems } = interpolate(
+      value,
+      mayHide(place.path) ? hiding(variables) : variables,
+    );
     for (const problem of problems) tell(loading, problem, place);
     return result;
   });

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { once } from "node:events";
 import type { AddressInfo } from "node:net";
 import { test } from "node:test";
-import { createApp, type Products } from "./app.ts";
+import { createApp, type Products } from "../src/app.ts";
 
 const kettle = { id: "kettle", name: "Kettle", description: "Boils.", priceCents: 3900 };
 

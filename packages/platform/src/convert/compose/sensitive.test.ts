@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { isSensitive } from "./environment.ts";
+import { isSensitive } from "./sensitive.ts";
 
 test.each([
   ["DB_PASSWORD", "hunter2"],

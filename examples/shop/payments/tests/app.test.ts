@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { once } from "node:events";
 import type { AddressInfo } from "node:net";
 import { test } from "node:test";
-import { createApp } from "./app.ts";
+import { createApp } from "../src/app.ts";
 
 async function serve(settings?: Parameters<typeof createApp>[0]): Promise<{ url: string } & AsyncDisposable> {
   const server = createApp(settings);

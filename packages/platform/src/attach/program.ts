@@ -1,0 +1,25 @@
+/** The proxy's program as the files of a Secret: one bundled file in what is shipped, the sources where kws runs from them. */
+import { readdir, readFile } from "node:fs/promises";
+import { fileURLToPath } from "node:url";
+
+export interface Program {
+  /** By name. */
+  files: Record<string, string>;
+  main: string;
+}
+
+const bundled = "intercept-proxy.js";
+
+export async function proxyProgram(): Promise<Program> {
+  if (!import.meta.url.endsWith(".ts")) {
+    const text = await readFile(fileURLToPath(new URL(bundled, import.meta.url)), "utf8");
+    return { files: { "main.mjs": text }, main: "main.mjs" };
+  }
+  const folder = fileURLToPath(new URL("proxy", import.meta.url));
+  const names = (await readdir(folder)).filter((name) => !name.endsWith(".test.ts"));
+  const texts = await Promise.all(names.map((name) => readFile(`${folder}/${name}`, "utf8")));
+  return {
+    files: Object.fromEntries(names.map((name, index) => [name, texts[index] ?? ""])),
+    main: "main.ts",
+  };
+}
