@@ -1,7 +1,7 @@
 /** `kws service up`: a service developed on a running cluster, and given back whatever happens. */
 import { type ChildProcess } from "node:child_process";
 import { once } from "node:events";
-import { mkdir, mkdtemp, rename, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { get } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -124,6 +124,69 @@ test("what is saved is what the service answers, until Ctrl-C gives back what it
       .map(({ manager, operation, fieldsV1 }) => ({ manager, operation, fieldsV1 }));
   expect(owners(after)).toEqual(owners(before));
 });
+
+test("a debugger holds each start at its first line, stops at breakpoints, and comes back after a change", async () => {
+  const path = join(folder, ".vscode/launch.json");
+  const session = up("--debug-brk");
+  await until(async () => (await readFile(path, "utf8").catch(() => "")) !== "");
+  const { configurations } = JSON.parse(await readFile(path, "utf8")) as {
+    configurations: { port: number; remoteRoot: string }[];
+  };
+  const { port: debugPort = 0, remoteRoot = "" } = configurations[0] ?? {};
+  for (const word of ["six", "seven"]) {
+    await write(word);
+    let stops: Stop[] = [];
+    await until(async () => {
+      stops = await stopsAt(debugPort, `file://${remoteRoot}/server.js`, word);
+      return stops.length === 2;
+    });
+    expect(stops.map(({ reason }) => reason)).toEqual(["Break on start", "other"]);
+    expect(stops.map(({ callFrames }) => callFrames[0]?.location.lineNumber)).toEqual([0, 1]);
+    expect(stops[1]?.hitBreakpoints).toHaveLength(1);
+  }
+  session.kill("SIGINT");
+  await once(session, "exit");
+});
+
+interface Stop {
+  reason: string;
+  hitBreakpoints?: string[];
+  callFrames: { location: { lineNumber: number } }[];
+}
+
+/**
+ * Attaches to the process that runs, with a breakpoint where it answers, and asks it: where it stopped, at its beginning and at
+ * the breakpoint; less for a process that has ended because another took its place.
+ */
+async function stopsAt(debugPort: number, url: string, word: string): Promise<Stop[]> {
+  const found = await fetch(`http://127.0.0.1:${debugPort}/json/list`).catch(() => undefined);
+  const targets = (await found?.json().catch(() => undefined)) as
+    | { webSocketDebuggerUrl: string }[]
+    | undefined;
+  const [target] = targets ?? [];
+  if (target === undefined) return [];
+  const stops: Stop[] = [];
+  return new Promise((resolve) => {
+    const socket = new WebSocket(target.webSocketDebuggerUrl);
+    let id = 0;
+    const send = (method: string, params = {}) => socket.send(JSON.stringify({ id: ++id, method, params }));
+    socket.addEventListener("error", () => resolve(stops));
+    socket.addEventListener("close", () => resolve(stops));
+    socket.addEventListener("open", () => {
+      send("Debugger.enable");
+      send("Debugger.setBreakpointByUrl", { url, lineNumber: 1, columnNumber: 28 });
+      send("Runtime.runIfWaitingForDebugger");
+    });
+    socket.addEventListener("message", ({ data }) => {
+      const { method, params } = JSON.parse(String(data)) as { method?: string; params?: Stop };
+      if (method !== "Debugger.paused" || params === undefined) return;
+      stops.push(params);
+      send("Debugger.resume");
+      if (stops.length === 1) void answers(word);
+      else socket.close();
+    });
+  });
+}
 
 test("a session that is killed leaves the dev container; anybody is told, and can go on or give it back", async () => {
   const killed = up();

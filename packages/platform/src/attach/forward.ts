@@ -15,6 +15,8 @@ import type { Cluster } from "./cluster.ts";
 export interface ForwardOptions {
   cluster: Cluster;
   target: Target;
+  /** Other pods than the target's ready ones. */
+  findPods?: (signal: AbortSignal) => Promise<PodPort[]>;
   /** An address of this machine. */
   address: string;
   /** Undefined for the port's own number, or the next one that is free. */
@@ -106,7 +108,7 @@ async function listen(server: Server, { address, localPort, preferred }: Forward
 /** One connection, from a pod that takes it to its end. */
 async function carry(
   client: Socket,
-  { cluster, target }: ForwardOptions,
+  { cluster, target, findPods = (until) => findBackends(cluster.client, target, until) }: ForwardOptions,
   signal: AbortSignal,
   tell: (working: boolean, reason?: string) => void,
 ): Promise<void> {
@@ -117,7 +119,7 @@ async function carry(
   const held = new Held(client);
   for (let reason: string; ;) {
     try {
-      for (const backend of shuffled(await findBackends(cluster.client, target, stop))) {
+      for (const backend of shuffled(await findPods(stop))) {
         const failure = await tryBackend(cluster.access, backend, held, stop, () => tell(true));
         if (failure === undefined) return;
         reason = messageOf(failure);

@@ -67,6 +67,11 @@ test("the command runs under process 1 in the mounted source, and nothing but re
   expect(web?.volumeMounts?.map(({ mountPath }) => mountPath)).toEqual(["/data", "/.kws", "/app"]);
 });
 
+test("a process that stands at a breakpoint stays ready for ten minutes", () => {
+  const [web] = devTemplate(original, { ...dev, debugged: true }).spec.containers;
+  expect(web?.readinessProbe).toMatchObject({ timeoutSeconds: 600, failureThreshold: 60 });
+});
+
 test("Kubernetes leaves the script of process 1 as it is: it doubles no dollar sign", () => {
   const [web] = devTemplate(original, dev).spec.containers;
   expect(web?.command?.[2]).not.toContain("$$");

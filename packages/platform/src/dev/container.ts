@@ -45,6 +45,8 @@ export interface DevContainer {
   mount?: string;
   /** Folders below the working directory that stay as they are in the image, though the source is mounted over them. */
   keep: string[];
+  /** It runs under a debugger: who asks whether it is ready has patience. */
+  debugged?: boolean;
 }
 
 const ownVolume = "kws-dev";
@@ -114,17 +116,23 @@ function devContainer(
           ],
         }),
     volumeMounts: [...(container.volumeMounts ?? []), ...mounts],
-    ...(readinessProbe === undefined ? {} : { readinessProbe: patient(readinessProbe) }),
+    ...(readinessProbe === undefined
+      ? {}
+      : { readinessProbe: patient(readinessProbe, dev.debugged === true) }),
   };
 }
+
+/** How long an answer may take from a process that stands at a breakpoint. */
+const breakpointSeconds = 600;
 
 /**
  * Asked every second, so that a process that was mended gets requests at once, and given a minute, so that one that starts
  * again keeps them. Probes that run a program keep their own pace.
  */
-function patient(probe: Probe): Probe {
+function patient(probe: Probe, debugged: boolean): Probe {
   const pace = probe.exec === undefined ? { periodSeconds: 1 } : {};
-  return { ...probe, ...pace, initialDelaySeconds: 0, successThreshold: 1, failureThreshold: 60 };
+  const time = debugged ? { timeoutSeconds: breakpointSeconds } : {};
+  return { ...probe, ...pace, ...time, initialDelaySeconds: 0, successThreshold: 1, failureThreshold: 60 };
 }
 
 /** Fills volumes with what the image has in their places. */

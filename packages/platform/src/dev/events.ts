@@ -1,5 +1,5 @@
 /** What a development session tells, as data: lines on a pipe and a text interface show the same. */
-import type { DevRule } from "../project/schema.ts";
+import type { DebugLanguage, DevRule } from "../project/schema.ts";
 
 /**
  * `starting`: the dev container comes; `waiting`: it waits for the first files; `running`: the process runs; `ended`: it
@@ -11,6 +11,8 @@ export type Happening =
   | { kind: "state"; state: DevState; ready: boolean; pod?: string; exitCode?: number }
   | { kind: "log"; time: string; text: string }
   | { kind: "change"; paths: string[]; action: DevRule["action"] }
+  /** Where editors attach, undefined where they run their debugger in the container; and the files that were written for them. */
+  | { kind: "debug"; language: DebugLanguage; address?: string; files: string[] }
   | { kind: "problem"; message: string; fix?: string }
   | { kind: "note"; message: string };
 

@@ -6,6 +6,7 @@ import type { ProjectService } from "../project/workspace.ts";
 import type { Provider } from "../providers/provider.ts";
 import type { Workload } from "../services/workloads.ts";
 import type { Container } from "./container.ts";
+import { type Debugger, debuggerOf, type DebugStart } from "./debug/debugger.ts";
 import { defaultsOf, productionCommand } from "./defaults.ts";
 import { readImageConfig } from "./image.ts";
 import { checkRules } from "./rules.ts";
@@ -17,6 +18,8 @@ export interface DevPlan {
   name: string;
   container: string;
   command: string[];
+  /** What it runs under; undefined where nobody debugs it. */
+  debugger: Debugger | undefined;
   workdir: string;
   /** Another image than the service's own. */
   image: string | undefined;
@@ -33,6 +36,7 @@ export async function planDev(
   workloads: Workload[],
   provider: Provider,
   signal: AbortSignal,
+  debug?: DebugStart,
 ): Promise<DevPlan> {
   checkRules(service);
   const { name, dir, config, file } = service;
@@ -59,11 +63,13 @@ export async function planDev(
       fix: "Add dev.workdir to its kws.yaml, such as `dev: { workdir: /app }`.",
     });
   }
+  const underDebugger = debug === undefined ? undefined : debuggerOf(service, command, debug);
   return {
     kind,
     name: object.metadata.name,
     container: container.name,
-    command,
+    command: underDebugger?.command ?? command,
+    debugger: underDebugger,
     workdir,
     image: dev.image,
     target: dev.target ?? (dev.image === undefined && built ? defaults.target : undefined),

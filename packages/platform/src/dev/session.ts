@@ -52,6 +52,8 @@ export interface DevOptions {
 /** Gives the service back when it is disposed of, unless somebody else has it. */
 export interface DevSession extends AsyncDisposable {
   service: string;
+  /** Starts the command again, as a change would. */
+  restart(): Promise<void>;
   /** Resolves with what ended the session from elsewhere: somebody took the service over, or gave it back. */
   ended: Promise<UserError>;
 }
@@ -159,6 +161,10 @@ class Session implements DevSession {
     }
   }
 
+  restart(): Promise<void> {
+    return this.#control.restart();
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     this.#over.abort(new Error("the session is over"));
     this.#run?.over.abort();
@@ -209,6 +215,7 @@ class Session implements DevSession {
         env: {},
         workdir: plan.workdir,
         keep: plan.keep,
+        debugged: plan.debugger !== undefined,
         ...(this.#image === undefined ? {} : { image: this.#image }),
         ...(this.#mounted ? { mount: service.dir } : {}),
       }),

@@ -257,6 +257,40 @@ export const DevRule = Type.Object(
 );
 export type DevRule = Static<typeof DevRule>;
 
+export const DebugLanguage = Type.Union(
+  [
+    Type.Literal("node"),
+    Type.Literal("python"),
+    Type.Literal("jvm"),
+    Type.Literal("go"),
+    Type.Literal("dotnet"),
+  ],
+  { description: "Whose debugger it is; by the command and the folder unless given." },
+);
+export type DebugLanguage = Static<typeof DebugLanguage>;
+
+export const Debug = Type.Object(
+  {
+    language: Type.Optional(DebugLanguage),
+    command: Type.Optional(
+      Type.Array(Type.String({ minLength: 1 }), {
+        minItems: 1,
+        description:
+          "What runs with `--debug`, where the command cannot be put under its debugger by itself.",
+      }),
+    ),
+    port: Type.Optional(
+      Type.Integer({
+        minimum: 1,
+        maximum: 65535,
+        description:
+          "What the debugger listens on in the container; the usual one of the language unless given.",
+      }),
+    ),
+  },
+  { ...strict, description: "How `kws service up --debug` starts the service." },
+);
+
 export const Dev = Type.Object(
   {
     image: Type.Optional(
@@ -296,6 +330,7 @@ export const Dev = Type.Object(
           "Where the service's folder is in the container; the image's working directory unless given.",
       }),
     ),
+    debug: Type.Optional(Debug),
     keep: Type.Optional(
       Type.Array(Type.String({ minLength: 1 }), {
         description: "Folders below the working directory that stay as they are in the image.",
