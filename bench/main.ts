@@ -13,6 +13,7 @@ import { disposeAll } from "./product.ts";
 import * as sops from "./sops.ts";
 import * as sync from "./sync.ts";
 import * as stack from "./stack.ts";
+import * as workspace from "./workspace.ts";
 
 const suites: Record<string, () => Promise<Measurement[]>> = {
   cli: cli.measure,
@@ -23,6 +24,7 @@ const suites: Record<string, () => Promise<Measurement[]>> = {
   sops: sops.measure,
   sync: sync.measure,
   stack: stack.measure,
+  workspace: workspace.measure,
 };
 
 for (const signal of ["SIGINT", "SIGTERM"] as const) {

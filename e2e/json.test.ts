@@ -1,6 +1,6 @@
 /** docs/reference/json.md names every key that commands print with `-o json`, and no other. `kws open` needs a whole shop and is left out. */
-import { cp, readFile, writeFile } from "node:fs/promises";
-import { join } from "node:path";
+import { cp, mkdir, readFile, writeFile } from "node:fs/promises";
+import { dirname, join } from "node:path";
 import { run } from "@kws/base/exec";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { inherited, newKws, repository, type Kws } from "./kws.ts";
@@ -91,6 +91,12 @@ async function rollout(): Promise<unknown> {
   return kws.json("secrets", "rollout", "status", "payments/token", "-p", "live", "--file", folder);
 }
 
+async function restored(): Promise<unknown> {
+  const result = await kws.json("cluster", "restore", "documented", "--cluster", "copy");
+  await kws.json("cluster", "reset", "copy", "--yes");
+  return result;
+}
+
 /** `payments=VERSION` of what was packaged before. */
 async function packaged(): Promise<string> {
   const [one] = await kws.json<{ version: string }[]>("package", "list");
@@ -111,6 +117,15 @@ async function deploy(...args: string[]): Promise<unknown> {
   return kws.json("deploy", "payments", ...where, ...args);
 }
 
+/** In a workspace that pins the service that has a repository of its own. */
+async function multi(...args: string[]): Promise<unknown> {
+  const file = join(kws.home, "multi/shop/kws.yaml");
+  await mkdir(dirname(file), { recursive: true });
+  const services = `payments: { git: ${JSON.stringify(join(kws.home, "work"))}, ref: HEAD }`;
+  await writeFile(file, `services: { ${services} }\nstacks: { multi: {} }\n`);
+  return kws.json(...args, "--file", file);
+}
+
 async function convert(): Promise<unknown> {
   const file = join(kws.home, "compose.yaml");
   await writeFile(
@@ -125,6 +140,8 @@ const cases: [heading: string, value: () => Promise<unknown>][] = [
   ["kws stack start, kws service start, kws demo", () => Promise.resolve(started)],
   ["kws cluster start, status, stop", () => kws.json("cluster", "status")],
   ["kws cluster list", () => kws.json("cluster", "list")],
+  ["kws cluster snapshot", () => kws.json("cluster", "snapshot", "documented")],
+  ["kws cluster restore", restored],
   ["kws image list", () => kws.json("image", "list")],
   // The repository may be a shallow clone, and under work.
   ["kws package", () => kws.json("package", "payments", "--file", "examples/shop", ...anyClone)],
@@ -192,6 +209,11 @@ const cases: [heading: string, value: () => Promise<unknown>][] = [
   ["kws manifest list", () => kws.json("manifest", "list", "--file", "examples/shop")],
   ["kws manifest show", () => kws.json("manifest", "show", "shop", "--file", "examples/shop")],
   ["kws package remove, prune", () => kws.json("package", "prune", "--keep", "0", "--force", "--yes")],
+  ["kws repo clone", () => multi("repo", "clone", "payments")],
+  ["kws link", () => multi("link")],
+  ["kws repo status", () => multi("repo", "status")],
+  ["kws repo pull", () => multi("repo", "pull")],
+  ["kws unlink", () => multi("unlink", "payments")],
   ["kws init", () => kws.json("init", "--dry-run")],
   ["kws convert compose, kustomize", convert],
   ["kws version", () => kws.json("version")],

@@ -37,6 +37,7 @@ test.each([
   ["packages/platform/src/stacks/a.ts", "@kws/cluster/lifecycle"],
   ["packages/platform/src/stacks/a.ts", "../releases/deploy.ts"],
   ["packages/platform/src/services/a.ts", "../releases/deploy.ts"],
+  ["packages/platform/src/charts/a.ts", "../attach/forward.ts"],
   ["packages/platform/src/services/a.ts", "../dev/session.ts"],
   ["packages/platform/src/stacks/a.ts", "../dev/session.ts"],
   ["packages/platform/src/dev/a.ts", "../stacks/start.ts"],

@@ -14,7 +14,6 @@ const bundle = await rolldown({
     kws: here("src/main.ts"),
     daemon: here("../cluster/src/daemon.ts"),
     agent: here("../cluster/src/agent.ts"),
-    "intercept-proxy": here("../platform/src/attach/proxy/main.ts"),
   },
   platform: "node",
   // Found at run time: an archive inside an optional package, and native modules that nobody here uses.
@@ -30,5 +29,9 @@ await bundle.write({
   sourcemap: false,
 });
 await bundle.close();
+// Runs in a cluster, alone: nothing of it may be in a chunk that others share. packages/platform/src/attach/program.ts reads it.
+const proxy = await rolldown({ input: here("../platform/src/attach/proxy/main.ts"), platform: "node" });
+await proxy.write({ file: here("dist/intercept-proxy.js"), format: "esm" });
+await proxy.close();
 // The library chart stays files: packages/platform/src/charts/library.ts looks for it beside itself.
 await cp(here("../platform/src/charts/library"), here("dist/library"), { recursive: true });

@@ -109,10 +109,10 @@ async function liveNames(kind: Completes, world: World): Promise<string[]> {
   }
 }
 
-/** Of all charts of the workspace; a repository that is still to be cloned is not waited for. */
+/** Of all charts of the workspace whose source is here. */
 async function chartProfiles(context: Context): Promise<string[]> {
   const [{ loadServices }, { chartFolder }, { profileNames }] = await Promise.all([
-    import("@kws/platform/project/workspace"),
+    import("@kws/platform/project/services"),
     import("@kws/platform/charts/chart"),
     import("@kws/platform/charts/profiles"),
   ]);
@@ -120,7 +120,7 @@ async function chartProfiles(context: Context): Promise<string[]> {
   try {
     const project = await context.project();
     const { locations, childEnv: env } = context;
-    const services = await loadServices(project, { cache: locations.cache, env, signal });
+    const services = await loadServices(project, { cache: locations.cache, env, signal, clones: "use" });
     const names = await Promise.all(
       services.map(async (service) => profileNames(await chartFolder(service))),
     );

@@ -21,7 +21,7 @@ export async function configurationFiles(
   service: string,
   profile = defaultProfile,
 ): Promise<ConfigurationFiles> {
-  const [found] = await projectServices(ctx, service);
+  const [found] = await projectServices(ctx, service, { history: true });
   if (found === undefined) throw new Error("the service was found");
   const chart = await chartFolder(found);
   await chartFiles(chart);

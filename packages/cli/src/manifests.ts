@@ -1,6 +1,7 @@
 /** What the commands on manifests share: how one is named and found, and its packages made ready. */
 import { resolve } from "node:path";
 import { limiter } from "@kws/base/limiter";
+import { profileNames, refuseUnknownProfiles } from "@kws/platform/charts/profiles";
 import { fetchesAtATime, type PackageSource } from "@kws/platform/packages/fetch";
 import { fetchManifest, type Manifest, readManifestFile } from "@kws/platform/releases/manifest";
 import { type Prepared, prepare } from "@kws/platform/packages/prepare";
@@ -38,10 +39,18 @@ export async function prepareManifest(
   );
   const decrypt = secretOpener(ctx, signal);
   const limit = limiter(fetchesAtATime);
-  return Promise.all(
+  const prepared = await Promise.all(
     packages.map((one) => {
       const profile = chosenProfile(given, one.service)?.profile ?? one.profile;
       return limit(() => prepare(one, { source, folder, decrypt, profile, settings: [], signal }));
     }),
   );
+  const asked = prepared.map(async ({ found: { service, version }, chart }) => {
+    const own = chosenProfile(given, service);
+    // The manifest's own were looked at when it was built.
+    if (own === undefined) return [];
+    return [{ ...own, name: `${service} ${version}`, known: await profileNames(chart.dir) }];
+  });
+  refuseUnknownProfiles((await Promise.all(asked)).flat());
+  return prepared;
 }

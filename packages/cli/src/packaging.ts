@@ -4,9 +4,9 @@ import { UserError } from "@kws/base/errors";
 import type { Steps } from "@kws/base/steps";
 import { packageService } from "@kws/platform/packages/package";
 import { openPackageStore, type PackageStore, type StoredPackage } from "@kws/platform/packages/store";
-import { suggest } from "@kws/platform/project/nearest";
 import { registryPattern } from "@kws/platform/project/schema";
-import { loadServices, loadUserConfig, type ProjectService } from "@kws/platform/project/workspace";
+import { loadServices } from "@kws/platform/project/services";
+import { loadUserConfig } from "@kws/platform/project/workspace";
 import { defaultClusterName, embeddedProvider } from "@kws/platform/providers/embedded";
 import { locateTool } from "@kws/platform/tools/locate";
 import type { Context } from "./context.ts";
@@ -61,13 +61,16 @@ export interface Packaging {
 export async function packageServices(ctx: Context, request: PackagingRequest): Promise<Packaging> {
   const { signal, locations, childEnv } = ctx;
   const project = await ctx.project();
-  const all = await loadServices(project, {
-    cache: locations.cache,
-    env: childEnv,
-    signal,
-    refresh: request.pull === true,
-  });
-  const services = choose(all, request);
+  const names = request.names.length === 0 ? undefined : [...new Set(request.names)];
+  const options = { cache: locations.cache, env: childEnv, signal };
+  const services = await loadServices(
+    project,
+    { ...options, refresh: request.pull === true, history: true },
+    names,
+  );
+  if (request.version !== undefined && services.length !== 1) {
+    throw new UserError("--version is for one service", { code: "usage", fix: "Name the service." });
+  }
   const registry = await registryOf(ctx, request.registry);
   const steps = ctx.steps();
   const store = await openPackageStore(locations.data);
@@ -97,23 +100,6 @@ export async function packageServices(ctx: Context, request: PackagingRequest): 
     packages.push(packaged);
   }
   return { steps, store, registry, packages };
-}
-
-function choose(all: ProjectService[], { names, version }: PackagingRequest): ProjectService[] {
-  const known = all.map(({ name }) => name);
-  const chosen = names.map((name) => {
-    const service = all.find((candidate) => candidate.name === name);
-    if (service !== undefined) return service;
-    throw new UserError(`there is no service "${name}"`, {
-      code: "not-found",
-      fix: suggest(name, known, "`kws service list` shows those that there are."),
-    });
-  });
-  const services = chosen.length === 0 ? all : [...new Set(chosen)];
-  if (version !== undefined && services.length !== 1) {
-    throw new UserError("--version is for one service", { code: "usage", fix: "Name the service." });
-  }
-  return services;
 }
 
 /** Flag and variable, then the workspace, then the user's settings; undefined where packages stay on this machine. */

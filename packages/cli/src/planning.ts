@@ -5,17 +5,17 @@ import { checkRenders } from "@kws/platform/charts/render";
 import { placeholderValues } from "@kws/platform/images/build";
 import { fetchPackage } from "@kws/platform/packages/fetch";
 import { openPackage } from "@kws/platform/packages/prepare";
-import {
-  loadStackServices,
-  type Project,
-  type ProjectStack,
-  type StackService,
-} from "@kws/platform/project/workspace";
+import { openServices } from "@kws/platform/project/services";
+import { describeClone } from "@kws/platform/project/clone";
+import { siblingClones } from "@kws/platform/project/clones";
+import { clonesOf } from "@kws/platform/project/sources";
+import type { Project, ProjectService, ProjectStack, StackService } from "@kws/platform/project/workspace";
 import type { Provider } from "@kws/platform/providers/provider";
 import { secretOpener } from "@kws/platform/secrets/open";
 import { listReleases } from "@kws/platform/services/releases";
 import { type Packages, planStack, type Selection, type ServicePlan } from "@kws/platform/stacks/plan";
 import type { Context } from "./context.ts";
+import { gitSettings, shortFolder } from "./repositories.ts";
 
 /** Of the commands that start services. */
 export const startOptions = {
@@ -64,14 +64,20 @@ export async function plan(
 ): Promise<ServicePlan[]> {
   const { project, stack, provider, selection, production, refresh } = request;
   const { signal, locations, childEnv } = ctx;
-  const services = await loadStackServices(project, {
+  const services = openServices(project, {
     cache: locations.cache,
     env: childEnv,
     signal,
     refresh: refresh === true,
-    noClones: production !== undefined,
+    clones: production === undefined ? "make" : "ignore",
+    onClone: (url, clone) =>
+      steps.run({ id: `clone ${url}`, title: `clone ${url}` }, async (step) => {
+        const [unused] = clonesOf(await siblingClones(project.root), project, url);
+        if (unused !== undefined) step.note(`${shortFolder(ctx, unused.dir)} is not used; see \`kws link\``);
+        return clone();
+      }),
   });
-  return planStack(services, {
+  const plans = await planStack(services, {
     project,
     stack,
     provider,
@@ -79,6 +85,18 @@ export async function plan(
     packages: packagesOf(ctx, request, { steps, folder }),
     ...(selection === undefined ? {} : { selection }),
     signal,
+  });
+  const builds = plans.flatMap((one) => (one.how === "build" ? [one.service] : []));
+  await Promise.all(builds.map((service) => tellClone(ctx, service, steps)));
+  return plans;
+}
+
+/** What is not as kws.yaml pins it is said: which clone it is taken from, and how far that is from the pin. */
+async function tellClone(ctx: Context, { name, dir, origin }: ProjectService, steps: Steps): Promise<void> {
+  if (origin === undefined || origin.how === "pin") return;
+  const title = `${name} from ${shortFolder(ctx, dir)}`;
+  await steps.run({ id: `clone ${name}`, title }, async (step) => {
+    step.skip(await describeClone(dir, origin.pin?.ref, gitSettings(ctx)));
   });
 }
 

@@ -1,12 +1,11 @@
 /** What the commands on profiles share: a service's chart with its layers open, and how a value and its place are shown. */
 import { relative } from "node:path";
-import { UserError } from "@kws/base/errors";
 import { type Chart, loadChart } from "@kws/platform/charts/chart";
 import type { Origin } from "@kws/platform/charts/origins";
 import { profileNames, unknownProfile } from "@kws/platform/charts/profiles";
 import { redacted, redactor } from "@kws/platform/charts/redact";
-import { suggest } from "@kws/platform/project/nearest";
-import { defaultProfile, loadServices, type ProjectService } from "@kws/platform/project/workspace";
+import { loadServices } from "@kws/platform/project/services";
+import { defaultProfile, type ProjectService } from "@kws/platform/project/workspace";
 import { secretOpener } from "@kws/platform/secrets/open";
 import type { Context } from "./context.ts";
 import { printable } from "./style.ts";
@@ -28,17 +27,15 @@ export const serviceArgument = {
   completes: "services",
 } as const;
 
-/** The workspace's services, or the one that is named. */
-export async function projectServices(ctx: Context, name?: string): Promise<ProjectService[]> {
+/** The workspace's services, or the one that is named; those in git with the pinned commit alone unless `history` is set. */
+export async function projectServices(
+  ctx: Context,
+  name?: string,
+  { history = false } = {},
+): Promise<ProjectService[]> {
   const { childEnv, locations, signal } = ctx;
-  const services = await loadServices(await ctx.project(), { cache: locations.cache, env: childEnv, signal });
-  const found = name === undefined ? services : services.filter((service) => service.name === name);
-  if (name === undefined || found.length > 0) return found;
-  const known = services.map((service) => service.name);
-  throw new UserError(`the workspace has no service "${name}"`, {
-    code: "not-found",
-    fix: suggest(name, known, "Add it under services."),
-  });
+  const options = { cache: locations.cache, env: childEnv, signal, history };
+  return loadServices(await ctx.project(), options, name === undefined ? undefined : [name]);
 }
 
 /**

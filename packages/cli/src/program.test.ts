@@ -291,7 +291,8 @@ describe("a run", () => {
     expect(await runProgram(["init", "--name", "shop"], here), here.err()).toBe(0);
     expect(await readFile(join(dir.path, "kws.yaml"), "utf8")).toContain("orders: { path: ./orders }");
     expect(await readFile(join(dir.path, "web/kws.yaml"), "utf8")).toContain("builder: node");
-    const { loadProject, loadServices } = await import("@kws/platform/project/workspace");
+    const { loadProject } = await import("@kws/platform/project/workspace");
+    const { loadServices } = await import("@kws/platform/project/services");
     const services = await loadServices(await loadProject(join(dir.path, "kws.yaml")), {
       cache: dir.path,
       env: {},

@@ -1,6 +1,6 @@
 /**
- * What stands in for options that neither a flag nor a variable gives: `defaults` in the workspace's kws.yaml, then in the user's
- * own settings.
+ * What stands in for options that neither a flag nor a variable gives: `defaults` in the workspace's kws.local.yaml, in its
+ * kws.yaml, then in the user's own settings.
  */
 import { UserError } from "@kws/base/errors";
 import type { Project } from "@kws/platform/project/workspace";
@@ -53,7 +53,11 @@ export async function withDefaults(
   ]);
   const specs: Record<string, OptionSpec> = { ...command.options, ...globalOptions };
   const values: Record<string, unknown> = { ...given };
-  for (const [name, value] of Object.entries({ ...user?.defaults, ...workspace?.workspace.defaults })) {
+  for (const [name, value] of Object.entries({
+    ...user?.defaults,
+    ...workspace?.workspace.defaults,
+    ...workspace?.local.settings.defaults,
+  })) {
     const spec = specs[name];
     if (spec === undefined) continue;
     values[name] ??= convert(name, spec, typeof value === "boolean" ? value : String(value));

@@ -3,14 +3,8 @@ import { UserError } from "@kws/base/errors";
 import type { StepRecord, Steps } from "@kws/base/steps";
 import { tempDir } from "@kws/base/tempdir";
 import { placeholderValues } from "@kws/platform/images/build";
-import {
-  findStack,
-  graphNode,
-  loadServices,
-  loadStackServices,
-  type Project,
-  type ProjectStack,
-} from "@kws/platform/project/workspace";
+import { findStack, graphNode, type Project, type ProjectStack } from "@kws/platform/project/workspace";
+import { openServices } from "@kws/platform/project/services";
 import type { Connection, Provider, ProviderStatus } from "@kws/platform/providers/provider";
 import { listReleases } from "@kws/platform/services/releases";
 import { memoryCommitment } from "@kws/platform/services/resources";
@@ -103,10 +97,9 @@ export async function stackNamed(
     return findStack(project, name);
   } catch (error) {
     if (!(error instanceof UserError) || error.code !== "not-found" || name === undefined) throw error;
-    const { locations, childEnv, signal } = ctx;
-    const services = await loadServices(project, { cache: locations.cache, env: childEnv, signal });
+    const services = openServices(project, { cache: ctx.locations.cache, env: ctx.childEnv });
     const has = ({ services: own }: ProjectStack) => own === undefined || own.includes(name);
-    const stack = services.some((service) => service.name === name) ? project.stacks.find(has) : undefined;
+    const stack = (await services.has(name)) ? project.stacks.find(has) : undefined;
     if (stack === undefined) throw error;
     throw new UserError(`"${name}" is a service, and the first name is a stack's`, {
       code: "not-found",
@@ -212,7 +205,7 @@ export async function removal(
   const loading =
     project === undefined
       ? []
-      : loadStackServices(project, { cache: locations.cache, env: childEnv, noClones: true });
+      : openServices(project, { cache: locations.cache, env: childEnv, clones: "use" }).all();
   return {
     // A workspace with a fault says nothing of the order.
     graph: await Promise.resolve(loading).then(

@@ -2,6 +2,7 @@
 import { formatAge } from "@kws/base/duration";
 import type { LocalImage } from "@kws/platform/providers/embedded";
 import type { ProviderStatus } from "@kws/platform/providers/provider";
+import type { Snapshot } from "@kws/platform/providers/snapshots";
 import type { ServiceStatus } from "@kws/platform/services/status";
 import type { Style } from "./style.ts";
 
@@ -50,6 +51,22 @@ export function clusterTable(
   };
 }
 
+export function snapshotTable(snapshots: Snapshot[], now: number): { columns: string[]; rows: string[][] } {
+  return {
+    columns: ["SNAPSHOT", "CLUSTER", "AGE", "OBJECTS", "VOLUMES", "DATA", "IMAGES", "IMAGE DATA"],
+    rows: snapshots.map((snapshot) => [
+      snapshot.name,
+      snapshot.cluster,
+      age(snapshot.takenAt, now),
+      String(snapshot.objects),
+      String(snapshot.volumes),
+      megabytes(snapshot.volumeBytes),
+      String(snapshot.images),
+      megabytes(snapshot.imageBytes),
+    ]),
+  };
+}
+
 export function imageTable(images: LocalImage[]): { columns: string[]; rows: string[][] } {
   return {
     columns: ["IMAGE", "DIGEST", "SIZE"],
@@ -57,10 +74,14 @@ export function imageTable(images: LocalImage[]): { columns: string[]; rows: str
       (references.length === 0 ? ["<none>"] : references).map((reference) => [
         reference,
         digest.slice(0, 19),
-        `${Math.ceil(size / 1024 / 1024)} MB`,
+        megabytes(size),
       ]),
     ),
   };
+}
+
+function megabytes(bytes: number): string {
+  return `${Math.ceil(bytes / 1024 / 1024)} MB`;
 }
 
 export function age(time: string, now: number): string {

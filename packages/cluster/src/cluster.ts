@@ -1,6 +1,5 @@
 /** Joins the parts of a cluster in this process; nothing else knows more than one of them. */
-import { join } from "node:path";
-import { UserError } from "@kws/base/errors";
+import { messageOf, UserError } from "@kws/base/errors";
 import type { Logger } from "@kws/base/logger";
 import { KubeClient } from "@kws/kube/client";
 import { SharedInformers } from "@kws/kube/informer";
@@ -18,8 +17,10 @@ import { ownCertificate } from "./network/certificates.ts";
 import { startNetwork } from "./network/controller.ts";
 import { addresses } from "./network/state.ts";
 import { startScheduler } from "./scheduler/index.ts";
+import { capture, type Captured } from "./snapshots/capture.ts";
 import { prepareSocket } from "./sockets.ts";
-import { apiServerFolder, apiServerSocket, networkFolder, runtimeFolder } from "./state.ts";
+import { Standstill } from "./standstill.ts";
+import { apiServerFolder, apiServerSocket, networkFolder, runtimeFolder, volumesFolder } from "./state.ts";
 
 export interface ClusterOptions {
   name: string;
@@ -47,6 +48,8 @@ export interface Cluster {
   kubeconfig: string;
   /** Resolves when the part that holds the containers has ended, which the rest cannot do without. */
   agentGone: Promise<void>;
+  /** Fills a folder that does not exist yet with the cluster's objects and data, while its containers stand still. */
+  snapshot(target: string, signal: AbortSignal): Promise<Captured>;
   /**
    * Ends containers and everything else. Gracefully: containers get their signal, their hooks and the time that their pods
    * give them, at most 30 s.
@@ -62,6 +65,7 @@ export async function runCluster(options: ClusterOptions): Promise<Cluster> {
   const { folder, logger, now } = options;
   const stopping = new AbortController();
   const { signal } = stopping;
+  const standstill = new Standstill();
   let streams: NodeStreams | undefined;
 
   // The agent takes as long to start as the API server does.
@@ -86,6 +90,7 @@ export async function runCluster(options: ClusterOptions): Promise<Cluster> {
       node: { name: nodeName, address: addresses.node },
       dataDir: folder,
       apiServerAddress: { host: addresses.apiServer, port: 443 },
+      standstill,
     }),
     startNetwork({
       ...common("network"),
@@ -101,7 +106,8 @@ export async function runCluster(options: ClusterOptions): Promise<Cluster> {
       ...common("controllers"),
       rootCa: api.caCertificate,
       sign: api.sign,
-      volumesDir: join(folder, "volumes"),
+      volumesDir: volumesFolder(folder),
+      standstill,
     }),
     startScheduler(common("scheduler")),
   ]);
@@ -112,6 +118,24 @@ export async function runCluster(options: ClusterOptions): Promise<Cluster> {
     ingressPort: network.ingress.port,
     kubeconfig: api.kubeconfig(),
     agentGone: sandbox.closed,
+    snapshot: (target, asked) =>
+      standstill.during(async () => {
+        const began = performance.now();
+        const ended = new AbortController();
+        const why = "the process that holds the containers ended before the snapshot was whole";
+        void sandbox.closed.then(() => ended.abort(new UserError(why)));
+        await sandbox.freeze();
+        try {
+          const interrupted = AbortSignal.any([asked, signal, ended.signal]);
+          const captured = await capture(api.objects(), folder, target, interrupted);
+          interrupted.throwIfAborted();
+          return { ...captured, pausedMs: Math.round(performance.now() - began) };
+        } finally {
+          await sandbox.thaw().catch((error: unknown) => {
+            logger.error("the containers do not go on", { error: messageOf(error) });
+          });
+        }
+      }),
     async stop(how) {
       // First, while names, Services and the API still answer.
       if (how === "gracefully") await kubelet.stopPods(longestGraceSeconds);

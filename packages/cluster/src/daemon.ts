@@ -9,7 +9,9 @@ import { UserError } from "@kws/base/errors";
 import { createLogger } from "@kws/base/logger";
 import { identify } from "@kws/base/process";
 import { runCluster, type Cluster } from "./cluster.ts";
-import { kubeconfigFile, stateFile, type DaemonMessage, type DaemonState } from "./state.ts";
+import { serveControl } from "./control.ts";
+import { prepareSocket } from "./sockets.ts";
+import { controlSocket, kubeconfigFile, stateFile, type DaemonMessage, type DaemonState } from "./state.ts";
 import { kubernetesVersion } from "./version.ts";
 
 const [name, folder, imagesFolder, givenIngressPort] = process.argv.slice(2);
@@ -137,6 +139,10 @@ process.on("unhandledRejection", (error) => {
 });
 
 try {
+  await serveControl(await prepareSocket(controlSocket(folder)), async (target, signal) => {
+    if (cluster === undefined || stopping) throw new UserError("the cluster is being started or stopped");
+    return cluster.snapshot(target, signal);
+  });
   await main(name, folder, imagesFolder);
 } catch (error) {
   logger.error("could not start", { error: error instanceof Error ? error.stack : String(error) });

@@ -16,9 +16,11 @@ import { daemonEntry } from "./entry.ts";
 import { removeTree } from "./images/unpack.ts";
 import { readAgent, stopAgent } from "./kubelet/runtimes/sandbox/agent-process.ts";
 import { preflight } from "./kubelet/runtimes/sandbox/preflight.ts";
+import { isPending, putInPlace } from "./snapshots/pending.ts";
 import { removeSocket } from "./sockets.ts";
 import {
   apiServerSocket,
+  controlSocket,
   kubeconfigFile,
   runtimeFolder,
   stateFile,
@@ -78,12 +80,18 @@ export function clusterFolder({ name, home }: ClusterLocation): string {
   return join(home, "clusters", name);
 }
 
-const imagesFolder = (home: string): string => join(home, "images");
+export const imagesFolder = (home: string): string => join(home, "images");
 
 /** Starts the cluster, or answers at once when it runs. Resolves when the API is ready and the node is Ready. */
 export async function startCluster(options: StartOptions): Promise<ClusterInfo> {
+  await using _lock = await lockCluster(options, options.signal);
+  return startLocked(options);
+}
+
+/** For whoever holds the lock. */
+export async function startLocked(options: StartOptions): Promise<ClusterInfo> {
   const folder = clusterFolder(options);
-  await using _lock = await lock(folder, options.signal);
+  await finishRestore(options);
   const running = await clusterStatus(options);
   if (running?.state === "running") return running;
   const problem = await preflight();
@@ -119,6 +127,14 @@ export async function startCluster(options: StartOptions): Promise<ClusterInfo> 
   const info = await clusterStatus(options);
   if (info?.state !== "running") throw crashed(logPath);
   return info;
+}
+
+/** What a restore that was killed has left to do. */
+export async function finishRestore(location: ClusterLocation): Promise<void> {
+  const folder = clusterFolder(location);
+  if (!isPending(folder)) return;
+  await end(folder, "SIGQUIT");
+  await putInPlace(folder, imagesFolder(location.home));
 }
 
 function daemonIsReady(child: ChildProcess, logPath: string, signal?: AbortSignal): Promise<void> {
@@ -175,7 +191,7 @@ async function giveUp(child: ChildProcess): Promise<void> {
 export async function stopCluster(location: ClusterLocation): Promise<boolean> {
   const folder = clusterFolder(location);
   if (!existsSync(folder)) return false;
-  await using _lock = await lock(folder);
+  await using _lock = await lockCluster(location);
   return await end(folder, "SIGTERM");
 }
 
@@ -187,7 +203,7 @@ async function end(folder: string, signal: "SIGTERM" | "SIGQUIT"): Promise<boole
     stopped = true;
     if (!(await waitForExit(daemon, stopTimeoutMilliseconds))) signalProcess(daemon, "SIGKILL");
   }
-  await removeSocket(apiServerSocket(folder));
+  for (const socket of [apiServerSocket(folder), controlSocket(folder)]) await removeSocket(socket);
   // A daemon that was killed leaves its containers running; they end with the agent that holds them.
   return (await stopAgent(runtimeFolder(folder))) || stopped;
 }
@@ -209,7 +225,7 @@ export async function resetCluster(location: ClusterLocation): Promise<boolean> 
   const folder = clusterFolder(location);
   if (!existsSync(folder)) return false;
   const existed = existsSync(stateFile(folder));
-  await using _lock = await lock(folder);
+  await using _lock = await lockCluster(location);
   await end(folder, "SIGQUIT");
   await removeTree(folder);
   return existed;
@@ -289,10 +305,11 @@ function residentBytes(pid: number): number {
 }
 
 /**
- * Starts, stops and resets of one cluster take turns. The lock is a file that names its holder; it appears whole, and that
+ * Starts, stops, resets, snapshots and restores of one cluster take turns. The lock is a file that names its holder; it appears whole, and that
  * of a process that died is taken over.
  */
-async function lock(folder: string, signal?: AbortSignal): Promise<AsyncDisposable> {
+export async function lockCluster(location: ClusterLocation, signal?: AbortSignal): Promise<AsyncDisposable> {
+  const folder = clusterFolder(location);
   const path = join(folder, "start.lock");
   const mine = `${path}.${process.pid}.${randomUUID()}`;
   for (;;) {

@@ -26,7 +26,12 @@ export const stateFile = (folder: string): string => join(folder, "daemon.json")
 export const kubeconfigFile = (folder: string): string => join(folder, "kubeconfig");
 /** The API server's own folder. */
 export const apiServerFolder = (folder: string): string => join(folder, "apiserver");
+export const storageFile = (folder: string): string => join(apiServerFolder(folder), "storage.db");
 export const apiServerSocket = (folder: string): string => join(apiServerFolder(folder), "apiserver.sock");
+/** Where the daemon is asked for what only it can do. */
+export const controlSocket = (folder: string): string => join(folder, "control.sock");
+/** Where persistent volumes are folders. */
+export const volumesFolder = (folder: string): string => join(folder, "volumes");
 /** The container runtime's own folder. */
 export const networkFolder = (folder: string): string => join(folder, "network");
 export const runtimeFolder = (folder: string): string => join(folder, "runtime");

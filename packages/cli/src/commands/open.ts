@@ -31,11 +31,15 @@ export const command = defineCommand({
     return { data, text: url };
 
     async function pageOf(name: string, address: string): Promise<string> {
-      const { loadServices } = await import("@kws/platform/project/workspace");
+      const { hasSource } = await import("@kws/platform/project/workspace");
+      const { openServices } = await import("@kws/platform/project/services");
       const project = await ctx.findProject();
       if (project === undefined) return address;
-      const all = await loadServices(project, { cache: ctx.locations.cache, env: ctx.childEnv });
-      const open = all.find((candidate) => candidate.name === name)?.config.open;
+      const settings = { cache: ctx.locations.cache, env: ctx.childEnv, clones: "use" } as const;
+      const services = openServices(project, settings);
+      if (!(await services.has(name))) return address;
+      const [found] = await services.find([name]);
+      const open = found !== undefined && hasSource(found) ? found.config.open : undefined;
       if (open === undefined) return address;
       const page = new URL(open.path ?? "/", address);
       if (open.host !== undefined) page.hostname = open.host;

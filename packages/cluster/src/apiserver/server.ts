@@ -7,6 +7,7 @@ import { join } from "node:path";
 import type { Logger } from "@kws/base/logger";
 import type { Transport } from "@kws/kube/transport";
 import type { NodeStreams } from "../kubelet/streams.ts";
+import type { ObjectRows } from "../storage/database.ts";
 import { Store } from "../storage/store.ts";
 import type { StaticToken } from "./authentication.ts";
 import { bootstrap } from "./bootstrap.ts";
@@ -50,6 +51,8 @@ export interface ApiServer {
   caCertificate: string;
   sign: CertificateSigner;
   kubeconfig(): string;
+  /** Every object, as at this moment. */
+  objects(): ObjectRows;
   /** Requests in this process, as the given user; as an administrator unless given. */
   transport(user?: User): Transport;
   close(): Promise<void>;
@@ -122,6 +125,7 @@ export async function startApiServer(options: ApiServerOptions): Promise<ApiServ
       caCertificate: pki.caCertificate,
       sign: certificateSigner(pki, now),
       kubeconfig: () => adminKubeconfig(pki, url, name),
+      objects: () => store.all(),
       transport: (user = administrator) => inProcessTransport(handler, user),
       close: () =>
         (closed ??= (async () => {

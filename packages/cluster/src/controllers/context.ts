@@ -7,6 +7,7 @@ import type { SharedInformers } from "@kws/kube/informer";
 import type { KubeObject, ObjectMeta } from "@kws/kube/object";
 import type { Logger } from "@kws/base/logger";
 import type { CertificateSigner } from "../apiserver/signing.ts";
+import type { Standstill } from "../standstill.ts";
 
 export interface ControllerContext {
   client: KubeClient;
@@ -21,6 +22,7 @@ export interface ControllerContext {
   sign: CertificateSigner;
   /** Where provisioned volumes are folders. */
   volumesDir: string;
+  standstill: Standstill;
   /** The resource through the shared copy. */
   resource<T extends KubeObject = KubeObject>(resource: Resource): CachedResource<T>;
   /** Writes Events as this component. */

@@ -4,6 +4,7 @@ import type { KubeClient } from "@kws/kube/client";
 import { runController } from "@kws/kube/controller";
 import { SharedInformers } from "@kws/kube/informer";
 import type { CertificateSigner } from "../apiserver/signing.ts";
+import { Standstill } from "../standstill.ts";
 import { certificateController } from "./certificates.ts";
 import { clusterRoleAggregationController } from "./clusterrole-aggregation.ts";
 import { createContext, type Controller, type ControllerContext } from "./context.ts";
@@ -37,6 +38,8 @@ export interface ControllersOptions {
   sign: CertificateSigner;
   /** Where volumes of the default StorageClass are made, one folder each. */
   volumesDir: string;
+  /** Shared with whoever takes snapshots. */
+  standstill?: Standstill;
   /** Shared with other parts of the process; own ones unless given. */
   informers?: SharedInformers;
 }
@@ -71,7 +74,7 @@ const controllers: ((ctx: ControllerContext) => Controller)[] = [
 export async function startControllers(options: ControllersOptions): Promise<void> {
   const { client, logger, signal } = options;
   const informers = options.informers ?? new SharedInformers(client, { logger, signal });
-  const ctx = createContext({ ...options, informers });
+  const ctx = createContext({ ...options, informers, standstill: options.standstill ?? new Standstill() });
   for (const controller of controllers.map((make) => make(ctx))) {
     void runController({ ...controller, logger, signal });
   }

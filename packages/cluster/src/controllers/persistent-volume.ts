@@ -307,6 +307,7 @@ export function volumeController(ctx: ControllerContext): Controller {
   /** Never outside of the folder that is ours, whatever the object says. */
   async function removeFolder(path: string): Promise<void> {
     if (!resolve(path).startsWith(resolve(ctx.volumesDir) + sep)) return;
+    await ctx.standstill.ended();
     await rm(path, { recursive: true, force: true });
   }
 }

@@ -370,7 +370,8 @@ export class ContainerSet {
 
   #target(container: PodContainer, run: ContainerRun): ProbeTarget {
     const host = this.#access.address() ?? this.#context.node.address;
-    return { runtime: this.#context.runtime, containerId: run.id, container, host };
+    const { runtime, standstill } = this.#context;
+    return { runtime, standstill, containerId: run.id, container, host };
   }
 
   #grace(): number {

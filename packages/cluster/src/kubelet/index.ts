@@ -15,6 +15,7 @@ import type { Pod } from "./pod.ts";
 import { References } from "./references.ts";
 import type { Container, PodSandbox, Runtime } from "./runtime.ts";
 import { serveStreams } from "./serving.ts";
+import { Standstill } from "../standstill.ts";
 import type { NodeStreams } from "./streams.ts";
 import { PodWorker } from "./worker.ts";
 
@@ -30,6 +31,8 @@ export interface KubeletOptions {
   dataDir: string;
   /** Where pods reach the API server. */
   apiServerAddress: { host: string; port: number };
+  /** Shared with whoever takes snapshots. */
+  standstill?: Standstill;
   logger: Logger;
   /** Milliseconds since the epoch. */
   now: () => number;
@@ -69,6 +72,7 @@ export async function startKubelet(options: KubeletOptions): Promise<Kubelet> {
     node,
     dataDir,
     apiServer: options.apiServerAddress,
+    standstill: options.standstill ?? new Standstill(),
     logger,
     now,
   };

@@ -1,5 +1,6 @@
 /** Startup, readiness and liveness probes (https://kubernetes.io/docs/concepts/configuration/liveness-readiness-startup-probes/). */
 import { messageOf } from "@kws/base/errors";
+import type { Standstill } from "../standstill.ts";
 import { runCommand } from "./command.ts";
 import { dialOnce, httpGet } from "./dial.ts";
 import { checkHealth } from "./grpc.ts";
@@ -15,6 +16,7 @@ export interface ProbeTarget {
   container: PodContainer;
   /** The pod's address. */
   host: string;
+  standstill: Standstill;
 }
 
 export interface ProbeCallbacks {
@@ -80,8 +82,12 @@ async function loop(
   while (!signal.aborted) {
     const regular = performance.now() >= nextRegular - 1;
     if (regular) nextRegular = performance.now() + periodMs;
+    const { standstill } = target;
+    const before = standstill.count;
     const failure = await attempt(probe, target, signal);
+    await standstill.ended();
     if (signal.aborted) return;
+    if (standstill.count !== before) continue;
     const ok = failure === undefined;
     if (regular || ok) {
       if (!ok) callbacks.onFailure(kind, failure);

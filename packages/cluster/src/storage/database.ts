@@ -16,11 +16,20 @@ export interface Row {
   value: string | undefined;
 }
 
+/** A row that is there. */
+export type ObjectRow = Row & { value: string };
+
+/** All that a database holds. */
+export interface ObjectRows {
+  revision: number;
+  rows: Iterable<ObjectRow>;
+}
+
 export interface Database {
   /** The last revision ever given out, of removed objects too. */
   revision: number;
   /** All rows, by resource and key. */
-  rows(): Iterable<{ resource: string; key: string; revision: number; value: string }>;
+  rows(): Iterable<ObjectRow>;
   /** All of it or, where it throws, nothing. */
   commit(rows: Row[], revision: number): void;
   close(): void;
@@ -49,12 +58,7 @@ export function openDatabase(path: string): Database {
     rows: () =>
       db
         .prepare("SELECT resource, key, revision, value FROM objects ORDER BY resource, key")
-        .iterate() as Iterable<{
-        resource: string;
-        key: string;
-        revision: number;
-        value: string;
-      }>,
+        .iterate() as Iterable<ObjectRow>,
     commit(rows, revision) {
       db.exec("BEGIN IMMEDIATE");
       try {

@@ -6,7 +6,7 @@
  * reads and watches see committed state alone, so nobody ever acts on a change that a crash could undo.
  */
 import type { KubeObject } from "@kws/kube/object";
-import { openDatabase, type Database } from "./database.ts";
+import { openDatabase, type Database, type ObjectRows } from "./database.ts";
 import { clone, StorageError, type Stored, type StoreEvent } from "./stored.ts";
 import { Table } from "./table.ts";
 
@@ -89,6 +89,14 @@ export class Store {
   /** The resources that have, or had, objects. */
   resources(): string[] {
     return [...this.#tables.keys()];
+  }
+
+  /** Every committed object at one moment, with the revision of that moment. */
+  all(): ObjectRows {
+    const rows = [...this.#tables].flatMap(([resource, table]) =>
+      table.list("").map(({ key, revision, json }) => ({ resource, key, revision, value: json })),
+    );
+    return { revision: this.#revision, rows };
   }
 
   /** Throws `exists`. The object belongs to the store from here on; its resourceVersion is set. */

@@ -93,37 +93,32 @@ async function configFiles(subject: Subject): Promise<[string, string][]> {
   return (await Promise.all(read)).flat();
 }
 
-/** The stacks' namespaces as they are; adds to the secrets that are known. */
+/** The nodes and the stacks' namespaces as they are; adds to the secrets that are known. */
 async function clusterFiles(
   subject: Subject,
   connection: Connection,
   secrets: string[],
 ): Promise<[string, string][]> {
   const { signal } = subject;
-  const { client } = connection;
-  const list = await client.list(nodes, undefined, { signal });
-  const files: [string, string][] = [
-    [
-      "cluster/nodes.json",
-      json(
-        list.items.map(({ metadata, status }) => [
-          metadata.name,
-          status?.["conditions"],
-          status?.["nodeInfo"],
-        ]),
-      ),
-    ],
-  ];
-  const spaces = new Set((await subject.project())?.stacks.map(({ namespace }) => namespace));
-  for (const namespace of spaces) {
+  const files: [string, string][] = [];
+  /** What may not be read is left out, and so are logs that cannot be rid of Secrets. */
+  const add = async (name: string, read: () => Promise<[string, string][]>) => {
     try {
-      secrets.push(...(await secretsOfCluster(client, namespace, signal)));
-      files.push(...(await namespaceFiles(connection, namespace, signal)));
+      files.push(...(await read()));
     } catch (error) {
       if (!(error instanceof ApiError)) throw error;
-      // Logs that cannot be rid of Secrets stay where they are.
-      files.push([`cluster/${namespace}/left-out.txt`, `${error.message}\n`]);
+      files.push([`cluster/${name}/left-out.txt`, `${error.message}\n`]);
     }
+  };
+  await add("nodes", async () => {
+    const { items } = await connection.client.list(nodes, undefined, { signal });
+    return [["cluster/nodes.json", json(items.map(statusOf))]];
+  });
+  for (const namespace of new Set((await subject.project())?.stacks.map((stack) => stack.namespace))) {
+    await add(namespace, async () => {
+      secrets.push(...(await secretsOfCluster(connection.client, namespace, signal)));
+      return namespaceFiles(connection, namespace, signal);
+    });
   }
   return files;
 }

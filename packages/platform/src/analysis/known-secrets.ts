@@ -68,8 +68,11 @@ export async function secretsOfCluster(
 }
 
 function secretVariables({ ["spec"]: spec }: KubeObject): string[] {
-  const containers = (spec?.["containers"] ?? []) as { env?: { name: string; value?: string }[] }[];
-  return containers.flatMap(({ env = [] }) =>
+  const { containers = [], initContainers = [] } = (spec ?? {}) as Record<
+    string,
+    { env?: { name: string; value?: string }[] }[]
+  >;
+  return [...containers, ...initContainers].flatMap(({ env = [] }) =>
     env.flatMap(({ name, value }) => (value !== undefined && isSecretName(name) ? [value] : [])),
   );
 }

@@ -210,12 +210,13 @@ const tests: Check = {
   id: "tests",
   family: "service",
   about:
-    "a service that is built here has tests: files that test runners look for, a script `test`, or a Helm test",
+    "a service that is built here has tests: `tests` in its kws.yaml, files that test runners look for, a script `test`, or a Helm test",
   run: (subject) =>
     overServices(
       subject,
       async (service) => {
-        if (buildsOf(service).length === 0 || (await hasTests(service.dir, 3))) return [];
+        if (buildsOf(service).length === 0 || service.config.tests !== undefined) return [];
+        if (await hasTests(service.dir, 3)) return [];
         const chartTests = join(service.dir, service.config.chart ?? "chart", "templates/tests");
         if (existsSync(chartTests) || (await hasTestScript(service.dir))) return [];
         return [
@@ -223,7 +224,7 @@ const tests: Check = {
             severity: "info",
             where: service.file.at(["name"]),
             message: `${service.name} has no tests that could be found`,
-            fix: "Add one: it is what tells a good package from a bad one.",
+            fix: "Add one, and name it under `tests` in its kws.yaml: it is what tells a good package from a bad one.",
           },
         ];
       },

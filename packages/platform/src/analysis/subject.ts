@@ -13,8 +13,8 @@ import {
   type Project,
   type ProjectService,
   type StackService,
-  surveyServices,
 } from "../project/workspace.ts";
+import { surveyServices } from "../project/services.ts";
 import { readYamlFile } from "../project/yaml-file.ts";
 import type { Connection, Provider, ProviderStatus } from "../providers/provider.ts";
 import { locateTool } from "../tools/locate.ts";
@@ -146,7 +146,7 @@ async function surveyWorkspace(
   if (path === undefined) return { project: undefined, services: [], faults: [] };
   try {
     const project = await loadProject(path);
-    const { services, faults } = await surveyServices(project, { ...options, noClones: true });
+    const { services, faults } = await surveyServices(project, { ...options, clones: "ignore" });
     return { project, services, faults: (await Promise.all(faults.map(allLike))).flat() };
   } catch (error) {
     if (!(error instanceof UserError)) throw error;

@@ -41,7 +41,7 @@ import { namesOf, originalService, programSecret, proxyDeployment, selfRemoval }
 import { proxyProgram } from "./program.ts";
 import type { ProxyConfig } from "./proxy/main.ts";
 import { proxyLabel } from "./proxy/restore.ts";
-import { endIntercept, isTaken, originalSelector, takeService } from "./take.ts";
+import { endIntercept, giveServiceBack, isTaken, originalSelector, takeService } from "./take.ts";
 
 export interface InterceptOptions {
   cluster: Cluster;
@@ -230,6 +230,8 @@ class Session implements Intercept {
     const timeout = AbortSignal.timeout(timeoutMs);
     const stop = AbortSignal.any([signal, timeout]);
     try {
+      // The proxy of an earlier intercept is replaced: until the new one runs, the pods answer.
+      await giveServiceBack(this.#options.cluster.client, this.#options.object);
       await this.#apply();
       const tunnel = await this.#connect(stop);
       this.#background.push(this.#keep(tunnel), this.#watch());

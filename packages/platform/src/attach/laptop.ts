@@ -24,14 +24,14 @@ const greetingMs = 10_000;
 const connectMs = 2000;
 
 /** Resolves when the tunnel is open, with what resolves when it is not any more. */
-export async function openLaptop(options: LaptopOptions): Promise<{ closed: Promise<void>; close(): void }> {
+export async function openLaptop(options: LaptopOptions): Promise<{ closed: Promise<void> }> {
   const { cluster, pod, token, signal } = options;
   const wire = await openPodPort(cluster.access, pod, signal);
   await greet(wire, token);
   const session = performServerHandshake(wire, { settings: { initialWindowSize: windowSize } });
   const closed = new Promise<void>((resolve) => session.once("close", () => resolve()));
   session.on("error", () => session.destroy());
-  session.on("stream", (stream) => void take(stream, options));
+  session.on("stream", (stream) => take(stream, options));
   wire.once("close", () => session.destroy());
   keepAlive(session);
   const stop = () => session.destroy();
@@ -40,7 +40,7 @@ export async function openLaptop(options: LaptopOptions): Promise<{ closed: Prom
     signal.removeEventListener("abort", stop);
     wire.destroy();
   });
-  return { closed, close: stop };
+  return { closed };
 }
 
 /** The proxy answers a line where it takes the token. */

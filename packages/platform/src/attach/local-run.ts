@@ -97,7 +97,7 @@ const script = 'mount --bind "$0" /etc/hosts && exec setpriv --ambient-caps=-all
 async function hostsWrapper(env: NodeJS.ProcessEnv, uid: number | undefined): Promise<string[] | undefined> {
   const user = uid === 0 ? [] : ["--user", "--map-current-user", "--keep-caps"];
   const wrapper = ["unshare", ...user, "--mount", "sh", "-c", script];
-  const [file = "", ...args] = [...wrapper, "/etc/hosts", "true"];
+  const [file, ...args] = [...wrapper, "/etc/hosts", "true"];
   const works = await new Promise<boolean>((resolve) => {
     const child = spawn(file, args, { env, stdio: "ignore" });
     child.once("error", () => resolve(false));

@@ -37,7 +37,7 @@ function object(
       ownerReferences: [{ apiVersion: owner.apiVersion, kind: owner.kind, name: ownerName, uid }],
     },
     ...rest,
-  } as KubeObject;
+  };
 }
 
 /** Holds the program and its settings; goes with the Service. */

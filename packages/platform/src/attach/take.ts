@@ -11,7 +11,6 @@ import {
   proxyLabel,
   restorePatch,
   selectorAnnotation,
-  type ServiceObject,
 } from "./proxy/restore.ts";
 
 export const interceptManager = "kws-intercept";
@@ -65,6 +64,11 @@ export function takeService(client: KubeClient, object: KubeObject, mark: Interc
   ]);
 }
 
+/** Leads the Service to its pods; false where it was not intercepted. */
+export function giveServiceBack(client: KubeClient, object: KubeObject): Promise<boolean> {
+  return change(client, object, restorePatch);
+}
+
 /** Gives the Service back and removes what was there for the intercept; false where it was not intercepted. */
 export async function endIntercept(
   client: KubeClient,
@@ -73,8 +77,7 @@ export async function endIntercept(
 ): Promise<boolean> {
   // Without its lease, a session that is still there takes nothing any more.
   await remove(client, leases, names);
-  const given =
-    object !== undefined && (await change(client, object, (found) => restorePatch(found as ServiceObject)));
+  const given = object !== undefined && (await giveServiceBack(client, object));
   await remove(client, secrets, names);
   return given;
 }
@@ -113,7 +116,7 @@ async function change(
       continue;
     }
     try {
-      await write(ownersPatch(before as ServiceObject, changed as ServiceObject));
+      await write(ownersPatch(before, changed));
     } catch (error) {
       // Whoever wrote in between has the fields now, and may have them.
       if (!isApiError(error, "Conflict", "Invalid")) throw error;

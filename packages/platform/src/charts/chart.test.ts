@@ -2,7 +2,8 @@ import { mkdir, symlink, truncate, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { tempDir } from "@kws/base/tempdir";
 import { expect, test } from "vitest";
-import { loadProject, loadServices, type ProjectService } from "../project/workspace.ts";
+import { loadServices } from "../project/services.ts";
+import { loadProject, type ProjectService } from "../project/workspace.ts";
 import { loadChart } from "./chart.ts";
 
 const noSecrets = () => Promise.reject(new Error("there are no secrets"));

@@ -2,7 +2,7 @@ import { mkdir, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { tempDir } from "@kws/base/tempdir";
 import { expect, test } from "vitest";
-import { profileChain, profileLayers } from "./profiles.ts";
+import { profileChain, profileLayers, refuseUnknownProfiles } from "./profiles.ts";
 
 async function write(root: string, files: object): Promise<void> {
   for (const [path, text] of Object.entries<string>({ ...files })) {
@@ -96,4 +96,27 @@ test("a profile that the chart does not have is refused, with the nearest one", 
     code: "not-found",
     fix: 'Did you mean "production"?',
   });
+});
+
+/** Asks for a profile of the package `till`, and of `payments` as one of all. */
+function askFor(till: { profile: string; chosen: boolean }): void {
+  refuseUnknownProfiles([
+    { name: "till 1.0.0", known: ["qa"], ...till },
+    { name: "payments 1.4.0", known: ["production"], profile: till.profile, chosen: false },
+  ]);
+}
+
+test.each([
+  [{ profile: "producton", chosen: true }, 'the chart till 1.0.0 has no profile "producton"'],
+  [{ profile: "producton", chosen: false }, 'no package has the profile "producton"'],
+  [{ profile: "production", chosen: true }, 'the chart till 1.0.0 has no profile "production"'],
+])(
+  "a profile of several packages is refused where a slip would install the defaults: %o",
+  (till, message) => {
+    expect(() => askFor(till)).toThrow(message);
+  },
+);
+
+test.each(["production", "local"])("of several packages one may lack the profile of all: %s", (profile) => {
+  expect(() => askFor({ profile, chosen: false })).not.toThrow();
 });

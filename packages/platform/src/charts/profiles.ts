@@ -8,6 +8,7 @@ import { join } from "node:path";
 import { UserError } from "@kws/base/errors";
 import { Type } from "typebox";
 import { suggest } from "../project/nearest.ts";
+import { defaultProfile } from "../project/workspace.ts";
 import { validate } from "../project/validate.ts";
 import { readLimited, readYamlFile } from "../project/yaml-file.ts";
 import type { Layer } from "./layers.ts";
@@ -66,6 +67,37 @@ export function unknownProfile(chart: string, profile: string, known: string[]):
   return new UserError(`the chart ${chart} has no profile "${profile}"`, {
     code: "not-found",
     fix: suggest(profile, known, `Add profiles/${profile}/values.yaml to it.`),
+  });
+}
+
+/** A package's profile, as it was asked for. */
+export interface AskedProfile {
+  /** `service version`. */
+  name: string;
+  profile: string;
+  /** For this package, and not for all. */
+  chosen: boolean;
+  /** The profiles that its chart has. */
+  known: string[];
+}
+
+/**
+ * Throws `not-found` for a profile that was chosen for a package without it, and for one for all that no package has: a slip
+ * would install the defaults. `local` is every chart's, also where it changes nothing.
+ */
+export function refuseUnknownProfiles(asked: AskedProfile[]): void {
+  for (const { name, profile, chosen, known } of asked) {
+    if (chosen && !known.includes(profile)) throw unknownProfile(name, profile, known);
+  }
+  const forAll = asked.find(({ chosen, profile }) => !chosen && profile !== defaultProfile)?.profile;
+  if (forAll === undefined || asked.some(({ known }) => known.includes(forAll))) return;
+  throw new UserError(`no package has the profile "${forAll}"`, {
+    code: "not-found",
+    fix: suggest(
+      forAll,
+      [...new Set(asked.flatMap(({ known }) => known))],
+      `Add profiles/${forAll}/values.yaml to a chart.`,
+    ),
   });
 }
 

@@ -3,7 +3,8 @@ import { join } from "node:path";
 import { tempDir } from "@kws/base/tempdir";
 import { expect, test } from "vitest";
 import type { ImageBuild, Provider } from "../providers/provider.ts";
-import { loadProject, loadServices, type ProjectService } from "../project/workspace.ts";
+import { loadServices } from "../project/services.ts";
+import { loadProject, type ProjectService } from "../project/workspace.ts";
 import { buildImages, checkBuilds } from "./build.ts";
 
 async function service(root: string, yaml: string): Promise<ProjectService> {
@@ -25,6 +26,9 @@ function recorder(): { builds: ImageBuild[]; provider: Provider } {
     reset: unused,
     status: unused,
     kubeconfig: unused,
+    snapshots: () => {
+      throw new Error("not used");
+    },
     checkBuild: async () => {},
     imageRepository: unused,
     buildImage: async (build) => {

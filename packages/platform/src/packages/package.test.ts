@@ -9,7 +9,8 @@ import { openLayout } from "@kws/oci/layout";
 import type { Repository } from "@kws/oci/repository";
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test, vi } from "vitest";
 import { parse } from "yaml";
-import { loadProject, loadServices } from "../project/workspace.ts";
+import { loadServices } from "../project/services.ts";
+import { loadProject } from "../project/workspace.ts";
 import type { Provider } from "../providers/provider.ts";
 import { locateTool } from "../tools/locate.ts";
 import { readArchive } from "./archive.ts";
@@ -101,6 +102,9 @@ async function fakeBuilder(content = "program"): Promise<Provider> {
     reset: unused,
     status: unused,
     kubeconfig: unused,
+    snapshots: () => {
+      throw new Error("not used");
+    },
     checkBuild: async () => {},
     async buildImage(build) {
       const layer = Buffer.from(content);

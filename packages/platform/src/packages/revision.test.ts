@@ -3,8 +3,10 @@ import { join } from "node:path";
 import { run } from "@kws/base/exec";
 import { type TempDir, tempDir } from "@kws/base/tempdir";
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { loadProject, loadServices } from "../project/workspace.ts";
-import { listKept, publicAddress, readRevision } from "./revision.ts";
+import { publicAddress } from "../project/git.ts";
+import { loadServices } from "../project/services.ts";
+import { loadProject } from "../project/workspace.ts";
+import { listKept, readRevision } from "./revision.ts";
 
 const env = {
   PATH: process.env["PATH"],

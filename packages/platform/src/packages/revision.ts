@@ -4,7 +4,7 @@
  */
 import { UserError } from "@kws/base/errors";
 import { exec, lastLines } from "@kws/base/exec";
-import { gitEnv, safe } from "../project/git.ts";
+import { gitEnv, publicAddress, safe } from "../project/git.ts";
 import type { ProjectService } from "../project/workspace.ts";
 import { compareVersions, isVersion } from "./version.ts";
 
@@ -56,6 +56,7 @@ export async function readRevision(service: ProjectService, settings: GitSetting
   return {
     commit,
     time: Number(time),
+    // One spelling, so that the package's bytes do not depend on how its repository was cloned.
     source: publicAddress(remote.stdout.trim()),
     tag: found?.version,
     distance,
@@ -96,20 +97,6 @@ function versionTags(list: string, prefix: string): Tag[] {
     .filter((name) => name.startsWith(prefix) && isVersion(name.slice(prefix.length)))
     .map((name) => ({ name, version: name.slice(prefix.length) }))
     .toSorted((a, b) => compareVersions(a.version, b.version));
-}
-
-/** One spelling for one repository, whichever way it was cloned, so that the package's bytes do not depend on that. */
-export function publicAddress(remote: string): string | undefined {
-  const [, host, path] =
-    /^(?:https?|ssh|git):\/\/(?:[^@/]*@)?([^/:]+)(?::\d+)?\/(.+)$/.exec(remote) ??
-    /^(?:[^@/:]+@)([^/:]+):(.+)$/.exec(remote) ??
-    [];
-  if (host === undefined || path === undefined) return undefined;
-  const clean = path
-    .replace(/^\/+/, "")
-    .replace(/\/+$/, "")
-    .replace(/\.git$/, "");
-  return `https://${host.toLowerCase()}/${clean}`;
 }
 
 async function tryGit(dir: string, args: string[], { env, signal }: GitSettings) {

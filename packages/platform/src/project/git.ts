@@ -4,60 +4,148 @@
  */
 import { createHash } from "node:crypto";
 import { existsSync } from "node:fs";
-import { mkdir, rename, rm } from "node:fs/promises";
-import { dirname, join } from "node:path";
-import { UserError } from "@kws/base/errors";
-import { exec, lastLines, run } from "@kws/base/exec";
-import { tempDir } from "@kws/base/tempdir";
+import { rename } from "node:fs/promises";
+import { hostname } from "node:os";
+import { join } from "node:path";
+import { isErrno, UserError } from "@kws/base/errors";
+import { exec, type ExecResult, lastLines, run } from "@kws/base/exec";
+import { ownedDir } from "@kws/base/tempdir";
 
 export interface GitOptions {
   cache: string;
   env: NodeJS.ProcessEnv;
   signal?: AbortSignal;
-  /** Fetch again even though the pin is there: for branches and moved tags. */
+  /** Fetch again where the pin has moved: for branches and moved tags. */
   refresh?: boolean;
+  /** With all commits and tags, for versions and histories; else the pinned commit alone. */
+  history?: boolean;
   /** Where the source is written, for errors. */
   at?: string;
+  /** Called around a clone that has to be made, with its address. */
+  onClone?: <T>(url: string, clone: () => Promise<T>) => Promise<T>;
 }
 
-/** The folder of a checkout; cloned on first use, and never touched by the network afterwards unless `refresh` is set. */
+/** Where the checkout of a pin is, or will be. */
+export function checkoutFolder(
+  url: string,
+  ref: string,
+  { cache, history }: Pick<GitOptions, "cache" | "history">,
+): string {
+  return join(cache, "git", `${hash(url)}-${hash(ref)}${history === true ? "-history" : ""}`);
+}
+
+/**
+ * The folder of a checkout; cloned on first use, and never touched by the network afterwards unless `refresh` is set. It appears
+ * as a whole: what was begun by a process that was killed is in nobody's way, and removed by the next clone.
+ */
 export async function checkout(url: string, ref: string, options: GitOptions): Promise<string> {
   refuseHostile(url, ref, options.at);
-  const target = join(options.cache, "git", `${hash(url)}-${hash(ref)}`);
-  if (existsSync(target) && options.refresh !== true) return target;
-  const settings = {
-    env: gitEnv(options.env),
-    ...(options.signal === undefined ? {} : { signal: options.signal }),
-  };
-  await mkdir(dirname(target), { recursive: true });
-  await using work = await tempDir("clone", dirname(target));
-  const clone = join(work.path, "repository");
-  const cloned = await exec(
-    "git",
-    [...safe, "clone", "--quiet", "--no-checkout", "--", url, clone],
-    settings,
-  );
-  if (cloned.exitCode !== 0) {
-    throw new UserError(
-      `git cannot clone ${withoutPassword(url)}: ${lastLines(withoutPassword(cloned.stderr), 3)}`,
-      {
-        fix: "Check the address, and that `git clone` with it works in this shell.",
-        ...(options.at === undefined ? {} : { at: options.at }),
-      },
-    );
+  const target = checkoutFolder(url, ref, options);
+  if (existsSync(target) && (options.refresh !== true || (await isCurrent(target, url, ref, options)))) {
+    return target;
   }
-  const commit = await resolveRef(clone, ref, settings);
-  if (commit === undefined) {
-    throw new UserError(`${withoutPassword(url)} has no commit, tag or branch "${ref}"`, {
-      code: "config",
-      fix: "Correct the ref.",
-      ...(options.at === undefined ? {} : { at: options.at }),
-    });
+  const { onClone = (_url, work) => work() } = options;
+  return onClone(withoutPassword(url), () => clonePin(target, url, ref, options));
+}
+
+async function clonePin(target: string, url: string, ref: string, options: GitOptions): Promise<string> {
+  const owner = { host: hostname(), pid: process.pid };
+  await using work = await ownedDir(join(options.cache, "git", "work"), owner);
+  const clone = join(work.path, "clone");
+  await run("git", [...safe, "init", "--quiet", "--template=", clone], settingsOf(options));
+  const git = (...args: string[]) => exec("git", [...safe, "-C", clone, ...args], settingsOf(options));
+  await git("config", "remote.origin.url", url);
+  const commit = await fetchPin(git, url, ref, options);
+  await done(git("checkout", "--quiet", "--detach", commit), `check out ${ref} of`, url, options.at);
+  if (existsSync(join(clone, ".gitmodules"))) {
+    const submodules = git("submodule", "--quiet", "update", "--init", "--recursive");
+    await done(submodules, "fetch the submodules of", url, options.at);
   }
-  await run("git", [...safe, "-C", clone, "checkout", "--quiet", "--detach", commit], settings);
-  await rm(target, { recursive: true, force: true });
-  await rename(clone, target);
+  if (existsSync(target)) await rename(target, join(work.path, "replaced"));
+  try {
+    await rename(clone, target);
+  } catch (error) {
+    // Another process was faster; what it made is the same.
+    if (!isErrno(error, "ENOTEMPTY", "EEXIST")) throw error;
+  }
   return target;
+}
+
+type Git = (...args: string[]) => Promise<ExecResult>;
+
+/** The commit that the ref stands for, with what a checkout of it needs. */
+async function fetchPin(git: Git, url: string, ref: string, { at, history }: GitOptions): Promise<string> {
+  const fetch = (...args: string[]) =>
+    git("fetch", "--quiet", "--no-write-fetch-head", "--no-recurse-submodules", ...args);
+  if (history !== true) {
+    const kept = `+${ref}:refs/kws/pin`;
+    const fetched = await fetch("--depth=1", "--no-tags", "origin", kept);
+    const commit = fetched.exitCode === 0 ? await commitOf(git, "refs/kws/pin") : undefined;
+    if (commit !== undefined) return commit;
+    // A short commit has to be looked for, and not every server gives away a commit that no branch ends in, or a part of a history.
+    const isCommit = /^[0-9a-f]{4,64}$/.test(ref);
+    if (!isCommit && !/does not support/.test(fetched.stderr)) {
+      if (/couldn't find remote ref/.test(fetched.stderr)) throw noSuchRef(url, ref, at);
+      await done(Promise.resolve(fetched), "clone", url, at);
+    }
+  }
+  const all = fetch("--filter=blob:none", "--tags", "origin", "+refs/heads/*:refs/remotes/origin/*");
+  await done(all, "clone", url, at);
+  for (const name of [`refs/tags/${ref}`, `refs/remotes/origin/${ref}`, ref]) {
+    const commit = await commitOf(git, name);
+    if (commit !== undefined) return commit;
+  }
+  throw noSuchRef(url, ref, at);
+}
+
+async function commitOf(git: Git, name: string): Promise<string | undefined> {
+  const result = await git("rev-parse", "--quiet", "--verify", "--end-of-options", `${name}^{commit}`);
+  const commit = result.stdout.trim();
+  return result.exitCode === 0 && /^[0-9a-f]{40,64}$/.test(commit) ? commit : undefined;
+}
+
+/** Whether the remote still means the commit that is checked out. */
+async function isCurrent(target: string, url: string, ref: string, options: GitOptions): Promise<boolean> {
+  if (/^[0-9a-f]{40,64}$/.test(ref)) return true;
+  // What a tag is of stands after the tag itself, with ^{} at its end.
+  const names = [`refs/tags/${ref}^{}`, `refs/tags/${ref}`, `refs/heads/${ref}`, ref];
+  const settings = settingsOf(options);
+  const [listed, head] = await Promise.all([
+    exec("git", [...safe, "ls-remote", "--quiet", "--", url, ...names], settings),
+    commitOf((...args) => exec("git", [...safe, "-C", target, ...args], settings), "HEAD"),
+  ]);
+  const commits = new Map(
+    listed.stdout.split("\n").map((line): [string, string] => {
+      const [commit = "", name = ""] = line.split("\t");
+      return [name, commit];
+    }),
+  );
+  const meant = names.find((name) => commits.has(name));
+  return meant !== undefined && commits.get(meant) === head;
+}
+
+function settingsOf({ env, signal }: GitOptions): { env: NodeJS.ProcessEnv; signal?: AbortSignal } {
+  return { env: gitEnv(env), ...(signal === undefined ? {} : { signal }) };
+}
+
+async function done(running: Promise<ExecResult>, what: string, url: string, at?: string): Promise<void> {
+  const { exitCode, stderr } = await running;
+  if (exitCode === 0) return;
+  throw new UserError(
+    `git cannot ${what} ${withoutPassword(url)}: ${lastLines(withoutPassword(stderr), 3)}`,
+    {
+      fix: "Check the address, and that `git clone` with it works in this shell.",
+      ...(at === undefined ? {} : { at }),
+    },
+  );
+}
+
+function noSuchRef(url: string, ref: string, at?: string): UserError {
+  return new UserError(`${withoutPassword(url)} has no commit, tag or branch "${ref}"`, {
+    code: "config",
+    fix: "Correct the ref.",
+    ...(at === undefined ? {} : { at }),
+  });
 }
 
 /** For every git that is started: `ext::` runs any command; hooks and fsmonitor are the user's, and nothing here needs them. */
@@ -69,20 +157,6 @@ export const safe = [
   "-c",
   "core.fsmonitor=false",
 ];
-
-async function resolveRef(
-  clone: string,
-  ref: string,
-  settings: { env: NodeJS.ProcessEnv; signal?: AbortSignal },
-): Promise<string | undefined> {
-  for (const name of [`refs/tags/${ref}`, `refs/remotes/origin/${ref}`, ref]) {
-    const args = ["-C", clone, "rev-parse", "--quiet", "--verify", "--end-of-options", `${name}^{commit}`];
-    const result = await exec("git", [...safe, ...args], settings);
-    const commit = result.stdout.trim();
-    if (result.exitCode === 0 && /^[0-9a-f]{40,64}$/.test(commit)) return commit;
-  }
-  return undefined;
-}
 
 /** Refuses what git would read as an option or as a command to run, whoever wrote the file. */
 export function refuseHostile(url: string, ref: string, at?: string): void {
@@ -121,6 +195,20 @@ export function gitEnv(env: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
 
 function withoutPassword(text: string): string {
   return text.replaceAll(/:\/\/[^/@\s]+@/g, "://");
+}
+
+/** One spelling for one repository, however it is reached; undefined for a path of this machine. */
+export function publicAddress(remote: string): string | undefined {
+  const [, host, path] =
+    /^(?:https?|ssh|git):\/\/(?:[^@/]*@)?([^/:]+)(?::\d+)?\/(.+)$/.exec(remote) ??
+    /^(?:[^@/:]+@)([^/:]+):(.+)$/.exec(remote) ??
+    [];
+  if (host === undefined || path === undefined) return undefined;
+  const clean = path
+    .replace(/^\/+/, "")
+    .replace(/\/+$/, "")
+    .replace(/\.git$/, "");
+  return `https://${host.toLowerCase()}/${clean}`;
 }
 
 function hash(text: string): string {

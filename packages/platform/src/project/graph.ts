@@ -9,15 +9,19 @@ export interface GraphNode {
   at?(index: number): string;
 }
 
-/** Throws a `config` error for an unknown name (with the nearest) or a cycle (printed as `a → b → a`). */
-export function checkGraph(nodes: GraphNode[]): void {
+/**
+ * Throws a `config` error for an unknown name (with the nearest) or a cycle (printed as `a → b → a`). `others` are names that
+ * there are beside the nodes.
+ */
+export function checkGraph(nodes: GraphNode[], others: readonly string[] = []): void {
   const byName = new Map(nodes.map((node) => [node.name, node]));
+  const known = new Set([...byName.keys(), ...others]);
   for (const node of nodes) {
     for (const [index, name] of node.dependsOn.entries()) {
-      if (byName.has(name)) continue;
+      if (known.has(name)) continue;
       throw new UserError(`${node.name} depends on "${name}", which is not a service of the workspace`, {
         code: "config",
-        fix: suggest(name, [...byName.keys()], "Add it to the workspace's services."),
+        fix: suggest(name, [...known], "Add it to the workspace's services."),
         ...(node.at === undefined ? {} : { at: node.at(index) }),
       });
     }

@@ -10,7 +10,8 @@ import { locations } from "./locations.ts";
 import { nearest } from "./nearest.ts";
 import { Service, Workspace } from "./schema.ts";
 import { validate } from "./validate.ts";
-import { findProjectFile, findStack, inside, loadProject, loadServices } from "./workspace.ts";
+import { loadServices } from "./services.ts";
+import { findProjectFile, findStack, inside, loadProject } from "./workspace.ts";
 import { parseYaml, readYamlFile } from "./yaml-file.ts";
 
 async function files(root: string, contents: Record<string, string>): Promise<void> {

@@ -479,6 +479,29 @@ export const Service = Type.Object(
 );
 export type Service = Static<typeof Service>;
 
+/** kws.local.yaml. */
+export const Local = Type.Object(
+  {
+    $schema: Type.Optional(Type.String()),
+    links: Type.Optional(
+      Type.Record(Type.String(), Type.String({ minLength: 1 }), {
+        description:
+          "The folders, relative to this file, that services are taken from instead of where kws.yaml says.",
+      }),
+    ),
+    useClones: Type.Optional(
+      Type.Boolean({
+        description:
+          "Take services in git from clones that lie beside the workspace, where there are such; `false` unless given.",
+      }),
+    ),
+    cluster: Type.Optional(ClusterSettings),
+    defaults: Type.Optional(Defaults),
+  },
+  { ...strict, description: "What one person sets differently in a workspace; not for others." },
+);
+export type Local = Static<typeof Local>;
+
 export const UserConfig = Type.Object(
   {
     cluster: Type.Optional(ClusterSettings),
@@ -500,6 +523,6 @@ export function jsonSchema(): object {
     // oxlint-disable-next-line unicorn/no-thenable -- a keyword of JSON Schema
     then: { $ref: "#/$defs/Workspace" },
     else: { $ref: "#/$defs/Service" },
-    $defs: { Workspace, Service },
+    $defs: { Workspace, Service, Local },
   };
 }

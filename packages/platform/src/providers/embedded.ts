@@ -15,6 +15,7 @@ import {
   type Provider,
   type ProviderStatus,
 } from "./provider.ts";
+import type { Snapshot } from "./snapshots.ts";
 
 export interface EmbeddedOptions {
   /** The cluster's name. */
@@ -88,7 +89,30 @@ export function embeddedProvider(options: EmbeddedOptions): Provider {
       }
       return { path: info.kubeconfigPath };
     },
+    snapshots: () => ({
+      async take({ name: snapshot, ...take }) {
+        const { takeSnapshot } = await import("@kws/cluster/snapshots/snapshots");
+        return takeSnapshot({ ...options, ...take, snapshot });
+      },
+      async restore(restore) {
+        const { restoreCluster } = await import("@kws/cluster/snapshots/snapshots");
+        const { snapshot, cluster, renamedImages } = await restoreCluster({ ...options, ...restore });
+        return { snapshot, cluster: toStatus(cluster), renamedImages };
+      },
+    }),
   };
+}
+
+/** Of all embedded clusters, the newest first. */
+export async function listSnapshots(home: string): Promise<Snapshot[]> {
+  const { listSnapshots: list } = await import("@kws/cluster/snapshots/folder");
+  return list(home);
+}
+
+/** False where there is none of that name. */
+export async function removeSnapshot(home: string, name: string): Promise<boolean> {
+  const { removeSnapshot: remove } = await import("@kws/cluster/snapshots/folder");
+  return remove(home, name);
 }
 
 /** Removes the images, which all clusters share, once there is no cluster left; true when they are gone. */

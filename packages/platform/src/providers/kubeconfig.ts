@@ -7,6 +7,7 @@ import { UserError } from "@kws/base/errors";
 import { accessOf, findContext, kubeconfigPaths, readKubeconfig } from "@kws/kube/kubeconfig";
 import type { ImageBuild, Provider, ProviderStatus } from "./provider.ts";
 import { serverVersion } from "./server-version.ts";
+import { noSnapshots } from "./snapshots.ts";
 
 export interface KubeconfigOptions {
   /** `--kubeconfig`. */
@@ -76,6 +77,7 @@ export function kubeconfigProvider(options: KubeconfigOptions): Provider {
       const { context } = await allowed();
       return { path: context.path, context: context.name };
     },
+    snapshots: () => noSnapshots("kubeconfig", "its data is where kws cannot reach it"),
     checkBuild: async (build) => refuseBuild(build),
     buildImage: async (build) => refuseBuild(build),
     async imageRepository(name) {

@@ -4,6 +4,7 @@ import type { KubeClient } from "@kws/kube/client";
 import type { Transport } from "@kws/kube/transport";
 import type { Repository } from "@kws/oci/repository";
 import type { ProviderName } from "../project/provider-names.ts";
+import type { Snapshots } from "./snapshots.ts";
 
 /** Where images seem to come from that were built on this machine. */
 export const localRegistry = "kws.local";
@@ -106,6 +107,8 @@ export interface Provider extends Builder {
   status(): Promise<ProviderStatus>;
   /** Throws where the cluster does not run. */
   kubeconfig(): Promise<KubeconfigRef>;
+  /** Throws where the provider has none, and says why. */
+  snapshots(): Snapshots;
 }
 
 /** An open way to the API server of a provider's cluster. */

@@ -18,6 +18,7 @@ import { freePort, tryPort } from "./free-port.ts";
 import { loadImage, type NodeStore } from "./node-store.ts";
 import type { BuildImageContext, Builder, BuiltImage, Provider, ProviderStatus } from "./provider.ts";
 import { serverVersion } from "./server-version.ts";
+import { noSnapshots } from "./snapshots.ts";
 
 export interface ToolProviderOptions {
   /** The cluster's name. */
@@ -223,6 +224,8 @@ export function toolProvider(tool: ClusterTool, options: ToolProviderOptions): P
       }
       return tool.kubeconfig(name);
     },
+    snapshots: () =>
+      noSnapshots(tool.name, "its nodes keep their data in volumes that its tool does not copy"),
     checkBuild: (build, context) => builder.checkBuild(build, context),
     async buildImage(build, context) {
       const image = await builder.buildImage(build, context);

@@ -4,11 +4,9 @@ import { join } from "node:path";
 import { UserError } from "@kws/base/errors";
 import { limiter } from "@kws/base/limiter";
 import { type Decrypt, isMapping, mergeLayers, openLayers, type Values } from "../charts/layers.ts";
-import { profileLayers, profileNames, unknownProfile } from "../charts/profiles.ts";
+import { type AskedProfile, profileLayers, profileNames, refuseUnknownProfiles } from "../charts/profiles.ts";
 import { renderRelease, type RenderOptions } from "../charts/render.ts";
 import { parseYaml } from "../project/yaml-file.ts";
-import { suggest } from "../project/nearest.ts";
-import { defaultProfile } from "../project/workspace.ts";
 import {
   fetchesAtATime,
   fetchPackage,
@@ -29,14 +27,7 @@ export interface EntryRequest extends PackageRef {
 export async function openEntries(wanted: EntryRequest[], options: OpenOptions): Promise<Entry[]> {
   const limit = limiter(fetchesAtATime);
   const opened = await Promise.all(wanted.map((one) => limit(() => openEntry(one, options))));
-  const plain = wanted.find(({ chosen, profile }) => !chosen && profile !== defaultProfile)?.profile;
-  if (plain !== undefined && !opened.some(({ known }) => known.includes(plain))) {
-    const known = [...new Set(opened.flatMap((one) => one.known))];
-    throw new UserError(`no package has the profile "${plain}"`, {
-      code: "not-found",
-      fix: suggest(plain, known, `Add profiles/${plain}/values.yaml to a chart.`),
-    });
-  }
+  refuseUnknownProfiles(opened.map(({ asked }) => asked));
   return opened.map(({ entry }) => entry);
 }
 
@@ -50,17 +41,17 @@ export interface OpenOptions {
 async function openEntry(
   wanted: EntryRequest,
   { source, folder, signal }: OpenOptions,
-): Promise<{ entry: Entry; known: string[] }> {
+): Promise<{ entry: Entry; asked: AskedProfile }> {
   const { profile, dependsOn, chosen } = wanted;
   const found = await fetchPackage(source, wanted, { signal });
   const dir = await unpackPackage(found, folder);
   const known = await profileNames(dir);
   const has = known.includes(profile);
-  if (!has && chosen) throw unknownProfile(`${found.service} ${found.version}`, profile, known);
   const layers = await profileLayers(dir, has ? profile : undefined);
   const sealed: Decrypt = (file, text) => Promise.resolve(withoutMetadata(parseYaml(file, text).value));
   const values = mergeLayers(await openLayers(layers, sealed));
-  return { entry: { found, profile, dependsOn, values }, known };
+  const asked = { name: `${found.service} ${found.version}`, profile, chosen, known };
+  return { entry: { found, profile, dependsOn, values }, asked };
 }
 
 /** A file of SOPS without what SOPS itself keeps there. */

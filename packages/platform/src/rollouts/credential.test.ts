@@ -2,7 +2,8 @@ import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { tempDir, type TempDir } from "@kws/base/tempdir";
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { loadProject, loadServices, type ProjectService } from "../project/workspace.ts";
+import { loadServices } from "../project/services.ts";
+import { loadProject, type ProjectService } from "../project/workspace.ts";
 import { findCredential } from "./credential.ts";
 
 let dir: TempDir;

@@ -5,7 +5,8 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { readChart } from "../charts/chart.ts";
 import type { Decrypt } from "../charts/layers.ts";
 import type { Prepared } from "../packages/prepare.ts";
-import { findStack, loadProject, loadStackServices } from "../project/workspace.ts";
+import { openServices } from "../project/services.ts";
+import { findStack, loadProject } from "../project/workspace.ts";
 import type { Provider } from "../providers/provider.ts";
 import { planStack, type Selection, type ServicePlan } from "./plan.ts";
 
@@ -46,7 +47,7 @@ async function plan(
   { every = false, dependsOn = {} }: { every?: boolean; dependsOn?: Record<string, string[]> } = {},
 ): Promise<Record<string, ServicePlan["how"]>> {
   const project = await loadProject(join(dir.path, "kws.yaml"));
-  const services = await loadStackServices(project, { cache: dir.path, env: {}, noClones: true });
+  const services = openServices(project, { cache: dir.path, env: {}, clones: "ignore" });
   const chart = await readChart(join(dir.path, "web/chart"), "local", decrypt);
   const plans = await planStack(services, {
     project,

@@ -11,6 +11,7 @@ import { fetchesAtATime, type PackageSource } from "../packages/fetch.ts";
 import type { Prepared } from "../packages/prepare.ts";
 import { checkGraph } from "../project/graph.ts";
 import { suggest } from "../project/nearest.ts";
+import type { Services } from "../project/services.ts";
 import {
   defaultProfile,
   graphNode,
@@ -85,55 +86,67 @@ export interface PlanOptions {
 }
 
 /** Reads and checks all that a start will need; throws before anything is changed. */
-export async function planStack(services: StackService[], options: PlanOptions): Promise<ServicePlan[]> {
+export async function planStack(services: Services, options: PlanOptions): Promise<ServicePlan[]> {
   const { stack, signal, selection = {} } = options;
-  const roots = rootsOf(services, stack, selection);
+  const roots = await rootsOf(services, stack, selection);
   const failed = new AbortController();
   const checks = { ...options, signal: AbortSignal.any([signal, failed.signal]) };
   const limit = limiter(fetchesAtATime);
   const plans = new Map<string, ServicePlan>();
   const asked = new Set(selection.skip);
-  // What a package depends on is known when it is there.
+  const existing: string[] = [];
+  // What a service depends on is known when its own file, or its package, has been read: nothing else of the workspace is.
   for (let names = roots; names.length > 0;) {
-    const fresh = names.filter((name) => !asked.has(name));
+    const fresh = [...new Set(names)].filter((name) => !asked.has(name));
     for (const name of fresh) asked.add(name);
     const made = await Promise.all(
-      services
-        .filter(({ name }) => fresh.includes(name))
-        .map(async (service): Promise<ServicePlan> => {
-          const running = selection.running?.includes(service.name) === true;
-          if (running && !roots.includes(service.name)) return { how: "await", service };
-          return planService(service, checks, limit);
-        }),
+      (await services.find(fresh)).map(async (service): Promise<ServicePlan> => {
+        const running = selection.running?.includes(service.name) === true;
+        if (running && !roots.includes(service.name)) return { how: "await", service };
+        return planService(service, checks, limit);
+      }),
     ).catch((error: unknown) => {
       // Nobody waits for what registries would say of the others.
       failed.abort(error);
       throw error;
     });
     for (const plan of made) plans.set(plan.service.name, plan);
+    const mentioned = made.flatMap(({ service }) => service.dependsOn);
+    const known = await Promise.all(mentioned.map((name) => services.has(name)));
+    // The graph's check says which name is meant instead.
+    if (known.includes(false))
+      checkGraph(
+        made.map(({ service }) => graphNode(service)),
+        await services.names(),
+      );
+    existing.push(...mentioned);
     names = made.flatMap((plan) =>
       plan.how === "await" || selection.noDependencies === true ? [] : plan.service.dependsOn,
     );
   }
   const planned = [...plans.values()];
-  const others = services.filter(({ name }) => !plans.has(name));
-  checkGraph([...planned.map(({ service }) => service), ...others].map(graphNode));
+  checkGraph(
+    planned.map(({ service }) => graphNode(service)),
+    existing,
+  );
   checkProfile(stack, planned);
   return planned;
 }
 
 /** Those that were named or tagged; all of the stack's where none was. */
-function rootsOf(services: StackService[], stack: ProjectStack, selection: Selection): string[] {
+async function rootsOf(services: Services, stack: ProjectStack, selection: Selection): Promise<string[]> {
   const { only = [], tags = [], skip = [] } = selection;
-  const names = stack.services ?? services.map((service) => service.name);
-  const unknown = [...only, ...skip].find((name) => !names.includes(name));
-  if (unknown !== undefined) {
-    throw new UserError(`the stack ${stack.name} has no service "${unknown}"`, {
+  for (const name of [...only, ...skip]) {
+    if (stack.services?.includes(name) ?? (await services.has(name))) continue;
+    throw new UserError(`the stack ${stack.name} has no service "${name}"`, {
       code: "not-found",
-      fix: suggest(unknown, names, "Add it to the stack's services."),
+      fix: suggest(name, stack.services ?? (await services.names()), "Add it to the stack's services."),
     });
   }
-  const known = services.filter(({ name }) => names.includes(name));
+  if (tags.length === 0 && only.length > 0) return only;
+  const names = stack.services ?? (await services.names());
+  if (tags.length === 0) return names;
+  const known = await services.find(names);
   const stray = tags.find((tag) => !known.some((service) => service.tags.includes(tag)));
   if (stray !== undefined) {
     throw new UserError(`no service of the stack ${stack.name} has the tag "${stray}"`, {
@@ -141,7 +154,6 @@ function rootsOf(services: StackService[], stack: ProjectStack, selection: Selec
       fix: suggest(stray, [...new Set(known.flatMap((service) => service.tags))], "Give it one with `tags`."),
     });
   }
-  if (only.length + tags.length === 0) return names;
   const tagged = known.filter((service) => service.tags.some((tag) => tags.includes(tag)));
   return [...only, ...tagged.map(({ name }) => name)];
 }

@@ -3,6 +3,7 @@ import { UserError } from "@kws/base/errors";
 import type { StepHandle } from "@kws/base/steps";
 import type { KubeClient, Resource } from "@kws/kube/client";
 import type { KubeObject } from "@kws/kube/object";
+import { conditionOf } from "@kws/kube/readiness";
 import { daemonSets, deployments, events, jobs, pods, statefulSets } from "@kws/kube/resources";
 import { isApiError } from "@kws/kube/status";
 import type { ProjectStack } from "../project/workspace.ts";
@@ -47,8 +48,15 @@ export async function untilReady(options: ReadyOptions): Promise<void> {
   if (outcome === "ready") return;
   if (outcome !== "late") throw await failureOf(connection, stack, service, outcome);
   const workloads = workloadsOf(view.objects(), service);
+  const unready = workloads
+    .flatMap(({ pods: current }) => current)
+    .find((pod) => conditionOf(pod, "Ready")?.status !== "True");
+  const warnings =
+    unready === undefined ? [] : await warningsOf(connection.client, stack.namespace, unready.metadata.name);
+  const late = `${service} did not become ready in ${options.timeoutMs / 1000} s: ${progressOf(workloads)}`;
   throw new UserError(
-    `${service} did not become ready in ${options.timeoutMs / 1000} s: ${progressOf(workloads)}`,
+    // What a probe was answered is often all that there is to know.
+    [late, ...warnings.slice(-1).map((warning) => `${unready?.metadata.name}: ${warning}`)].join("\n"),
     {
       code: "timeout",
       fix: `See \`kws service status ${service} --stack ${stack.name}\`, or wait longer with --timeout.`,

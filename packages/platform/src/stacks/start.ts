@@ -171,8 +171,10 @@ async function startService(
   const { stack, steps, signal } = options;
   const { name } = service;
   const installId = `install ${name}`;
-  const run: Steps["run"] = (step, work) =>
-    steps.run(step, async (handle) => {
+  const run: Steps["run"] = async (step, work) => {
+    // No step begins after a failure elsewhere.
+    signal.throwIfAborted();
+    return steps.run(step, async (handle) => {
       try {
         return await work(handle);
       } catch (error) {
@@ -182,6 +184,7 @@ async function startService(
         throw error;
       }
     });
+  };
   const { release } = context;
   const place = { service: name, stack: stack.name, namespace: stack.namespace };
   const readyStep = { id: `ready ${name}`, title: `ready ${name}` };

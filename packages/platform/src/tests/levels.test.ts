@@ -2,7 +2,8 @@ import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { tempDir } from "@kws/base/tempdir";
 import { expect, test } from "vitest";
-import { loadProject, loadStackServices, type StackService } from "../project/workspace.ts";
+import { openServices } from "../project/services.ts";
+import { loadProject, type StackService } from "../project/workspace.ts";
 import { chooseSuites, suiteName } from "./levels.ts";
 
 async function services(files: Record<string, string>): Promise<StackService[]> {
@@ -17,7 +18,8 @@ async function services(files: Record<string, string>): Promise<StackService[]> 
       .map((name) => `./${name}`)
       .join(", ")}]`,
   );
-  return await loadStackServices(await loadProject(join(dir.path, "kws.yaml")), { cache: dir.path, env: {} });
+  const project = await loadProject(join(dir.path, "kws.yaml"));
+  return await openServices(project, { cache: dir.path, env: {} }).all();
 }
 
 const unit = "unit: { run: [a] }";

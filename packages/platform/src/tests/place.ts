@@ -89,7 +89,7 @@ export async function freshPlace(
 export async function sharedPlace(
   suite: TestSuite,
   namespace: string,
-  options: PlaceOptions & { keep: boolean; suffix: string },
+  options: PlaceOptions & { suffix: string },
 ): Promise<Place> {
   const pod = `test-${suite.service.name}-${options.suffix}`;
   const held = await hold(suite, pod, namespace, options);
@@ -99,7 +99,7 @@ export async function sharedPlace(
     signal: held.signal,
     async [Symbol.asyncDispose]() {
       try {
-        if (!options.keep) await removePod(options.connection.client, pod, namespace);
+        await removePod(options.connection.client, pod, namespace);
       } finally {
         await held[Symbol.asyncDispose]();
       }

@@ -6,15 +6,16 @@ import { join } from "node:path";
 import { silent } from "@kws/base/logger";
 import { Steps } from "@kws/base/steps";
 import { tempDir, type TempDir } from "@kws/base/tempdir";
-import { namespaces, pods } from "@kws/kube/resources";
+import { leases, namespaces, pods } from "@kws/kube/resources";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import type { Datastore, FunctionalTests } from "../project/schema.ts";
-import { loadProject, loadStackServices } from "../project/workspace.ts";
+import { openServices } from "../project/services.ts";
+import { loadProject } from "../project/workspace.ts";
 import { embeddedProvider } from "../providers/embedded.ts";
 import { connect, type Connection, type Provider } from "../providers/provider.ts";
 import { locateTool } from "../tools/locate.ts";
 import { chooseSuites } from "./levels.ts";
-import { freshPlace } from "./place.ts";
+import { freshPlace, sharedPlace } from "./place.ts";
 import type { TestResult } from "./results.ts";
 import { runTests, type TestOptions } from "./run.ts";
 
@@ -48,8 +49,8 @@ beforeAll(async () => {
   await writeFile(join(dir.path, "kws.yaml"), "name: w\nservices: [./one]\n");
   const cache = join(dir.path, "cache");
   const project = await loadProject(join(dir.path, "kws.yaml"));
-  const services = await loadStackServices(project, { cache, env: process.env });
-  const signal = AbortSignal.timeout(120_000);
+  const services = await openServices(project, { cache, env: process.env }).all();
+  const { signal } = new AbortController();
   const tool = { cache, env: process.env };
   options = {
     project,
@@ -188,10 +189,14 @@ test("what a killed run left goes with the next one, and what was kept when its 
   const holder = { ...options.holder, pid: 4_194_305 };
   const dead = { ...options, workspace: "w", holder, keep: false, graph: [], suffix: "dead" };
   await freshPlace(suite, dead);
+  const shared = await sharedPlace(suite, "default", dead);
+  const lease = () => connection.client.find(leases, shared.pod, "default");
+  expect(await lease()).toBeDefined();
   const before = await left();
   expect(before).toContain("test-one-dead");
   await run([{ env: { AGAIN: randomUUID() } }]);
   expect(await left()).toEqual(before.filter((name) => name !== "test-one-dead"));
+  expect(await lease()).toBeUndefined();
   await run([], { clock: () => Date.now() + 25 * 3_600_000 });
   expect(await left()).toEqual([]);
 });

@@ -1,9 +1,8 @@
 import { join, resolve } from "node:path";
 import { replaceFile } from "@kws/base/atomicfile";
-import { UserError } from "@kws/base/errors";
 import { makeFolder } from "@kws/base/folder";
-import { suggest } from "@kws/platform/project/nearest";
-import { findStack, loadServices } from "@kws/platform/project/workspace";
+import { loadServices } from "@kws/platform/project/services";
+import { findStack } from "@kws/platform/project/workspace";
 import { type EntryRequest, openEntries, releaseSize } from "@kws/platform/releases/build-manifest";
 import { fits, formatSize, releaseLimit } from "@kws/platform/releases/umbrella";
 import { storeManifest } from "@kws/platform/releases/manifest";
@@ -60,26 +59,22 @@ export const command = defineCommand({
     const { childEnv: env, locations, signal } = ctx;
     const project = await ctx.project();
     const stack = findStack(project, options.stack);
-    const services = await loadServices(project, { cache: locations.cache, env, signal });
-    const known = services.map(({ name }) => name);
-    const wanted = args.length > 0 ? args : (stack.services ?? known);
-    const pairs = wanted.map((one) => {
-      const [, service = "", version] = /^([^=]*)(?:=(.*))?$/.exec(one) ?? [];
-      if (known.includes(service)) return { service, version };
-      throw new UserError(`the workspace has no service "${service}"`, {
-        code: "not-found",
-        fix: suggest(service, known, "Add it under services."),
-      });
-    });
-    const chosen = [...new Map(pairs.map((pair) => [pair.service, pair])).values()];
-    const names = chosen.map(({ service }) => service);
+    const versions = new Map(
+      args.map((one) => {
+        const [, service = "", version] = /^([^=]*)(?:=(.*))?$/.exec(one) ?? [];
+        return [service, version];
+      }),
+    );
+    const wanted = versions.size > 0 ? [...versions.keys()] : stack.services;
+    const services = await loadServices(project, { cache: locations.cache, env, signal }, wanted);
+    const names = services.map(({ name }) => name);
     const given = options.profile ?? [];
     checkProfiles(given, names);
     const source = await packageSource(ctx, project, options.registry);
     const steps = ctx.steps();
     await using work = await workFolder(ctx);
-    const requests = chosen.map(({ service, version }): EntryRequest => {
-      const dependsOn = services.find(({ name }) => name === service)?.dependsOn ?? [];
+    const requests = services.map(({ name: service, dependsOn }): EntryRequest => {
+      const version = versions.get(service);
       const profile = chosenProfile(given, service) ?? { profile: stack.profile, chosen: false };
       const inside = dependsOn.filter((name) => names.includes(name));
       return Object.assign({ service, version, dependsOn: inside }, profile);

@@ -1,3 +1,6 @@
+import { kubeServicesOf } from "@kws/platform/attach/backends";
+import { namesOf } from "@kws/platform/attach/objects";
+import { endIntercept, readInterceptMark } from "@kws/platform/attach/take";
 import { giveBack } from "@kws/platform/dev/swap";
 import { describeHold } from "@kws/platform/services/held";
 import { untilReady } from "@kws/platform/stacks/ready";
@@ -11,7 +14,8 @@ export const command = defineCommand({
   summary: "give services back that are in development mode",
   description:
     "Ends the development mode of services, whoever began it and wherever: they run again what they ran before, and the command " +
-    "waits until that is ready. A session that is still at one ends. Where it is somebody else's, it asks first.",
+    "waits until that is ready. A session that is still at one ends. Where it is somebody else's, it asks first. Intercepts that were " +
+    "left behind end too.",
   args: [
     { name: "services", description: "the services", required: true, variadic: true, completes: "services" },
   ],
@@ -38,7 +42,11 @@ export const command = defineCommand({
     const data = await Promise.all(
       releases.map(async ({ service, stack, namespace }) => {
         const hold = holds.find((one) => one.service === service && one.namespace === namespace);
-        if (hold === undefined) return { service, stack, changed: false };
+        const objects = await kubeServicesOf(client, service, namespace, signal);
+        const intercepted = objects.find((object) => readInterceptMark(object) !== undefined);
+        const ended =
+          intercepted !== undefined && (await endIntercept(client, namesOf(service, namespace), intercepted));
+        if (hold === undefined) return { service, stack, changed: ended };
         return steps.run({ id: `down ${service}`, title: `give ${service} back` }, async (step) => {
           const changed = await giveBack(client, hold, service);
           await using view = new NamespaceView(client, namespace);

@@ -1,7 +1,8 @@
 import { resolve } from "node:path";
 import { exitCodes, UserError } from "@kws/base/errors";
 import { tempDir } from "@kws/base/tempdir";
-import { findStack, loadStackServices } from "@kws/platform/project/workspace";
+import { openServices } from "@kws/platform/project/services";
+import { findStack } from "@kws/platform/project/workspace";
 import { chooseSuites, type Level, levels } from "@kws/platform/tests/levels";
 import { exportResults } from "@kws/platform/tests/results";
 import { runTests } from "@kws/platform/tests/run";
@@ -86,18 +87,24 @@ export const command = defineCommand({
         ? undefined
         : placed(findStack(project, options.stack), ctx.globals.namespace);
     const level = levelOf(options.level, running !== undefined);
+    if (running !== undefined && options.keep === true) {
+      throw new UserError("--keep is for the namespaces of tests, and --stack has none", {
+        code: "usage",
+        fix: "Leave out one of them.",
+      });
+    }
     if (args.length === 0 && options.all !== true && running === undefined) {
       throw new UserError("no service is named", {
         code: "usage",
         fix: "Name services, or give --all for all that have tests.",
       });
     }
-    const services = await loadStackServices(project, {
+    const services = await openServices(project, {
       cache: locations.cache,
       env: childEnv,
       signal,
       refresh: pull === true,
-    });
+    }).all();
     const candidates = services.filter(({ name }) => running?.services?.includes(name) ?? true);
     const suites = chooseSuites(args.length > 0 ? services : candidates, { names: args, level });
     if (suites.length === 0) {

@@ -1,7 +1,7 @@
-import { exitCodes, UserError } from "@kws/base/errors";
+import { exitCodes } from "@kws/base/errors";
 import { planDev } from "@kws/platform/dev/plan";
 import { type DevSession, startDev } from "@kws/platform/dev/session";
-import { loadServices } from "@kws/platform/project/workspace";
+import { loadServices } from "@kws/platform/project/services";
 import { readNamespace, workloadsOf } from "@kws/platform/services/workloads";
 import { locateTool } from "@kws/platform/tools/locate";
 import { choose, stackOption } from "../../choosing.ts";
@@ -35,18 +35,14 @@ export const command = defineCommand({
   async run({ args, options }, ctx) {
     const { signal, locations, childEnv } = ctx;
     const project = await ctx.project();
-    const services = await loadServices(project, { cache: locations.cache, env: childEnv, signal });
-    const { provider, connection, releases } = await choose(ctx, [...new Set(args)], options.stack);
+    const names = [...new Set(args)];
+    const { provider, connection, releases } = await choose(ctx, names, options.stack);
+    const services = await loadServices(project, { cache: locations.cache, env: childEnv, signal }, names);
     const kubectl = await locateTool("kubectl", { env: childEnv, cache: locations.cache, signal });
     const plans = await Promise.all(
       releases.map(async ({ service: name, namespace }) => {
         const service = services.find((candidate) => candidate.name === name);
-        if (service === undefined) {
-          throw new UserError(`${name} is not a service of ${project.file.path}`, {
-            code: "not-found",
-            fix: "Run the command in the workspace that has its source, or name it with --file.",
-          });
-        }
+        if (service === undefined) throw new Error("the service was found");
         const workloads = workloadsOf(await readNamespace(connection.client, namespace, signal), name);
         return { service, namespace, plan: await planDev(service, workloads, provider, signal) };
       }),

@@ -1,5 +1,6 @@
 import { UserError } from "@kws/base/errors";
-import { findStack, loadStackServices } from "@kws/platform/project/workspace";
+import { openServices } from "@kws/platform/project/services";
+import { findStack } from "@kws/platform/project/workspace";
 import type { Provider } from "@kws/platform/providers/provider";
 import { findOrphans, type Orphan } from "@kws/platform/stacks/orphans";
 import { findStackObjects, removeServices, removeStack } from "@kws/platform/stacks/remove";
@@ -73,15 +74,11 @@ async function removeOrphans(ctx: Context, request: Request): Promise<Result> {
   const { provider, stack, keepData, timeoutMs } = request;
   const project = await ctx.project();
   const { locations, childEnv, signal } = ctx;
-  const services = await loadStackServices(project, {
-    cache: locations.cache,
-    env: childEnv,
-    noClones: true,
-  });
+  const services = await openServices(project, { cache: locations.cache, env: childEnv }).names();
   const { client } = await ctx.connect(provider);
   const orphans = await findOrphans(client, {
     workspace: project.name,
-    services: services.map(({ name }) => name),
+    services,
     stack,
     namespace: ctx.globals.namespace,
     signal,

@@ -1,5 +1,6 @@
 import { exitCodes } from "@kws/base/errors";
-import { findStack, loadStackServices, type Project } from "@kws/platform/project/workspace";
+import { openServices } from "@kws/platform/project/services";
+import { findStack, type Project } from "@kws/platform/project/workspace";
 import type { Connection } from "@kws/platform/providers/provider";
 import { chooseReleases, listReleases, type Release } from "@kws/platform/services/releases";
 import { missingOf } from "@kws/platform/stacks/list";
@@ -77,8 +78,7 @@ async function besides(
   const isOurs = installed.every(({ workspace }) => workspace === project?.name);
   if (project === undefined || known === undefined || !isOurs) return { off: [], orphans: [] };
   const { locations, childEnv, signal } = ctx;
-  const all = await loadStackServices(project, { cache: locations.cache, env: childEnv, noClones: true });
-  const names = all.map(({ name }) => name);
+  const names = await openServices(project, { cache: locations.cache, env: childEnv }).names();
   const there = new Set([...wanted, ...installed.map(({ service }) => service)]);
   const orphans = await findOrphans(connection.client, {
     workspace: project.name,

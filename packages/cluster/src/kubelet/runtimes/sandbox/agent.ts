@@ -17,6 +17,7 @@ import { fromMask } from "./capabilities.ts";
 import { groupNameOf, removeControlGroups } from "./cgroups.ts";
 import { runTool } from "./commands.ts";
 import { Containers, type AgentContext } from "./containers.ts";
+import { Freezer } from "./freezer.ts";
 import { PipeMaker } from "./pipes.ts";
 import { Pods } from "./pods.ts";
 import {
@@ -89,18 +90,21 @@ export async function runAgent({ dataDir, socketPath, logger }: AgentOptions): P
   await dns.listen(addresses.node);
   const proxy = new ServiceProxy(logger);
   const host = new HostRelay(logger);
+  const freezer = new Freezer();
 
   const handlers: Handlers = {
     hello: async () => ({ version: protocolVersion, pid: process.pid }),
-    runPodSandbox: (spec) => pods.run(spec),
+    runPodSandbox: (spec) => freezer.starting(() => pods.run(spec)),
     async removePodSandbox(id) {
+      await freezer.thawed();
       await containers.removeAllOf(id);
       await pods.remove(id);
       return null;
     },
     listPodSandboxes: async () => pods.list(),
-    startContainer: (spec) => containers.start(spec),
+    startContainer: (spec) => freezer.starting(() => containers.start(spec)),
     async stopContainer({ id, gracePeriodSeconds }) {
+      await freezer.thawed();
       await containers.stop(id, gracePeriodSeconds);
       return null;
     },
@@ -131,7 +135,16 @@ export async function runAgent({ dataDir, socketPath, logger }: AgentOptions): P
       questions.get(id)?.(packet === null ? undefined : Buffer.from(packet, "base64"));
       return null;
     },
+    async freeze() {
+      await freezer.freeze();
+      return null;
+    },
+    async thaw() {
+      await freezer.thaw();
+      return null;
+    },
     async shutdown() {
+      await freezer.thaw();
       await containers.stopAll();
       return null;
     },
@@ -158,12 +171,19 @@ export async function runAgent({ dataDir, socketPath, logger }: AgentOptions): P
       const message = JSON.parse(payload.toString()) as Request | Open;
       if ("open" in message) {
         socket.pause();
-        void serveSession(socket, message, stop(), { agent: context, containers, pods });
+        const rest = stop();
+        void freezer
+          .thawed()
+          .then(() => serveSession(socket, message, rest, { agent: context, containers, pods }));
         return;
       }
       if (!controls.has(socket)) {
         controls.add(socket);
-        socket.once("close", () => controls.delete(socket));
+        socket.once("close", () => {
+          controls.delete(socket);
+          // Whoever made them stand still was killed.
+          if (controls.size === 0) void freezer.thaw();
+        });
         socket.once("end", () => socket.end());
       }
       void serve(socket, message);

@@ -33,6 +33,9 @@ export interface Methods {
   setHostPorts: { params: { path: string; ports: number[] }; result: null };
   /** Answers a `resolve` event; the packet in base64. */
   resolved: { params: { id: number; packet: string | null }; result: null };
+  /** Every process in every container stands still until `thaw`, or until no daemon is connected. */
+  freeze: { params: null; result: null };
+  thaw: { params: null; result: null };
   /** Ends every container and the agent itself. */
   shutdown: { params: null; result: null };
 }

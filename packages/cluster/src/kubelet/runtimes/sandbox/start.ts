@@ -53,6 +53,9 @@ export interface SandboxRuntime {
   /** Whether an agent was found running, with its containers. */
   adopted: boolean;
   setApiServer(socketPath: string): Promise<void>;
+  /** Every container stands still until `thaw`, or until this process ends. */
+  freeze(): Promise<void>;
+  thaw(): Promise<void>;
   /** Resolves when the agent is gone or the connection to it ended. */
   closed: Promise<void>;
   /** Ends the agent and everything in it. Final states of containers stay on disk. */
@@ -80,6 +83,8 @@ export async function startSandboxRuntime(options: SandboxRuntimeOptions): Promi
     pid,
     adopted: found !== undefined,
     setApiServer: async (path) => void (await client.call("setApiServer", path)),
+    freeze: async () => void (await client.call("freeze", null)),
+    thaw: async () => void (await client.call("thaw", null)),
     closed: client.closed,
     async stop() {
       await client.call("shutdown", null).catch((error: unknown) => {
