@@ -1,5 +1,6 @@
 /** What the commands on installed services share: the connection, the releases that were named, their statuses. */
 import type { Connection, Provider } from "@kws/platform/providers/provider";
+import type { Project } from "@kws/platform/project/workspace";
 import { chooseReleases, listReleases, type Release } from "@kws/platform/services/releases";
 import { serviceStatuses, type ServiceStatus } from "@kws/platform/services/status";
 import type { Context } from "./context.ts";
@@ -24,16 +25,22 @@ export async function choose(ctx: Context, names: string[], stack?: string): Pro
   const everywhere = await listReleases(connection.client, { signal: ctx.signal });
   const { namespace } = ctx.globals;
   const all = everywhere.filter((release) => namespace === undefined || release.namespace === namespace);
+  const project = await ctx.findProject();
   return {
     provider,
     connection,
-    releases: chooseReleases(all, names, stack ?? (await onlyStackOf(ctx, all, names))),
+    releases: chooseReleases(all, names, stack ?? onlyStackOf(project, all, names), servicesOf(project)),
   };
 }
 
+/** By name, where the workspace has names: reading all services' own files would take its time. */
+function servicesOf(project: Project | undefined): string[] {
+  const { services = {} } = project?.workspace ?? {};
+  return Array.isArray(services) ? [] : Object.keys(services);
+}
+
 /** In a workspace with one stack, a name that several stacks have means that one's. */
-async function onlyStackOf(ctx: Context, all: Release[], names: string[]): Promise<string | undefined> {
-  const project = await ctx.findProject();
+function onlyStackOf(project: Project | undefined, all: Release[], names: string[]): string | undefined {
   const [only, ...more] = project?.stacks ?? [];
   if (only === undefined || more.length > 0) return undefined;
   const own = all.filter((release) => release.stack === only.name).map((release) => release.service);

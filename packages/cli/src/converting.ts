@@ -70,7 +70,7 @@ function encryptWith(ctx: Context): Encrypt {
 
 function told(
   ctx: Context,
-  { root, services, findings }: Conversion,
+  { root, services, stacks, findings }: Conversion,
   files: string[],
   dryRun: boolean,
 ): string {
@@ -80,9 +80,11 @@ function told(
     return `${name}: ${shown(dir)} (${count} files)`;
   });
   const lines = findings.flatMap(({ severity, key, at, message, fix }) => [
-    `${mark(ctx.style, severity)} ${at.startsWith(ctx.cwd) ? shown(at) : at} ${key}: ${message}`,
+    `${mark(ctx.style, severity)} ${[at.startsWith(ctx.cwd) ? shown(at) : at, key].filter((part) => part !== "").join(" ")}: ${message}`,
     ...(fix === undefined ? [] : [`    ${fix}`]),
   ]);
+  const [first = ""] = stacks;
+  const stack = stacks.length > 1 ? ` ${first}` : "";
   const place = root === ctx.cwd ? "" : ` --file ${shown(root)}`;
   return [
     dryRun ? "would write:" : "wrote:",
@@ -90,7 +92,7 @@ function told(
     ...written.map((line) => `  ${line}`),
     ...(lines.length === 0 ? [] : ["", ...lines]),
     "",
-    `Next: kws stack start${place}`,
+    `Next: kws stack start${stack}${place}`,
   ].join("\n");
 }
 

@@ -22,6 +22,8 @@ export interface Conversion {
   /** The workspace's folder, absolute. */
   root: string;
   services: ConvertedService[];
+  /** The names of the workspace's stacks. */
+  stacks: string[];
   /** By absolute path. */
   files: Map<string, string | Uint8Array>;
   secrets: PlannedSecrets[];

@@ -26,12 +26,21 @@ test("a Node service runs what it runs in production, and begins again when a fi
 });
 
 test("a dev script that watches by itself is left to do that, with the programs of its dependencies", async () => {
-  await write({ "package.json": JSON.stringify({ scripts: { dev: "node --watch server.js" } }) });
+  await write({ "package.json": JSON.stringify({ scripts: { dev: "nodemon --watch src server.js" } }) });
   const { command, rules } = await defaultsOf(dir, { built: false, production });
-  expect(command?.at(-1)).toMatch(/node_modules\/\.bin.*node --watch server\.js$/);
+  expect(command?.at(-1)).toMatch(/node_modules\/\.bin.*nodemon --watch src server\.js$/);
   expect(rules).toEqual([{ path: "**", action: "sync" }]);
-  await write({ "package.json": JSON.stringify({ scripts: { dev: "node server.js" } }) });
-  expect((await defaultsOf(dir, { built: false, production })).rules).toEqual([lastRule]);
+});
+
+test("a dev script that misses changes is started again", async () => {
+  for (const dev of [
+    "node server.js",
+    "node --watch server.js",
+    "NODE_ENV=x node -r ./x.js --watch-path=src .",
+  ]) {
+    await write({ "package.json": JSON.stringify({ scripts: { dev } }) });
+    expect((await defaultsOf(dir, { built: false, production })).rules).toEqual([lastRule]);
+  }
 });
 
 test("what decides an image's dependencies rebuilds it, where it is built from the folder", async () => {

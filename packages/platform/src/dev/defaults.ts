@@ -19,8 +19,13 @@ export interface DevDefaults {
   keep: string[];
 }
 
-/** Programs that see changes by themselves: a restart would only be in their way. */
-const reloading =
+/**
+ * Programs that see changes by themselves: a restart would only be in their way. Not Node's own `--watch`, which no longer looks
+ * at a file that was removed and made again, as git does it (seen with Node 24).
+ */
+const reloading = (script: string): boolean =>
+  watching.test(script.replaceAll(/\bnode\b[^&|;]*?--watch\S*/g, ""));
+const watching =
   /--watch|--hot|\b(nodemon|vite|nuxt|next dev|tsx watch|ts-node-dev|webpack serve|webpack-dev-server|nest start)\b/;
 
 /** `built`: the image is built from the folder. `production` is what the container runs when it is not developed. */
@@ -41,7 +46,7 @@ export async function defaultsOf(
       command: script === undefined ? (production ?? main) : npmScript(script),
       rules: rules(
         ["package.json", "package-lock.json"],
-        script !== undefined && reloading.test(script) ? "sync" : "restart",
+        script !== undefined && reloading(script) ? "sync" : "restart",
       ),
       keep: needs && !has("node_modules") ? ["node_modules"] : [],
     };

@@ -1,4 +1,4 @@
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, realpath, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { KubeObject } from "@kws/kube/object";
@@ -69,7 +69,16 @@ test("what kws.yaml says wins", async () => {
   });
 });
 
+test("the sources may be elsewhere in the service's root", async () => {
+  await mkdir(join(dir, "src"));
+  const found = await plan(await service("dev: { source: ./src }\n"), [workload("Deployment", "web", [app])]);
+  expect(found.source).toBe(await realpath(join(dir, "src")));
+  expect(found.ignore).toEqual(["/kws.yaml"]);
+});
+
 test.each([
+  ["dev: { source: .. }\n", [workload("Deployment", "a", [app])], /leads out of/],
+  ["dev: { source: gone }\n", [workload("Deployment", "a", [app])], /gone is no folder/],
   ["", [workload("DaemonSet", "web", [app])], /runs as a DaemonSet/],
   ["", [workload("Job", "web", [app])], /runs as a Job/],
   ["", [], /nothing that runs/],

@@ -1,8 +1,11 @@
 /** What a service's development looks like: which container of which workload is replaced, and by what. */
+import { existsSync } from "node:fs";
+import { stat } from "node:fs/promises";
+import { join, relative, resolve } from "node:path";
 import { UserError } from "@kws/base/errors";
 import type { KubeObject } from "@kws/kube/object";
 import type { DevRule } from "../project/schema.ts";
-import type { ProjectService } from "../project/workspace.ts";
+import { inside, type ProjectService } from "../project/workspace.ts";
 import type { Provider } from "../providers/provider.ts";
 import type { Workload } from "../services/workloads.ts";
 import type { Container } from "./container.ts";
@@ -17,9 +20,12 @@ export interface DevPlan {
   /** The workload's. */
   name: string;
   container: string;
+  /** The folder of the sources on this machine, absolute. */
+  source: string;
   command: string[];
   /** What it runs under; undefined where nobody debugs it. */
   debugger: Debugger | undefined;
+  /** Where that folder is in the container. */
   workdir: string;
   /** Another image than the service's own. */
   image: string | undefined;
@@ -39,14 +45,15 @@ export async function planDev(
   debug?: DebugStart,
 ): Promise<DevPlan> {
   checkRules(service);
-  const { name, dir, config, file } = service;
+  const { name, config, file } = service;
   const dev = config.dev ?? {};
   const { kind, object } = chooseWorkload(service, workloads);
   const container = chooseContainer(service, object);
   const built = config.build !== undefined || config.images !== undefined;
   const image = await readImageConfig(provider, dev.image ?? container.image ?? "", signal);
   const production = productionCommand(container, image);
-  const defaults = await defaultsOf(dir, { built, production });
+  const source = await sourceOf(service);
+  const defaults = await defaultsOf(source, { built, production });
   const command = dev.command ?? defaults.command;
   if (command === undefined) {
     throw new UserError(`nothing says what runs in the dev container of ${name}`, {
@@ -68,15 +75,37 @@ export async function planDev(
     kind,
     name: object.metadata.name,
     container: container.name,
+    source,
     command: underDebugger?.command ?? command,
     debugger: underDebugger,
     workdir,
     image: dev.image,
     target: dev.target ?? (dev.image === undefined && built ? defaults.target : undefined),
     keep: dev.keep ?? defaults.keep,
-    ignore: [`/${config.chart?.replace(/^\.\//, "") ?? "chart"}`, "/kws.yaml", ...(dev.ignore ?? [])],
+    ignore: [...ownFiles(service, source), ...(dev.ignore ?? [])],
     rules: dev.rules ?? defaults.rules,
   };
+}
+
+async function sourceOf({ dir, root, config, file }: ProjectService): Promise<string> {
+  const given = config.dev?.source;
+  if (given === undefined) return dir;
+  const at = file.at(["dev", "source"]);
+  const source = await inside(root, resolve(dir, given), at);
+  if (existsSync(source) && (await stat(source)).isDirectory()) return source;
+  throw new UserError(`${given} is no folder`, {
+    code: "config",
+    at,
+    fix: "Name the folder that the service's sources are in.",
+  });
+}
+
+/** Patterns for what no container needs of the sources: the chart and what kws reads. */
+function ownFiles({ dir, config }: ProjectService, source: string): string[] {
+  return [resolve(dir, config.chart ?? "chart"), join(dir, "kws.yaml"), join(source, "kws.yaml")]
+    .map((path) => relative(source, path))
+    .filter((path, index, all) => !path.startsWith("..") && all.indexOf(path) === index)
+    .map((path) => `/${path}`);
 }
 
 function chooseWorkload(

@@ -122,11 +122,11 @@ class Session implements DevSession {
   }
 
   async begin(): Promise<void> {
-    const { service, plan, signal, timeoutMs } = this.#options;
+    const { plan, signal, timeoutMs } = this.#options;
     // All that may fail comes before the service is touched.
     if (this.#mounted) {
       this.#watcher = await watchFolder({
-        root: service.dir,
+        root: plan.source,
         ignore: plan.ignore,
         signal: this.#over.signal,
         onBatch: (paths) => this.#onChange(paths.map(readable)),
@@ -137,7 +137,7 @@ class Session implements DevSession {
     signal.throwIfAborted();
     if (this.#mounted) {
       // Mounting over it makes the folder, as root: the person's own is better.
-      for (const path of plan.keep) await mkdir(join(service.dir, path), { recursive: true });
+      for (const path of plan.keep) await mkdir(join(plan.source, path), { recursive: true });
     }
     this.#stale = await this.#swap();
     this.#begun.promise.catch(() => {});
@@ -217,7 +217,7 @@ class Session implements DevSession {
         keep: plan.keep,
         debugged: plan.debugger !== undefined,
         ...(this.#image === undefined ? {} : { image: this.#image }),
-        ...(this.#mounted ? { mount: service.dir } : {}),
+        ...(this.#mounted ? { mount: plan.source } : {}),
       }),
     );
   }
@@ -270,9 +270,9 @@ class Session implements DevSession {
 
   /** Into this container and those after it. */
   #copy(): Promise<Sync> {
-    const { service, plan } = this.#options;
+    const { plan } = this.#options;
     const sync = startSync({
-      local: service.dir,
+      local: plan.source,
       remote: this.#remote,
       folder: plan.workdir,
       ignore: plan.ignore,
@@ -307,10 +307,10 @@ class Session implements DevSession {
   }
 
   async #react(): Promise<void> {
-    const { service, plan } = this.#options;
+    const { plan } = this.#options;
     const { signal } = this.#over;
     while (this.#changed.size > 0 && !signal.aborted) {
-      await untilCheckedOut(service.dir, signal).catch(() => undefined);
+      await untilCheckedOut(plan.source, signal).catch(() => undefined);
       const paths = [...this.#changed].toSorted();
       this.#changed.clear();
       const { action, commands } = react(plan.rules, paths);

@@ -305,6 +305,13 @@ export const Dev = Type.Object(
         description: "The stage of the Dockerfile to build as the dev container's image.",
       }),
     ),
+    source: Type.Optional(
+      Type.String({
+        minLength: 1,
+        description:
+          "The folder that is brought to the container, from the service's folder; that folder itself unless given. It has to be within the service's root.",
+      }),
+    ),
     workload: Type.Optional(
       Type.String({
         minLength: 1,
@@ -326,8 +333,7 @@ export const Dev = Type.Object(
     workdir: Type.Optional(
       Type.String({
         pattern: "^/",
-        description:
-          "Where the service's folder is in the container; the image's working directory unless given.",
+        description: "Where the sources are in the container; the image's working directory unless given.",
       }),
     ),
     debug: Type.Optional(Debug),

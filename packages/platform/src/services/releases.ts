@@ -125,8 +125,16 @@ function later(created: string, modifiedSeconds: number): string {
   return modified > created ? modified : created;
 }
 
-/** The releases of the named services, in one stack or, where the name is unambiguous, in any. */
-export function chooseReleases(releases: Release[], names: string[], stack?: string): Release[] {
+/**
+ * The releases of the named services, in one stack or, where the name is unambiguous, in any. `startable` are names that the
+ * workspace knows, installed or not.
+ */
+export function chooseReleases(
+  releases: Release[],
+  names: string[],
+  stack?: string,
+  startable: string[] = [],
+): Release[] {
   const inStack = releases.filter((release) => stack === undefined || release.stack === stack);
   if (inStack.length === 0) {
     throw new UserError(
@@ -145,11 +153,13 @@ export function chooseReleases(releases: Release[], names: string[], stack?: str
         `the service "${name}" is not installed${stack === undefined ? "" : ` in the stack ${stack}`}`,
         {
           code: "not-found",
-          fix: suggest(
-            name,
-            inStack.map((release) => release.service),
-            "Install its stack with `kws stack start`.",
-          ),
+          fix: startable.includes(name)
+            ? `Install it with \`kws service start ${name}\`.`
+            : suggest(
+                name,
+                inStack.map((release) => release.service),
+                "Install its stack with `kws stack start`.",
+              ),
         },
       );
     }

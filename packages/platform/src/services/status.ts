@@ -111,8 +111,9 @@ function podStatus(pod: KubeObject): PodStatus {
   };
 }
 
-function addressOf(
-  release: Release,
+/** Where a service is reached: its Ingress from outside, else a Service in the cluster; empty where it has neither. */
+export function addressOf(
+  release: Pick<Release, "service" | "namespace">,
   ingressItems: KubeObject[],
   serviceItems: KubeObject[],
   port?: number,
@@ -130,9 +131,14 @@ function addressOf(
     if (secure && port === undefined) return `https://${host}`;
     return port === undefined || port === 80 ? `http://${host}` : `http://${host}:${port}`;
   }
-  const service = serviceItems.find(own);
-  const first = ((service?.["spec"]?.ports ?? []) as { port?: number }[])[0]?.port;
-  return service === undefined ? "" : `${service.metadata.name}.${release.namespace}.svc:${first ?? ""}`;
+  // A chart may have more of them, for other names and for the names of single pods.
+  const portOf = (object: KubeObject) => ((object["spec"]?.ports ?? []) as { port?: number }[])[0]?.port;
+  const owned = serviceItems.filter(own);
+  const candidates = [...owned.filter(({ metadata }) => metadata.name === release.service), ...owned];
+  const service = candidates.find((object) => portOf(object) !== undefined) ?? candidates[0];
+  if (service === undefined) return "";
+  const first = portOf(service);
+  return `${service.metadata.name}.${release.namespace}.svc${first === undefined ? "" : `:${first}`}`;
 }
 
 function sum(numbers: number[]): number {

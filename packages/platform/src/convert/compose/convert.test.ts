@@ -1,10 +1,11 @@
 /** What Compose projects become, and that the real helm takes it. */
-import { cp, mkdtemp, rm } from "node:fs/promises";
+import { cp, mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { run } from "@kws/base/exec";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { parse } from "yaml";
 import { plannedText, type TestTools, testTools, writePlanned } from "../testing/render.ts";
 import { convertCompose } from "./convert.ts";
 import { composeFiles } from "./detect.ts";
@@ -38,3 +39,27 @@ test.each(["shop", "merged", "everything"])(
     await expect(plannedText(conversion, root)).toMatchFileSnapshot(join(testdata, `${name}.expected.txt`));
   },
 );
+
+test("services that are built from the workspace's own folder are developed from there", async () => {
+  const root = join(out, "flat");
+  await mkdir(join(root, "src"), { recursive: true });
+  await writeFile(join(root, "Dockerfile"), "FROM kws.local/node:24\n");
+  await writeFile(
+    join(root, "compose.yaml"),
+    `services:
+  web:
+    build: .
+    develop: { watch: [{ action: sync, path: ./src, target: /code/src }] }
+  tools: { build: ., profiles: [tools] }
+`,
+  );
+  const { files, findings, stacks } = await convertCompose(composeFiles(root), {
+    env: {},
+    home: "/home/someone",
+  });
+  expect(findings).toEqual([]);
+  expect(stacks).toEqual(["flat", "flat-tools"]);
+  expect(parse(String(files.get(join(root, "web/kws.yaml"))))).toMatchObject({
+    dev: { source: "..", workdir: "/code", rules: [{ path: "src/**", action: "sync" }] },
+  });
+});

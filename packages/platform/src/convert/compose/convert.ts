@@ -30,6 +30,7 @@ export async function convertCompose(files: string[], options: ConvertOptions): 
     name: toName(options.name ?? model.name),
     root,
     services: [],
+    stacks: [],
     files: new Map(),
     secrets: [],
     findings: model.findings,
@@ -55,7 +56,9 @@ export async function convertCompose(files: string[], options: ConvertOptions): 
     if (Object.keys(chart.secrets).length > 0) conversion.secrets.push(plannedSecrets(dir, chart));
     conversion.services.push({ name, dir });
   }
-  conversion.files.set(join(root, fileName), workspaceYaml(project, conversion));
+  const stacks = stacksOf(project, conversion);
+  conversion.stacks.push(...Object.keys(stacks));
+  conversion.files.set(join(root, fileName), workspaceYaml(project, conversion, stacks));
   return conversion;
 }
 
@@ -81,9 +84,15 @@ function serviceYaml(
       build: buildOf(project, service, dir, files),
       chart: "./chart",
       dependsOn: dependenciesOf(project, service),
-      dev: devOf(project, service, dir, volumes),
+      dev: service.isJob ? undefined : devOf(project, service, localContext(service) ?? dir, dir, volumes),
     }),
   );
+}
+
+/** The folder that the image is built from, where it is on this machine. */
+function localContext({ tree }: ComposeService): string | undefined {
+  const context = text(get(tree, "build", "context"));
+  return context === undefined || isRemote(context) || !existsSync(context) ? undefined : context;
 }
 
 function buildOf(
@@ -181,11 +190,12 @@ const actions: Record<string, string> = {
 
 /**
  * What a dev session does: by `develop.watch`, and by mounts of what the image is built from, whose files the program itself
- * looks at. Patterns go from the service's folder, which is the container's working directory.
+ * looks at. Patterns go from the folder of the sources, which is the container's working directory.
  */
 function devOf(
   { report }: ComposeProject,
   { tree }: ComposeService,
+  sources: string,
   dir: string,
   { synced, kept }: ServiceChart["volumes"],
 ): Record<string, unknown> | undefined {
@@ -193,13 +203,12 @@ function devOf(
   const ignore: string[] = [];
   let workdir = text(get(tree, "working_dir"));
   const addRule = (place: Tree, source: string, target: string | undefined, rule: object): void => {
-    const way = relative(dir, source).replaceAll("\\", "/");
-    if (!isWithin(source, dir)) {
+    const way = relative(sources, source).replaceAll("\\", "/");
+    if (!isWithin(source, sources)) {
       report(
         "warning",
         place,
-        `${source} is not in the service's folder, and is not synchronised in a dev session`,
-        "Convert without -o, so that the service's folder is that of its sources.",
+        `${source} is not in the folder that the image is built from, and is not synchronised in a dev session`,
       );
       return;
     }
@@ -221,11 +230,17 @@ function devOf(
     ignore.push(...texts(get(rule, "ignore")));
   }
   for (const { place, source, target } of synced) addRule(place, source, target, { action: "sync" });
-  if (rules.length === 0) return undefined;
+  if (rules.length === 0 && sources === dir) return undefined;
   const keep = kept
     .filter((path) => workdir !== undefined && path.startsWith(`${workdir}/`))
     .map((path) => path.slice((workdir ?? "").length + 1));
-  return compact({ workdir, keep, ignore: [...new Set(ignore)], rules });
+  return compact({
+    source: relative(dir, sources) || undefined,
+    workdir,
+    keep,
+    ignore: [...new Set(ignore)],
+    rules: rules.length === 0 ? undefined : rules,
+  });
 }
 
 /** What kept services apart does not any more. */
@@ -245,17 +260,7 @@ function reportNetworks({ model, services, report }: ComposeProject): void {
 }
 
 /** A stack of the services that every `docker compose up` starts, and one for each profile that adds some. */
-function workspaceYaml(project: ComposeProject, { name, root, services }: Conversion): string {
-  const folderOf = (dir: string): string => `./${relative(root, dir)}`;
-  const outside = (dir: string): string | undefined => {
-    const service = project.services.find((one) =>
-      services.some((other) => other.dir === dir && other.name === one.name),
-    );
-    const context = text(get(service?.tree, "build", "context"));
-    const used = service === undefined || context === undefined || isRemote(context) ? [] : [context];
-    const far = used.find((path) => !isWithin(path, dir));
-    return far === undefined ? undefined : commonRoot(far, dir, root);
-  };
+function stacksOf(project: ComposeProject, { name, services }: Conversion): Record<string, object> {
   const profiles = [...new Set(project.services.flatMap((service) => service.profiles))];
   const known = new Set(services.map((service) => service.name));
   const of = (profile?: string): string[] =>
@@ -271,6 +276,24 @@ function workspaceYaml(project: ComposeProject, { name, root, services }: Conver
   };
   for (const profile of profiles)
     stacks[toName(`${name}-${profile}`)] = { profile: "local", services: of(profile) };
+  return stacks;
+}
+
+function workspaceYaml(
+  project: ComposeProject,
+  { name, root, services }: Conversion,
+  stacks: Record<string, object>,
+): string {
+  const folderOf = (dir: string): string => `./${relative(root, dir)}`;
+  const outside = (dir: string): string | undefined => {
+    const service = project.services.find((one) =>
+      services.some((other) => other.dir === dir && other.name === one.name),
+    );
+    const context = text(get(service?.tree, "build", "context"));
+    const used = service === undefined || context === undefined || isRemote(context) ? [] : [context];
+    const far = used.find((path) => !isWithin(path, dir));
+    return far === undefined ? undefined : commonRoot(far, dir, root);
+  };
   return yamlText({
     name,
     services: Object.fromEntries(

@@ -37,6 +37,7 @@ export async function convertKustomize(folder: string, options: ConvertOptions):
     name,
     root: options.root,
     services: [],
+    stacks: [],
     files: new Map(),
     secrets: [],
     findings: [],
@@ -59,6 +60,7 @@ export async function convertKustomize(folder: string, options: ConvertOptions):
       stacks[stack].services.push(app.name);
     }
   }
+  conversion.stacks.push(...Object.keys(stacks));
   conversion.files.set(
     join(options.root, fileName),
     yamlText({
