@@ -18,7 +18,7 @@ export const command = defineCommand({
   options: {
     stack: { ...stackOption, description: "the stack; where it is left out, the one that has the services" },
     prod: { type: "boolean", description: "from the package, as it runs in production" },
-    dev: { type: "boolean", description: "from source with live changes; see `kws service up`" },
+    dev: { type: "boolean", description: "from source, and then as `kws service up` does, until Ctrl-C" },
     version: {
       type: "string",
       value: "version",
@@ -30,6 +30,7 @@ export const command = defineCommand({
   examples: [
     "kws service start orders",
     "kws service start orders --prod",
+    "kws service start orders --dev",
     "kws service start orders --version ^1.4 -p qa1",
   ],
   async run({ args: names, options }, ctx) {
@@ -55,6 +56,11 @@ export const command = defineCommand({
       ...request,
       ...(options.timeout === undefined ? {} : { timeoutMs: options.timeout }),
     });
+    if (options.dev === true) {
+      const { develop } = await import("../../development.ts");
+      const { timeout } = options;
+      return develop(ctx, names, { stack: stack.name, ...(timeout === undefined ? {} : { timeout }) });
+    }
     const services = started.services.filter(({ service }) => names.includes(service));
     return {
       data: { stack: stack.name, ...started, services },
@@ -70,17 +76,12 @@ function refuseContradictions(
   if (version !== undefined && names.length !== 1) {
     throw new UserError("--version is for one service", { code: "usage", fix: "Name one service." });
   }
-  if (dev !== true) return;
-  if (prod === true || version !== undefined) {
+  if (dev === true && (prod === true || version !== undefined)) {
     throw new UserError("--dev takes the source, and --prod and --version the package", {
       code: "usage",
       fix: "Give one of them.",
     });
   }
-  throw new UserError("services are not started in development mode in the background yet", {
-    code: "usage",
-    fix: `Run \`kws service up ${names.join(" ")}\` in a terminal.`,
-  });
 }
 
 /** The stack that is named; else the only one that has all of the services. */
