@@ -28,6 +28,15 @@ describe("a registry that refuses", () => {
     });
   });
 
+  test("to list tags, with a page for people, is no registry", async () => {
+    const repository = await open((_, response) => response.end("<html>Log in</html>"));
+    await expect(repository.tags()).rejects.toMatchObject({
+      code: "failed",
+      message: expect.stringContaining("the list of tags"),
+      fix: expect.stringContaining("is an OCI registry"),
+    });
+  });
+
   test("for a while is asked again, no sooner than it says", async () => {
     let asked = 0;
     const manifest = Buffer.from(

@@ -1,10 +1,10 @@
 /** Repositories in registries, by the OCI distribution specification 1.1 (https://github.com/opencontainers/distribution-spec). */
-import { UserError } from "@kws/base/errors";
+import { messageOf, UserError } from "@kws/base/errors";
 import { anonymous } from "./credentials.ts";
 import type { CredentialSource } from "./credentials.ts";
 import { damaged, digestPattern, mediaTypes, sha256, verified } from "./descriptor.ts";
 import type { Descriptor } from "./descriptor.ts";
-import { connectionError, isTransient } from "./failures.ts";
+import { connectionError, isTransient, RegistryError } from "./failures.ts";
 import { createSend, isLoopback } from "./http.ts";
 import { mediaTypeOf, parseDocument } from "./manifest.ts";
 import { parseReference, repositoryAddress } from "./reference.ts";
@@ -232,6 +232,18 @@ function openRepository(name: string, remote: { host: string; path: string }, se
     }
   }
 
+  function readList(bytes: Uint8Array): { tags?: unknown } {
+    try {
+      return (parseDocument(bytes, `${name}: the list of tags`) ?? {}) as { tags?: unknown };
+    } catch (error) {
+      throw new RegistryError(messageOf(error), {
+        code: "failed",
+        fix: `Check that ${host} is an OCI registry, and that no page of a proxy or a login comes in its place.`,
+        cause: error,
+      });
+    }
+  }
+
   async function listTags(signal?: AbortSignal): Promise<string[]> {
     const tags: string[] = [];
     let url: URL | string | undefined = `${path}/tags/list?n=1000`;
@@ -241,7 +253,7 @@ function openRepository(name: string, remote: { host: string; path: string }, se
         tagsLimit,
       );
       if (answer.status === 404) return tags;
-      const document = (parseDocument(bytes, `${name}: the list of tags`) ?? {}) as { tags?: unknown };
+      const document = readList(bytes);
       if (Array.isArray(document.tags)) tags.push(...document.tags.filter((tag) => typeof tag === "string"));
       const next = /<([^>]+)>\s*;[^,]*\brel="?next/.exec(String(answer.headers["link"] ?? ""))?.[1];
       url = next === undefined ? undefined : (URL.parse(next, answer.url.href) ?? undefined);

@@ -28,26 +28,30 @@ export async function listStacks(client: KubeClient, signal?: AbortSignal): Prom
   ]);
   const statuses = await serviceStatuses(client, releases, options);
   const places = new Map([...releases, ...records].map((one) => [`${one.namespace}/${one.stack}`, one]));
-  return [...places.values()]
-    .map(({ stack, namespace, workspace }): StackSummary => {
-      const isHere = (one: { stack: string; namespace: string }) =>
-        one.stack === stack && one.namespace === namespace;
-      const own = statuses.filter(isHere);
-      const record = records.find(isHere);
-      const missing = missingOf(record?.services ?? [], own);
-      const times = own.map((status) => status.updatedAt);
-      return {
-        stack,
-        workspace,
-        namespace,
-        state: stateOf(own, missing),
-        ready: own.filter((status) => status.state === "ready").length,
-        services: own.length + missing.length,
-        missing,
-        updatedAt: times.toSorted().at(-1) ?? record?.createdAt ?? "",
-      };
-    })
-    .toSorted((a, b) => a.stack.localeCompare(b.stack) || a.namespace.localeCompare(b.namespace));
+  return (
+    [...places.values()]
+      .map(({ stack, namespace, workspace }): StackSummary => {
+        const isHere = (one: { stack: string; namespace: string }) =>
+          one.stack === stack && one.namespace === namespace;
+        const own = statuses.filter(isHere);
+        const record = records.find(isHere);
+        const missing = missingOf(record?.services ?? [], own);
+        const times = own.map((status) => status.updatedAt);
+        return {
+          stack,
+          workspace,
+          namespace,
+          state: stateOf(own, missing),
+          ready: own.filter((status) => status.state === "ready").length,
+          services: own.length + missing.length,
+          missing,
+          updatedAt: times.toSorted().at(-1) ?? record?.createdAt ?? "",
+        };
+      })
+      // A namespace whose only deployment failed and was removed again.
+      .filter(({ services }) => services > 0)
+      .toSorted((a, b) => a.stack.localeCompare(b.stack) || a.namespace.localeCompare(b.namespace))
+  );
 }
 
 /** The wanted services that are not among the installed ones. */
