@@ -234,7 +234,7 @@ function openRepository(name: string, remote: { host: string; path: string }, se
 
   function readList(bytes: Uint8Array): { tags?: unknown } {
     try {
-      return (parseDocument(bytes, `${name}: the list of tags`) ?? {}) as { tags?: unknown };
+      return parseDocument(bytes, `${name}: the list of tags`) ?? {};
     } catch (error) {
       throw new RegistryError(messageOf(error), {
         code: "failed",
