@@ -127,6 +127,13 @@ describeSandbox("Containers", (h) => {
     await h.runtime.startContainer(h.fixture.container("two", "shared", argv));
     expect((await exitOf("two")).exitCode).toBe(4);
     expect(logOf("two")).toContain("sleep\u00001111");
+    // What is left of one that ends before anybody has looked at it.
+    const quick = Array.from({ length: 12 }, (_, index) => `quick-${index}`);
+    for (const id of quick) {
+      const words = ["sh", "-c", "sleep 1000 & exit 5"];
+      await h.runtime.startContainer(h.fixture.container(id, "shared", words));
+    }
+    for (const id of quick) expect((await exitOf(id)).exitCode).toBe(5);
     await h.runtime.removePodSandbox("shared");
     expect((await h.runtime.listContainers()).filter(({ sandboxId }) => sandboxId === "shared")).toEqual([]);
   });

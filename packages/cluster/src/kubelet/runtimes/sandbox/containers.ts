@@ -23,7 +23,7 @@ import { pinSources, type Pins } from "./pins.ts";
 import type { PipeMaker } from "./pipes.ts";
 import type { Pod, Pods } from "./pods.ts";
 import { exitCodeOf, openPlan, processPlan, startFailure, type Powers, type ProcessSpec } from "./process.ts";
-import { childrenOf, killMountNamespace, mountNamespaceOf, sendSignal } from "./processes.ts";
+import { childrenOf, killMountNamespace, sendSignal } from "./processes.ts";
 import { limitProcesses } from "./rlimit.ts";
 import { layOutMounts, layOutRootfs } from "./rootfs.ts";
 import { inNewPidNamespace } from "./scripts.ts";
@@ -200,7 +200,7 @@ export class Containers {
       ...group.joinFiles,
     ];
     const child = spawn(program, words, {
-      env: { PATH: systemPath },
+      env: { PATH: systemPath, ...(sharesProcesses ? { tell_namespace: "yes" } : {}) },
       stdio: [input?.childEnd ?? nothing, out.childEnd, err.childEnd, plan, "pipe"],
     });
     for (const fd of [input?.childEnd, nothing, out.childEnd, err.childEnd, plan])
@@ -219,7 +219,7 @@ export class Containers {
     const drained = Promise.all([once(out.stream, "close"), once(err.stream, "close")]);
     const ended = endOf(child);
 
-    const failure = await startOutcome(child, spec.argv[0] ?? "");
+    const { failure, namespace } = await startOutcome(child, spec.argv[0] ?? "");
     if (failure) {
       await ended;
       input?.stream.destroy();
@@ -228,7 +228,6 @@ export class Containers {
       throw failure;
     }
     const pid = childrenOf(child.pid ?? 0)[0] ?? 0;
-    const namespace = sharesProcesses ? mountNamespaceOf(pid) : undefined;
     const container: Container = {
       id: spec.id,
       sandboxId: spec.sandboxId,
@@ -336,11 +335,11 @@ function containerMounts(spec: ContainerSpec, pod: Pod): Mount[] {
   return [...own, ...spec.mounts, message];
 }
 
-/** Resolves once the program runs, with undefined, or with the reason why it does not. */
+/** Resolves once the program runs, or with the reason why it does not; and with its mount namespace where it was asked for that. */
 export async function startOutcome(
   child: ChildProcess,
   program: string,
-): Promise<ContainerStartError | undefined> {
+): Promise<{ failure?: ContainerStartError | undefined; namespace?: string | undefined }> {
   let said = "";
   const status = child.stdio[4];
   if (!status) throw new Error("no status descriptor");
@@ -354,7 +353,8 @@ export async function startOutcome(
     });
   });
   status.destroy();
-  return startFailure(said, program);
+  const [, namespace, rest = ""] = /^(?:namespace (\S+)\n)?([^]*)$/.exec(said) ?? [];
+  return { failure: startFailure(rest, program), namespace };
 }
 
 export function endOf(child: ChildProcess): Promise<number> {

@@ -21,7 +21,7 @@ export function sendSignal(pid: number, signal: NodeJS.Signals): boolean {
 }
 
 /** The name of a process's mount namespace. */
-export function mountNamespaceOf(pid: number): string | undefined {
+function mountNamespaceOf(pid: number): string | undefined {
   try {
     return readlinkSync(`/proc/${pid}/ns/mnt`);
   } catch {

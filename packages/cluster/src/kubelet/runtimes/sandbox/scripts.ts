@@ -2,7 +2,8 @@
  * The constant shell scripts that turn a process in fresh namespaces into a container. Nothing is ever pasted into them:
  * paths come as arguments, everything else through file descriptor 3, one key line and one value line at a time, with
  * backslashes and newlines as `printf %b` escapes. What goes wrong is written to descriptor 4; the word `started` there
- * means that the next thing is the container's own program.
+ * means that the next thing is the container's own program. A container that shares its PID namespace says the name of its mount
+ * namespace first, by which its processes are known however soon the first of them ends.
  */
 
 /** Where a container sees the tools with which it was made; read-only, and of no use for getting out. */
@@ -24,6 +25,8 @@ const enter = `set -eu
 exec 5>&2 2>&4
 run=$1 root=$2 old=$3 mode=$4 nodes=$5
 shift 5
+if [ "\${tell_namespace-}" = yes ]; then echo "namespace $(readlink /proc/self/ns/mnt)" >&4; fi
+unset tell_namespace
 for file; do echo 0 >"$file" || :; done
 umask 022
 cd "$run"

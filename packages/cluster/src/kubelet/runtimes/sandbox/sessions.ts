@@ -107,7 +107,7 @@ async function serveExec(
   forward(err.stream, tty ? kind.stdout : kind.stderr);
   const drained = Promise.all([once(out.stream, "close"), once(err.stream, "close")]);
   const ended = endOf(child);
-  const failure = await startOutcome(child, argv[0] ?? "");
+  const { failure } = await startOutcome(child, argv[0] ?? "");
   if (failure) {
     await ended;
     for (const stream of [input?.stream, out.stream, err.stream]) stream?.destroy();
