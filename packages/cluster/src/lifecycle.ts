@@ -85,7 +85,7 @@ export const imagesFolder = (home: string): string => join(home, "images");
 /** Starts the cluster, or answers at once when it runs. Resolves when the API is ready and the node is Ready. */
 export async function startCluster(options: StartOptions): Promise<ClusterInfo> {
   await using _lock = await lockCluster(options, options.signal);
-  return startLocked(options);
+  return await startLocked(options);
 }
 
 /** For whoever holds the lock. */

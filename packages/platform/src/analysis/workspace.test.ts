@@ -68,11 +68,11 @@ test("every fault of every file is told, each with its place and what was meant"
   });
   const found = await told("schema");
   expect(found.map((line) => line.replace(/: .*/, ""))).toEqual([
-    "error kws.yaml:1:27",
     "error a/kws.yaml:1:7",
     "error a/kws.yaml:2:7",
     "error a/kws.yaml:3:10",
     "error c/kws.yaml:2:1",
+    "error kws.yaml:1:27",
   ]);
 });
 

@@ -150,13 +150,16 @@ export async function surveyServices(
   project: Project,
   options: SourceOptions,
 ): Promise<{ services: StackService[]; faults: UserError[] }> {
-  const faults: UserError[] = [];
+  /** In the order of the attempts, whichever ends first: every one has a place from its beginning. */
+  const failed: (UserError | undefined)[] = [];
+  const faults = () => failed.filter((fault) => fault !== undefined);
   const attempt = async <T>(work: () => Promise<T>): Promise<T[]> => {
+    const place = failed.push(undefined) - 1;
     try {
       return [await work()];
     } catch (error) {
       if (!(error instanceof UserError)) throw error;
-      faults.push(error);
+      failed[place] = error;
       return [];
     }
   };
@@ -175,14 +178,14 @@ export async function surveyServices(
     const other = folders
       .slice(0, index)
       .find(({ name, dir }) => name === service.name && dir !== service.dir);
-    if (other !== undefined) faults.push(sameName(other, service));
+    if (other !== undefined) failed.push(sameName(other, service));
   }
   // One that cannot be read is not missing.
-  if (faults.length === 0) {
+  if (faults().length === 0) {
     const names = new Set(services.map(({ name }) => name));
     for (const stack of project.stacks) await attempt(async () => checkStack(project, stack, names));
   }
-  return { services, faults };
+  return { services, faults: faults() };
 }
 
 async function readEntry(
