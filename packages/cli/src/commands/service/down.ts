@@ -3,11 +3,9 @@ import { namesOf } from "@kws/platform/attach/objects";
 import { endIntercept, readInterceptMark } from "@kws/platform/attach/take";
 import { giveBack } from "@kws/platform/dev/swap";
 import { describeHold } from "@kws/platform/services/held";
-import { untilReady } from "@kws/platform/stacks/ready";
-import { NamespaceView } from "@kws/platform/stacks/view";
 import { choose, stackOption } from "../../choosing.ts";
 import { defineCommand } from "../../command.ts";
-import { defaultTimeoutMs } from "../../starting.ts";
+import { readyAgain } from "../../readiness.ts";
 import { holdsOf, isOwn } from "../../holding.ts";
 
 export const command = defineCommand({
@@ -32,7 +30,7 @@ export const command = defineCommand({
     const chosen = await choose(ctx, [...new Set(args)], options.stack);
     const { connection, releases } = chosen;
     const { client } = connection;
-    const { signal, clock, holder } = ctx;
+    const { signal, holder } = ctx;
     const holds = await holdsOf(ctx, chosen);
     for (const hold of holds) {
       if (!hold.alive || isOwn(hold, holder)) continue;
@@ -49,18 +47,11 @@ export const command = defineCommand({
         if (hold === undefined) return { service, stack, changed: ended };
         return steps.run({ id: `down ${service}`, title: `give ${service} back` }, async (step) => {
           const changed = await giveBack(client, hold, service);
-          await using view = new NamespaceView(client, namespace);
-          await view.open();
-          await untilReady({
-            service,
-            stack: { name: stack, namespace },
-            connection,
-            view,
-            step,
-            signal,
-            clock,
-            timeoutMs: options.timeout ?? defaultTimeoutMs,
-          });
+          await readyAgain(
+            ctx,
+            { service, stack, namespace },
+            { connection, step, timeoutMs: options.timeout },
+          );
           return { service, stack, changed };
         });
       }),

@@ -1,10 +1,8 @@
 import { restartService } from "@kws/platform/services/restart";
-import { untilReady } from "@kws/platform/stacks/ready";
-import { NamespaceView } from "@kws/platform/stacks/view";
 import { choose, stackOption } from "../../choosing.ts";
 import { defineCommand } from "../../command.ts";
+import { readyAgain } from "../../readiness.ts";
 import { settleHolds } from "../../holding.ts";
-import { defaultTimeoutMs } from "../../starting.ts";
 
 export const command = defineCommand({
   summary: "replace a service's pods, one after another",
@@ -26,7 +24,7 @@ export const command = defineCommand({
     await settleHolds(ctx, chosen);
     const { connection, releases } = chosen;
     const { client } = connection;
-    const { signal, clock } = ctx;
+    const { clock } = ctx;
     const now = new Date(clock()).toISOString();
     const steps = ctx.steps();
     const data = await Promise.all(
@@ -34,18 +32,11 @@ export const command = defineCommand({
         const { service, stack, namespace } = release;
         return steps.run({ id: `restart ${service}`, title: `restart ${service}` }, async (step) => {
           const workloads = await restartService(client, release, now);
-          await using view = new NamespaceView(client, namespace);
-          await view.open();
-          await untilReady({
-            service,
-            stack: { name: stack, namespace },
-            connection,
-            view,
-            step,
-            signal,
-            clock,
-            timeoutMs: options.timeout ?? defaultTimeoutMs,
-          });
+          await readyAgain(
+            ctx,
+            { service, stack, namespace },
+            { connection, step, timeoutMs: options.timeout },
+          );
           return { service, stack, workloads };
         });
       }),

@@ -1,11 +1,9 @@
 import { UserError } from "@kws/base/errors";
 import { scaleService } from "@kws/platform/services/scale";
-import { untilReady } from "@kws/platform/stacks/ready";
-import { NamespaceView } from "@kws/platform/stacks/view";
 import { choose, stackOption } from "../../choosing.ts";
 import { defineCommand } from "../../command.ts";
+import { readyAgain } from "../../readiness.ts";
 import { settleHolds } from "../../holding.ts";
-import { defaultTimeoutMs } from "../../starting.ts";
 
 export const command = defineCommand({
   summary: "change how many replicas a service has",
@@ -56,18 +54,11 @@ export const command = defineCommand({
           replicas,
           ...(options.workload === undefined ? {} : { workload: options.workload }),
         });
-        await using view = new NamespaceView(client, namespace);
-        await view.open();
-        await untilReady({
-          service,
-          stack: { name: stack, namespace },
-          connection,
-          view,
-          step,
-          signal: ctx.signal,
-          clock: ctx.clock,
-          timeoutMs: options.timeout ?? defaultTimeoutMs,
-        });
+        await readyAgain(
+          ctx,
+          { service, stack, namespace },
+          { connection, step, timeoutMs: options.timeout },
+        );
         return done;
       });
     const { workload, from, to, warnings } = scaled;
