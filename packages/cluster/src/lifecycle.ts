@@ -145,10 +145,13 @@ function daemonIsReady(child: ChildProcess, logPath: string, signal?: AbortSigna
     const finish = (error?: unknown): void => {
       clearTimeout(timer);
       signal?.removeEventListener("abort", aborted);
+      // How the daemon ends later is not its start's business, and its log may be gone by then.
+      child.off("exit", exited);
       if (error === undefined) resolve();
       else reject(error);
     };
     const aborted = (): void => finish(signal?.reason);
+    const exited = (): void => finish(crashed(logPath));
     const timer = setTimeout(
       () =>
         finish(
@@ -161,7 +164,7 @@ function daemonIsReady(child: ChildProcess, logPath: string, signal?: AbortSigna
     );
     signal?.addEventListener("abort", aborted);
     child.on("error", finish);
-    child.on("exit", () => finish(crashed(logPath)));
+    child.on("exit", exited);
     createInterface({ input: messages as NodeJS.ReadableStream }).on("line", (line) => {
       const message = JSON.parse(line) as DaemonMessage;
       if (message.type === "ready") finish();
