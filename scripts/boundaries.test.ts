@@ -53,6 +53,9 @@ test.each([
   ["packages/platform/src/providers/a.ts", "@kws/cluster/lifecycle"],
   ["packages/platform/src/providers/embedded.ts", "../stacks/start.ts"],
   ["packages/cli/src/commands/a.ts", "@kws/cluster/lifecycle"],
+  ["packages/api/src/a.ts", "@kws/kube/client"],
+  ["packages/server/src/a.ts", "@kws/cluster/lifecycle"],
+  ["packages/platform/src/stacks/a.ts", "@kws/server/config"],
 ])("%s may not import %s", async (file, imported) => {
   expect(await lint(file, imported)).toContain("no-restricted-imports");
 });
@@ -76,6 +79,9 @@ test.each([
   ["packages/sops/src/a.ts", "@kws/base/errors"],
   ["packages/platform/src/providers/embedded.ts", "@kws/cluster/lifecycle"],
   ["packages/cli/src/commands/a.ts", "@kws/platform/stacks/start"],
+  ["packages/api/src/a.ts", "@kws/base/errors"],
+  ["packages/server/src/a.ts", "@kws/platform/stacks/start"],
+  ["packages/cli/src/commands/a.ts", "@kws/api/client"],
 ])("%s may import %s", async (file, imported) => {
   expect(await lint(file, imported)).not.toContain("no-restricted-imports");
 });
