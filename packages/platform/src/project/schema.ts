@@ -3,7 +3,7 @@
  * `services` or `stacks` is a workspace's, any other a service's.
  */
 import { type Static, Type } from "typebox";
-import { type ProviderName, providerNames } from "./provider-names.ts";
+import { providerNames, runtimeNames, type ProviderName, type RuntimeName } from "./provider-names.ts";
 
 /** DNS-1123 label: it becomes part of object names, namespaces and host names. */
 const Name = (description: string) =>
@@ -144,6 +144,14 @@ export const ClusterSettings = Type.Object(
         description:
           "Where the embedded cluster, and one that k3d makes, serve Ingress hosts; 8080 or the next free port unless given.",
       }),
+    ),
+    runtime: Type.Optional(
+      Type.Unsafe<RuntimeName>(
+        literals(
+          runtimeNames,
+          "What runs the embedded cluster's containers: `sandbox`, the default on Linux, or `docker`, a Docker Engine of this machine.",
+        ),
+      ),
     ),
     builder: Type.Optional(
       Type.Unsafe<"embedded" | "docker" | "buildah">(

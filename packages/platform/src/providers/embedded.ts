@@ -5,6 +5,7 @@ import { makeFolder } from "@kws/base/folder";
 import type { Puller } from "@kws/cluster/images/pull";
 import type { LocalImageStore } from "@kws/cluster/images/store";
 import type { ClusterInfo } from "@kws/cluster/lifecycle";
+import type { RuntimeName } from "../project/provider-names.ts";
 import {
   type BuildContext,
   type Builder,
@@ -25,6 +26,8 @@ export interface EmbeddedOptions {
   env: NodeJS.ProcessEnv;
   /** Where Ingress hosts are served unless a start says otherwise. */
   ingressPort?: number;
+  /** What runs the containers unless a start says otherwise. */
+  runtime?: RuntimeName;
 }
 
 export const defaultClusterName = "default";
@@ -52,7 +55,7 @@ export function embeddedProvider(options: EmbeddedOptions): Provider {
     sharesFiles: true,
     nodeImage: `${localRegistry}/node:${process.versions.node.split(".")[0]}`,
     ...embeddedBuilder(options),
-    async start({ signal, ingressPort }) {
+    async start({ signal, ingressPort, runtime }) {
       await makeFolder(options.home, {
         mode: 0o700,
         fix: "Set KWS_HOME to a folder that can be made.",
@@ -62,6 +65,7 @@ export function embeddedProvider(options: EmbeddedOptions): Provider {
         ...options,
         ...(signal === undefined ? {} : { signal }),
         ...(ingressPort === undefined ? {} : { ingressPort }),
+        ...(runtime === undefined ? {} : { runtime }),
       });
       return toStatus(info);
     },

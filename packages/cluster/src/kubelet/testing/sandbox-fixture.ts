@@ -58,6 +58,7 @@ export async function makeFixture(owner?: { uid: number; gid: number }): Promise
       sandboxId,
       name: id,
       attempt: 0,
+      image: "",
       layers: [layer],
       argv,
       env: {},
