@@ -74,7 +74,10 @@ export async function runCluster(options: ClusterOptions): Promise<Cluster> {
   const [api, containers, certificate] = await Promise.all([
     startApi(options, () => streams),
     startRuntime(options.runtime, {
-      ...{ name: options.name, dataDir: runtimeFolder(folder), images, node: options.node },
+      name: options.name,
+      dataDir: runtimeFolder(folder),
+      images,
+      node: options.node,
       logger: logger.child({ part: "runtime" }),
     }),
     ownCertificate(networkFolder(folder), now()),

@@ -41,7 +41,7 @@ export async function runtimeProblem(choice: ChosenRuntime): Promise<UserError |
   if (choice.name === "sandbox") return preflight();
   const { connectEngine } = await import("./docker/engine.ts");
   try {
-    (await connectEngine(choice.socketPath)).close();
+    using _engine = await connectEngine(choice.socketPath);
     return undefined;
   } catch (error) {
     if (error instanceof UserError) return error;

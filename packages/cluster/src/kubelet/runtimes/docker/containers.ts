@@ -131,7 +131,11 @@ export class EngineContainers {
   ): Promise<EngineContainer> {
     const { id, sandboxId, name, attempt, annotations } = kept;
     const container: Container = {
-      ...{ id, sandboxId, name, attempt, annotations },
+      id,
+      sandboxId,
+      name,
+      attempt,
+      annotations,
       state: "running",
       startedAt: state.StartedAt,
     };

@@ -30,37 +30,26 @@ export async function stopAll(share: EngineShare): Promise<boolean> {
 
 /** Whether any container of the cluster whose runtime's folder that is runs. */
 export async function holdsContainers(socketPath: string, dataDir: string): Promise<boolean> {
-  const { docker, close } = await connectEngine(socketPath);
-  try {
-    const share = shareOf(docker, "", dataDir);
-    return (await docker.listContainers({ filters: ofShare(share) })).length > 0;
-  } finally {
-    close();
-  }
+  using engine = await connectEngine(socketPath);
+  const share = shareOf(engine.docker, "", dataDir);
+  return (await engine.docker.listContainers({ filters: ofShare(share) })).length > 0;
 }
 
 /** From outside, for the cluster whose runtime's folder that is. */
 export async function stopDockerRuntime(socketPath: string, dataDir: string): Promise<boolean> {
-  const { docker, close } = await connectEngine(socketPath);
-  try {
-    return await stopAll(shareOf(docker, "", dataDir));
-  } finally {
-    close();
-  }
+  using engine = await connectEngine(socketPath);
+  return await stopAll(shareOf(engine.docker, "", dataDir));
 }
 
 /** Removes all that carries the cluster's label, and images that nobody needs any more. */
 export async function resetDockerRuntime(socketPath: string, dataDir: string): Promise<void> {
-  const { docker, close } = await connectEngine(socketPath);
-  try {
-    const share = shareOf(docker, "", dataDir);
-    await stopAll(share);
-    const left = await docker.listContainers({ all: true, filters: ofShare(share) });
-    for (const { Id } of left) await ignore(docker.getContainer(Id).remove({ force: true, v: true }), 404);
-    await removeUnusedImages(docker);
-  } finally {
-    close();
-  }
+  using engine = await connectEngine(socketPath);
+  const { docker } = engine;
+  const share = shareOf(docker, "", dataDir);
+  await stopAll(share);
+  const left = await docker.listContainers({ all: true, filters: ofShare(share) });
+  for (const { Id } of left) await ignore(docker.getContainer(Id).remove({ force: true, v: true }), 404);
+  await removeUnusedImages(docker);
 }
 
 async function ignore(work: Promise<unknown>, ...statuses: number[]): Promise<void> {

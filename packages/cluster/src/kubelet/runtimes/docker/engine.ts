@@ -30,19 +30,18 @@ export function engineSocket(
   return usual.find(exists) ?? "/var/run/docker.sock";
 }
 
-export interface Engine {
+/** Its end is that of requests that wait. */
+export interface Engine extends Disposable {
   docker: Docker;
   /** How many processors its containers have. */
   cpus: number;
-  /** Ends requests that wait. */
-  close(): void;
 }
 
 /** Throws a `UserError` that says why the engine cannot be used. */
 export async function connectEngine(socketPath: string): Promise<Engine> {
   const agent = new Agent({ keepAlive: true });
-  // Spread, since the types do not know the option.
-  const docker = new Docker({ socketPath, ...{ agent } });
+  const options = { socketPath, agent };
+  const docker = new Docker(options);
   const close = () => agent.destroy();
   const timer = setTimeout(close, answerTimeoutMs);
   try {
@@ -52,7 +51,7 @@ export async function connectEngine(socketPath: string): Promise<Engine> {
     ]);
     const problem = unfit(version.ApiVersion, info.OSType);
     if (problem !== undefined) throw problem;
-    return { docker, cpus: info.NCPU ?? 1, close };
+    return { docker, cpus: info.NCPU ?? 1, [Symbol.dispose]: close };
   } catch (error) {
     close();
     throw error instanceof UserError ? error : unreachable(socketPath, error);

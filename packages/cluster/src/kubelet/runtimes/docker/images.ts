@@ -4,7 +4,7 @@ import { createReadStream } from "node:fs";
 import { rm } from "node:fs/promises";
 import { hexOf, sha256 } from "@kws/oci/descriptor";
 import type Docker from "dockerode";
-import { writeLayer } from "../../../images/layer.ts";
+import { writeLayer, type LayerEntry } from "../../../images/layer.ts";
 import type { LocalImageStore } from "../../../images/store.ts";
 import { isStatus, orMissing } from "./engine.ts";
 import { labels } from "./layout.ts";
@@ -44,8 +44,9 @@ export class EngineImages {
     const id = sha256(config);
     if (await orMissing(this.#docker.getImage(id).inspect())) return id;
     const name = hexOf(id);
-    const layers = stored.layers.map(({ descriptor }) => ({
+    const layers = stored.layers.map(({ descriptor }): LayerEntry => ({
       path: `${hexOf(descriptor.digest)}/layer.tar`,
+      type: "file",
       source: this.#store.blobs.path(descriptor.digest),
     }));
     const manifest = [
@@ -57,13 +58,12 @@ export class EngineImages {
     ];
     const archive = await this.#store.blobs.temporary();
     try {
-      const unique = new Map(layers.map((layer) => [layer.path, layer]));
       await writeLayer(
         archive,
         [
           { path: "manifest.json", type: "file", source: Buffer.from(JSON.stringify(manifest)) },
           { path: `${name}.json`, type: "file", source: Buffer.from(config) },
-          ...[...unique.values()].map((layer) => ({ ...layer, type: "file" as const })),
+          ...layers,
         ],
         createHash("sha256"),
       );

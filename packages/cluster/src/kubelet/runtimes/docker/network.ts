@@ -19,7 +19,7 @@ interface Range {
 export async function ensureNetwork({ docker, group, labels }: EngineShare): Promise<ClusterNetwork> {
   const network = docker.getNetwork(group);
   const asked = { Name: group, Driver: "bridge", Labels: labels };
-  let subnet = await subnetOf(await orMissing(network.inspect()));
+  let subnet = subnetOf(await orMissing(network.inspect()));
   if (subnet === undefined) {
     // An address can be asked for in a range that was asked for: so the engine names a free one first.
     await docker.createNetwork({ ...asked, CheckDuplicate: true });

@@ -26,7 +26,7 @@ export async function execIn(
     AttachStderr: true,
     Env: Object.entries(env).map(([name, value]) => `${name}=${value}`),
   });
-  const stream = (await exec.start({ hijack: true, stdin, Tty: tty })) as Duplex;
+  const stream = await exec.start({ hijack: true, stdin, Tty: tty });
   const streams = outputs(stream, tty);
   const { pid, failed } = await started(exec);
   if (failed) throw await failure(streams.stdout);
@@ -67,7 +67,7 @@ export async function dialLoopback(pause: Docker.Container, port: number): Promi
     AttachStdout: true,
     AttachStderr: true,
   });
-  const stream = (await exec.start({ hijack: true, stdin: true })) as Duplex;
+  const stream = await exec.start({ hijack: true, stdin: true });
   const { stdout } = outputs(stream, false);
   const ready = await Promise.race([
     once(stdout, "readable").then(() => (stdout.read(1) as Buffer | null) !== null),

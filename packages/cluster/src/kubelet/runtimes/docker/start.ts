@@ -4,7 +4,7 @@ import type { Duplex } from "node:stream";
 import { join } from "node:path";
 import { messageOf } from "@kws/base/errors";
 import type { Logger } from "@kws/base/logger";
-import { baseImageReference, ensureBaseImage, type HostNode } from "../../../images/base-image.ts";
+import { ensureBaseImage, type HostNode } from "../../../images/base-image.ts";
 import type { LocalImageStore } from "../../../images/store.ts";
 import { shareHostServices } from "../../../network/host-services.ts";
 import { prepareSocket, removeSocket } from "../../../sockets.ts";
@@ -50,7 +50,11 @@ export async function startDockerRuntime(options: DockerRuntimeOptions): Promise
   const listeners = new Set<(container: Container) => void>();
   const pods = new EnginePods(share, { network, image, helper: helper.name });
   const containers = new EngineContainers({
-    ...{ share, pods, images, cpus, logger },
+    share,
+    pods,
+    images,
+    cpus,
+    logger,
     onExit: (container) => listeners.forEach((listener) => listener(container)),
   });
   await pods.adopt();
@@ -74,7 +78,7 @@ export async function startDockerRuntime(options: DockerRuntimeOptions): Promise
   const disconnect = () => {
     containers.close();
     client.disconnect();
-    engine.close();
+    engine[Symbol.dispose]();
   };
 
   const runtime: Runtime = {
@@ -139,7 +143,7 @@ export async function startDockerRuntime(options: DockerRuntimeOptions): Promise
       containers.close();
       client.disconnect();
       await stopAll(share);
-      engine.close();
+      engine[Symbol.dispose]();
       await removeSocket(join(dataDir, "host.sock"));
     },
     disconnect,

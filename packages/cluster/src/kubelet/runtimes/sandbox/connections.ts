@@ -72,9 +72,9 @@ export class Connections {
   async #serve<M extends Method>(
     socket: Socket,
     { id, method, params }: Request,
-    { handlers, onShutdown }: Serving<M>,
+    serving: Serving<M>,
   ): Promise<void> {
-    const known = handlers as Partial<Record<Method, (params: unknown) => Promise<unknown>>>;
+    const known = serving.handlers as Partial<Record<Method, (params: unknown) => Promise<unknown>>>;
     try {
       const handler = known[method];
       if (!handler) throw new Error(`unknown method "${method}"`);
@@ -83,7 +83,7 @@ export class Connections {
       this.#logger.warn("request failed", { method, error: String(error) });
       writeJson(socket, { id, error: wireError(error) });
     }
-    if (method === "shutdown") socket.end(onShutdown);
+    if (method === "shutdown") socket.end(() => serving.onShutdown());
   }
 }
 
