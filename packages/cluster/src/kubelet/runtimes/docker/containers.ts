@@ -10,7 +10,7 @@ import { containerBody, startError } from "./create.ts";
 import { isStatus, orMissing } from "./engine.ts";
 import type { EngineImages } from "./images.ts";
 import { labels, ofShare, type EngineShare } from "./layout.ts";
-import { followLog } from "./logs.ts";
+import { EngineLog } from "./logs.ts";
 import type { EnginePods } from "./pods.ts";
 
 /** What a container's label says of it. */
@@ -29,8 +29,7 @@ export interface EngineContainer {
   ended: Promise<void>;
 }
 
-/** What is still on its way from an ended container's log comes within this, unless it never does. */
-const drainMs = 5000;
+type EngineState = Docker.ContainerInspectInfo["State"];
 
 export interface ContainersOptions {
   share: EngineShare;
@@ -58,7 +57,7 @@ export class EngineContainers {
       const inEngine = share.docker.getContainer(Id);
       const { State } = await inEngine.inspect();
       if (State.Status === "created") await inEngine.remove({ force: true });
-      else await this.#keep(JSON.parse(Labels[labels.container] ?? "") as Kept, inEngine, State);
+      else await this.#keep(JSON.parse(Labels[labels.container] ?? "") as Kept, inEngine, State, true);
     }
   }
 
@@ -113,7 +112,7 @@ export class EngineContainers {
       throw startError(messageOf(error));
     }
     const { State } = await inEngine.inspect();
-    return (await this.#keep(kept, inEngine, State)).container;
+    return (await this.#keep(kept, inEngine, State, false)).container;
   }
 
   #targetOf(id: string): string {
@@ -124,10 +123,12 @@ export class EngineContainers {
     }
   }
 
+  /** Knows a container from now on, and watches it to its end, unless that was before this daemon. */
   async #keep(
     kept: Kept,
     inEngine: Docker.Container,
-    state: Docker.ContainerInspectInfo["State"],
+    state: EngineState,
+    adopted: boolean,
   ): Promise<EngineContainer> {
     const { id, sandboxId, name, attempt, annotations } = kept;
     const container: Container = {
@@ -140,25 +141,26 @@ export class EngineContainers {
       startedAt: state.StartedAt,
     };
     const known = { kept, container, inEngine, pid: state.Pid, ended: Promise.resolve() };
+    const log = new EngineLog(inEngine, kept.logPath, kept.tty);
+    if (state.Running || !adopted) {
+      await log.follow();
+      known.ended = this.#toItsEnd(known, log);
+      known.ended.catch((error: unknown) => {
+        log.close();
+        if (!this.#closed) this.#options.logger.error("container end", { id, error: messageOf(error) });
+      });
+    } else {
+      await log.finish();
+      finish(container, state);
+    }
     this.#known.set(id, known);
-    const log = await followLog(inEngine, kept.logPath, kept.tty);
-    known.ended = this.#toItsEnd(known, log.ended).finally(() => log.close());
-    known.ended.catch((error: unknown) => {
-      if (!this.#closed) this.#options.logger.error("container end", { id, error: messageOf(error) });
-    });
     return known;
   }
 
-  async #toItsEnd({ inEngine, container }: EngineContainer, logged: Promise<void>): Promise<void> {
-    await orMissing(inEngine.wait() as Promise<unknown>);
-    await within(drainMs, logged);
-    const state = (await orMissing(inEngine.inspect()))?.State;
-    Object.assign(container, {
-      state: "exited",
-      finishedAt: state?.FinishedAt ?? new Date().toISOString(),
-      exitCode: state?.ExitCode ?? 137,
-      ...(state?.OOMKilled === true ? { oomKilled: true } : {}),
-    });
+  async #toItsEnd({ inEngine, container }: EngineContainer, log: EngineLog): Promise<void> {
+    await inEngine.wait();
+    await log.finish();
+    finish(container, (await inEngine.inspect()).State);
     if (!this.#closed) this.#options.onExit(container);
   }
 
@@ -201,10 +203,7 @@ export class EngineContainers {
   }
 }
 
-/** Resolves in that time at the latest. */
-async function within(milliseconds: number, work: Promise<void>): Promise<void> {
-  const { promise, resolve } = Promise.withResolvers<void>();
-  const timer = setTimeout(resolve, milliseconds);
-  await Promise.race([work, promise]);
-  clearTimeout(timer);
+function finish(container: Container, state: EngineState): void {
+  Object.assign(container, { state: "exited", finishedAt: state.FinishedAt, exitCode: state.ExitCode });
+  if (state.OOMKilled) container.oomKilled = true;
 }

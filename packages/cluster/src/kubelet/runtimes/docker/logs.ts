@@ -4,49 +4,74 @@
  */
 import { once } from "node:events";
 import { readFileSync } from "node:fs";
-import type { Readable } from "node:stream";
+import { Readable } from "node:stream";
 import type Docker from "dockerode";
 import { isErrno } from "@kws/base/errors";
 import { ContainerLog, rotatedPath } from "../sandbox/log.ts";
 import { readLines, readMultiplexed, type OutputName } from "./multiplexed.ts";
 
-export interface FollowedLog {
-  /** Resolves when the container's output has ended and all of it is written. */
-  ended: Promise<void>;
-  close(): void;
-}
-
 const newline = 0x0a;
+/** The engine's stream ends with the container, unless it never does. */
+const endMs = 5000;
 
-export async function followLog(
-  container: Docker.Container,
-  path: string,
-  tty: boolean,
-): Promise<FollowedLog> {
-  const last = lastStamp(path);
-  const stream = (await container.logs({
-    follow: true,
-    stdout: true,
-    stderr: true,
-    timestamps: true,
-    ...(last === undefined ? {} : { since: sinceOf(last) as unknown as number }),
-  })) as unknown as Readable;
-  const log = new ContainerLog(path);
-  const keep = (from: OutputName, piece: Buffer) => {
-    const space = piece.indexOf(" ");
-    const stamp = piece.toString("latin1", 0, space);
-    // `since` includes its own instant.
-    if (last !== undefined && stamp <= last) return;
-    const whole = piece.at(-1) === newline;
-    log.append(stamp, from, whole ? "F" : "P", piece.subarray(space + 1, whole ? -1 : undefined));
-  };
-  if (tty) readLines(stream, (line) => keep("stdout", line));
-  else readMultiplexed(stream, keep);
-  const ended = once(stream, "close").then(
-    () => log.close(),
-    () => log.close(), // The engine went away; what it still has comes when the log is followed again.
-  );
-  return { ended, close: () => stream.destroy() };
+export class EngineLog {
+  readonly #container: Docker.Container;
+  readonly #tty: boolean;
+  readonly #log: ContainerLog;
+  #last: string | undefined;
+  #following: Readable | undefined;
+
+  constructor(container: Docker.Container, path: string, tty: boolean) {
+    this.#container = container;
+    this.#tty = tty;
+    this.#last = lastStamp(path);
+    this.#log = new ContainerLog(path);
+  }
+
+  /** Resolves when output is kept as it comes. */
+  async follow(): Promise<void> {
+    const answer: unknown = await this.#container.logs({ ...this.#question(), follow: true });
+    this.#following = answer as Readable;
+    this.#keep(this.#following);
+  }
+
+  /** Once the container has ended: keeps the rest and closes the file. */
+  async finish(): Promise<void> {
+    const stream = this.#following;
+    if (stream !== undefined && !stream.closed) {
+      const timer = setTimeout(() => stream.destroy(), endMs);
+      await once(stream, "close").catch(() => undefined); // The engine went away; what it has comes below.
+      clearTimeout(timer);
+    }
+    // Engines before 25 may end the stream before the last lines are through.
+    const rest = Readable.from([await this.#container.logs({ ...this.#question(), follow: false })]);
+    this.#keep(rest);
+    await once(rest, "close");
+    this.#log.close();
+  }
+
+  close(): void {
+    this.#following?.destroy();
+  }
+
+  #question() {
+    const since = this.#last === undefined ? {} : { since: sinceOf(this.#last) as unknown as number };
+    return { stdout: true, stderr: true, timestamps: true, ...since };
+  }
+
+  #keep(stream: Readable): void {
+    const keep = (from: OutputName, piece: Buffer) => {
+      const space = piece.indexOf(" ");
+      const stamp = piece.toString("latin1", 0, space);
+      // What was asked for since an instant includes it.
+      if (this.#last !== undefined && stamp <= this.#last) return;
+      const whole = piece.at(-1) === newline;
+      this.#log.append(stamp, from, whole ? "F" : "P", piece.subarray(space + 1, whole ? -1 : undefined));
+      this.#last = stamp;
+    };
+    if (this.#tty) readLines(stream, (line) => keep("stdout", line));
+    else readMultiplexed(stream, keep);
+  }
 }
 
 /** The time of the last line in a log of the CRI format, in RFC 3339 with nanoseconds. */
