@@ -53,12 +53,13 @@ export class EngineContainers {
   async adopt(): Promise<void> {
     const { share } = this.#options;
     const found = await share.docker.listContainers({ all: true, filters: ofShare(share, labels.container) });
-    for (const { Id, Labels } of found) {
+    const adoptOne = async ({ Id, Labels }: Docker.ContainerInfo) => {
       const inEngine = share.docker.getContainer(Id);
       const { State } = await inEngine.inspect();
       if (State.Status === "created") await inEngine.remove({ force: true });
       else await this.#keep(JSON.parse(Labels[labels.container] ?? "") as Kept, inEngine, State, true);
-    }
+    };
+    await Promise.all(found.map(adoptOne));
   }
 
   list(): Container[] {

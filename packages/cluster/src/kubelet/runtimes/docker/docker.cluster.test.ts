@@ -1,7 +1,11 @@
 import { lstatSync, readdirSync, readFileSync, readlinkSync } from "node:fs";
-import { mkdir, writeFile } from "node:fs/promises";
-import { request } from "node:http";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { request, type IncomingMessage } from "node:http";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { createInterface } from "node:readline";
 import { text as textOf } from "node:stream/consumers";
 import { exec } from "@kws/base/exec";
 import { silent } from "@kws/base/logger";
@@ -12,6 +16,7 @@ import { runCluster, type Cluster } from "../../../cluster.ts";
 import type { LayerEntry } from "../../../images/layer.ts";
 import { openImageStore, type LocalImageStore } from "../../../images/store.ts";
 import { containersContract, networkContract, sessionsContract } from "../../testing/runtime-contract.ts";
+import { runtimeFolder } from "../../../state.ts";
 import { until, withRuntime, type Harness } from "../../testing/runtime-harness.ts";
 import { resetDockerRuntime } from "./end.ts";
 import { startDockerRuntime } from "./start.ts";
@@ -23,6 +28,7 @@ describe.skipIf(missing !== undefined)("With a Docker Engine", () => {
   let engine: Engine;
   let socketPath: string;
   let store: LocalImageStore;
+  let contractData: string;
   /** The lines that `docker` answers. */
   const docker = async (...args: string[]): Promise<string[]> => {
     const { exitCode, stdout, stderr } = await exec("docker", args, { env: engine.env });
@@ -44,8 +50,17 @@ describe.skipIf(missing !== undefined)("With a Docker Engine", () => {
           const layer = await store.addLayer(entriesOf(fixture.layer));
           fixture.image = (await store.addImage({ config: {}, layers: [layer], references: [] })).digest;
         },
-        start: (dataDir) =>
-          startDockerRuntime({ name: "tried", dataDir, socketPath, images: store, node, logger: silent }),
+        start(dataDir) {
+          contractData = dataDir;
+          return startDockerRuntime({
+            name: "tried",
+            dataDir,
+            socketPath,
+            images: store,
+            node,
+            logger: silent,
+          });
+        },
       },
       (h) => {
         containersContract(h);
@@ -105,19 +120,13 @@ describe.skipIf(missing !== undefined)("With a Docker Engine", () => {
         await h.runtime.stopContainer("ticking", 0);
       });
 
-      test("what is stopped keeps its final states, and a reset leaves nothing", async () => {
+      test("what is stopped keeps its final states", async () => {
         await h.runtime.startContainer(h.fixture.container("last", "pod", ["sleep", "1000"]));
         await h.started.stop();
         await h.connect();
         expect(await h.runtime.listPodSandboxes()).toEqual([]);
         const left = await h.runtime.listContainers();
         expect(left.find(({ id }) => id === "last")).toMatchObject({ state: "exited", exitCode: 137 });
-        h.started.disconnect();
-        await resetDockerRuntime(socketPath, join(h.fixture.folder, "data"));
-        expect(await docker("ps", "--all", "--quiet")).toEqual([]);
-        expect(await docker("images", "--quiet")).toEqual([]);
-        expect(await docker("network", "ls", "--quiet", "--filter", "label=kws.dev/cluster")).toEqual([]);
-        await h.connect();
       });
     }
 
@@ -127,7 +136,140 @@ describe.skipIf(missing !== undefined)("With a Docker Engine", () => {
       return names[0] ?? "";
     }
   });
+
+  describe("a cluster in it", () => {
+    let folder: string;
+    let cluster: Cluster;
+    let clients: Clients;
+    const run = async (client: "kubectl" | "helm", ...args: string[]): Promise<string> => {
+      const { exitCode, stdout, stderr } = await clients[client](args);
+      expect(`${exitCode} ${stderr}`).toMatch(/^0 /);
+      return stdout;
+    };
+
+    beforeAll(async () => {
+      folder = await mkdtemp(join(tmpdir(), "kws-docker-"));
+      cluster = await runCluster({
+        name: "whole",
+        folder,
+        runtime: { name: "docker", socketPath },
+        imagesFolder: join(folder, "images"),
+        ingressPort: 0,
+        node,
+        env: {},
+        logger: silent,
+        now: Date.now,
+      });
+      clients = await unpackClients(cluster.kubeconfig);
+    });
+    afterAll(async () => {
+      await clients.close();
+      await rm(folder, { recursive: true, force: true });
+    });
+
+    test("a release is installed, reached, looked into and removed", async () => {
+      const chart = join(clients.folder, "chart");
+      await mkdir(join(chart, "templates"), { recursive: true });
+      await writeFile(join(chart, "Chart.yaml"), "apiVersion: v2\nname: web\nversion: 1.0.0\n");
+      await writeFile(join(chart, "templates", "web.json"), JSON.stringify(web));
+      await run("helm", "install", "web", "chart", "--wait", "--timeout", "30s");
+      const ask = `fetch("http://web.default.svc/in").then((r) => r.text()).then(console.log)`;
+      expect(await run("kubectl", "exec", "deploy/web", "--", "node", "-e", ask)).toBe("/in of web");
+      expect(await run("kubectl", "logs", "deploy/web")).toBe("listening");
+      const services = "/api/v1/namespaces/default/services";
+      expect(await run("kubectl", "get", "--raw", `${services}/web:http/proxy/proxied`)).toBe(
+        "/proxied of web",
+      );
+      expect(await ingress("web.localhost", "/hosted")).toBe("/hosted of web");
+      expect(await forwarded("deploy/web", "/forwarded")).toBe("/forwarded of web");
+      const usage = await run("kubectl", "top", "pods", "--no-headers");
+      expect(usage).toMatch(/^web-\S+ +\d+m +[1-9]\d*Mi/);
+      await run("helm", "uninstall", "web", "--wait", "--timeout", "30s");
+    });
+
+    test("a reset leaves nothing in the engine", async () => {
+      await cluster.stop("at once");
+      const groups = await docker("ps", "--all", "--format", '{{.Label "kws.dev/group"}}');
+      expect(groups.length).toBeGreaterThan(0);
+      for (const dataDir of [runtimeFolder(folder), contractData])
+        await resetDockerRuntime(socketPath, dataDir);
+      expect(await docker("ps", "--all", "--quiet")).toEqual([]);
+      expect(await docker("images", "--quiet")).toEqual([]);
+      expect(await docker("network", "ls", "--quiet", "--filter", "label=kws.dev/cluster")).toEqual([]);
+    });
+
+    async function ingress(host: string, path: string): Promise<string> {
+      const asked = request({ host: "127.0.0.1", port: cluster.ingressPort, path, headers: { host } });
+      asked.end();
+      const [answer] = (await once(asked, "response")) as [IncomingMessage];
+      return textOf(answer);
+    }
+
+    async function forwarded(target: string, path: string): Promise<string> {
+      const forward = spawn(join(clients.folder, "kubectl"), ["port-forward", target, ":8080"], {
+        env: { KUBECONFIG: join(clients.folder, "kubeconfig") },
+        stdio: ["ignore", "pipe", "inherit"],
+      });
+      try {
+        const [line] = (await once(createInterface({ input: forward.stdout }), "line")) as [string];
+        const port = /127\.0\.0\.1:(\d+) ->/.exec(line)?.[1] ?? "";
+        return await (await fetch(`http://127.0.0.1:${port}${path}`)).text();
+      } finally {
+        const ended = once(forward, "exit");
+        forward.kill();
+        await ended;
+      }
+    }
+  });
 });
+
+const program = `require("http").createServer((q, s) => s.end(q.url + " of " + process.env.NAME)).listen(8080, "127.0.0.1");
+require("net").createServer((c) => c.pipe(require("net").connect(8080, "127.0.0.1")).pipe(c)).listen(8081);
+process.on("SIGTERM", () => process.exit(0)); console.log("listening");`;
+const labels = { app: "web" };
+const backend = { service: { name: "web", port: { name: "http" } } };
+const web = {
+  apiVersion: "v1",
+  kind: "List",
+  items: [
+    {
+      apiVersion: "apps/v1",
+      kind: "Deployment",
+      metadata: { name: "web" },
+      spec: {
+        selector: { matchLabels: labels },
+        template: {
+          metadata: { labels },
+          spec: {
+            containers: [
+              {
+                name: "web",
+                image: `kws.local/node:${process.versions.node.split(".")[0]}`,
+                command: ["node", "-e", program],
+                env: [{ name: "NAME", value: "web" }],
+                readinessProbe: { httpGet: { path: "/", port: 8081 }, periodSeconds: 1 },
+              },
+            ],
+          },
+        },
+      },
+    },
+    {
+      apiVersion: "v1",
+      kind: "Service",
+      metadata: { name: "web" },
+      spec: { selector: labels, ports: [{ name: "http", port: 80, targetPort: 8081 }] },
+    },
+    {
+      apiVersion: "networking.k8s.io/v1",
+      kind: "Ingress",
+      metadata: { name: "web" },
+      spec: {
+        rules: [{ host: "web.localhost", http: { paths: [{ path: "/", pathType: "Prefix", backend }] } }],
+      },
+    },
+  ],
+};
 
 /** Everything in a folder, as a layer. */
 function entriesOf(folder: string): LayerEntry[] {

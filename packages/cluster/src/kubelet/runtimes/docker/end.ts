@@ -48,7 +48,9 @@ export async function resetDockerRuntime(socketPath: string, dataDir: string): P
   const share = shareOf(docker, "", dataDir);
   await stopAll(share);
   const left = await docker.listContainers({ all: true, filters: ofShare(share) });
-  for (const { Id } of left) await ignore(docker.getContainer(Id).remove({ force: true, v: true }), 404);
+  await Promise.all(
+    left.map(({ Id }) => ignore(docker.getContainer(Id).remove({ force: true, v: true }), 404, 409)),
+  );
   await removeUnusedImages(docker);
 }
 
