@@ -55,13 +55,15 @@ export async function chooseProvider(choice: ProviderChoice): Promise<Provider> 
   if (wanted === "embedded") {
     const { defaultClusterName, embeddedProvider } = await import("./embedded.ts");
     const runtime = workspace.runtime ?? user.runtime;
-    return embeddedProvider({
+    const embedded = embeddedProvider({
       ...(runtime === undefined ? {} : { runtime }),
       ...port,
       name: name ?? defaultClusterName,
       home: choice.data,
       env,
     });
+    // What it builds with itself needs Linux.
+    return process.platform === "linux" ? embedded : { ...embedded, ...(await chooseBuilder(choice)) };
   }
   const [{ openTool }, { toolFolder, toolProvider }] = await Promise.all([
     import("./tools.ts"),

@@ -32,6 +32,8 @@ export interface EmbeddedOptions {
 
 export const defaultClusterName = "default";
 
+const usualRuntime: RuntimeName = process.platform === "linux" ? "sandbox" : "docker";
+
 /** Builds in the sandbox, and keeps images where all embedded clusters find them. */
 export function embeddedBuilder({ home, env }: Pick<EmbeddedOptions, "home" | "env">): Builder {
   let opened: Promise<Images> | undefined;
@@ -80,7 +82,13 @@ export function embeddedProvider(options: EmbeddedOptions): Provider {
     async status() {
       const info = await find(options);
       return info === undefined
-        ? { provider: "embedded", name: options.name, managed: true, state: "stopped" }
+        ? {
+            provider: "embedded",
+            name: options.name,
+            managed: true,
+            state: "stopped",
+            runtime: options.runtime ?? usualRuntime,
+          }
         : toStatus(info);
     },
     async kubeconfig() {
@@ -240,10 +248,18 @@ async function buildImage(
   return { repository, tag, digest: result.digest, cached: result.cached };
 }
 
-/** What this machine lacks to run the embedded cluster's containers; they are really tried. */
-export async function sandboxProblem(): Promise<UserError | undefined> {
-  const { preflight } = await import("@kws/cluster/kubelet/runtimes/sandbox/preflight");
-  return preflight();
+/** What this machine lacks to run the embedded cluster's containers: the sandbox is really tried, the engine asked. */
+export async function runtimeProblem(
+  name: RuntimeName,
+  env: NodeJS.ProcessEnv,
+): Promise<UserError | undefined> {
+  const { chooseRuntime, runtimeProblem: problemOf } = await import("@kws/cluster/kubelet/runtimes/choice");
+  try {
+    return await problemOf(await chooseRuntime(name, env));
+  } catch (error) {
+    if (error instanceof UserError) return error;
+    throw error;
+  }
 }
 
 /** Where a cluster's own process writes what happens to it. */

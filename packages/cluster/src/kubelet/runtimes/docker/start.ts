@@ -2,6 +2,7 @@
 import { mkdir } from "node:fs/promises";
 import type { Duplex } from "node:stream";
 import { join } from "node:path";
+import type Docker from "dockerode";
 import { messageOf } from "@kws/base/errors";
 import type { Logger } from "@kws/base/logger";
 import { ensureBaseImage, type HostNode } from "../../../images/base-image.ts";
@@ -13,7 +14,7 @@ import type { ClusterRuntime } from "../cluster-runtime.ts";
 import { forwardToHost } from "../sandbox/forward.ts";
 import { EngineContainers } from "./containers.ts";
 import { stopAll } from "./end.ts";
-import { connectEngine, isStatus } from "./engine.ts";
+import { connectEngine, isStatus, orMissing } from "./engine.ts";
 import { ensureHelper } from "./helper-container.ts";
 import { EngineImages } from "./images.ts";
 import { outwardSockets, shareOf } from "./layout.ts";
@@ -42,7 +43,7 @@ export async function startDockerRuntime(options: DockerRuntimeOptions): Promise
   const { docker, cpus } = engine;
   const share = shareOf(docker, name, dataDir);
   const images = new EngineImages(docker, options.images);
-  const image = await images.load(await helperImage(options));
+  const image = await helperImage(options, docker, images);
   const network = await ensureNetwork(share);
   const helper = await ensureHelper(share, network, image);
   const { client } = helper;
@@ -150,10 +151,25 @@ export async function startDockerRuntime(options: DockerRuntimeOptions): Promise
   };
 }
 
-/** The digest of an image with Node, a shell and `ip`. */
-async function helperImage({ images, node }: DockerRuntimeOptions): Promise<string> {
-  const { digest } = await ensureBaseImage(images, node);
-  return digest;
+/**
+ * The engine's id of an image with Node, a shell and `ip`: made of this machine's own where that is Linux, elsewhere the official
+ * one of the same Node, which the engine pulls.
+ */
+async function helperImage(
+  { images: store, node, logger }: DockerRuntimeOptions,
+  docker: Docker,
+  images: EngineImages,
+): Promise<string> {
+  if (process.platform === "linux") return images.load((await ensureBaseImage(store, node)).digest);
+  const name = `node:${node.version}-alpine`;
+  const known = await orMissing(docker.getImage(name).inspect());
+  if (known !== undefined) return known.Id;
+  logger.info("the engine pulls an image for the helper", { name });
+  const progress = await docker.pull(name);
+  await new Promise<void>((resolve, reject) => {
+    docker.modem.followProgress(progress, (error) => (error ? reject(error) : resolve()));
+  });
+  return (await docker.getImage(name).inspect()).Id;
 }
 
 /** Containers of the engine stand still together; what would start more waits. */

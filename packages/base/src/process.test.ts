@@ -1,0 +1,20 @@
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { expect, test } from "vitest";
+import { identify, identifyByPs, isAlive } from "./process.ts";
+
+test("a process is known by its number and its beginning until it ends, with /proc and without", async () => {
+  const child = spawn("sleep", ["1000"]);
+  await once(child, "spawn");
+  const pid = child.pid ?? 0;
+  const known = identify(pid);
+  const byPs = identifyByPs(pid);
+  expect(known !== undefined && isAlive(known)).toBe(true);
+  expect(byPs).toEqual(identifyByPs(pid));
+  expect(Math.abs((byPs?.startTicks ?? 0) - Date.now() / 1000)).toBeLessThan(600);
+  const ended = once(child, "exit");
+  child.kill("SIGKILL");
+  await ended;
+  expect(known !== undefined && isAlive(known)).toBe(false);
+  expect(identifyByPs(pid)).toBeUndefined();
+});
