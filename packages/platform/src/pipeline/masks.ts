@@ -30,9 +30,10 @@ export function masker(secrets: Iterable<string>): Masker {
     let shown = "";
     let at = 0;
     for (const { start, end } of spans(text, forms, covered)) {
-      if (start >= cut) break;
+      const goesOn = start === 0 && covered > 0;
+      if (start >= cut && !goesOn) break;
       shown += text.slice(at, start);
-      if (start > 0 || covered === 0) shown += mask;
+      if (!goesOn) shown += mask;
       at = end;
     }
     shown += text.slice(at, Math.max(at, cut));
@@ -47,6 +48,12 @@ export function masker(secrets: Iterable<string>): Masker {
     },
     end: () => show(held, held.length),
   };
+}
+
+/** A whole text. */
+export function masked(secrets: Iterable<string>, text: string): string {
+  const masks = masker(secrets);
+  return Buffer.concat([masks.write(Buffer.from(text)), masks.end()]).toString();
 }
 
 /** The stretches to hide, those that overlap made one; `covered` is the length of one at the beginning. */

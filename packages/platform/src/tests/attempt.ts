@@ -28,6 +28,8 @@ export interface AttemptOptions {
   /** Gets `output.log` and `reports/`. */
   folder: string;
   step: StepHandle;
+  /** Gets what the tests print as it comes. */
+  onOutput?: (chunk: Uint8Array) => Promise<void>;
   signal: AbortSignal;
   /** For the tests themselves. */
   timeoutMs: number;
@@ -68,6 +70,7 @@ export async function attempt(options: AttemptOptions): Promise<Attempt> {
     {
       file: join(folder, "output.log"),
       onLine: (text) => step.detail(text),
+      onOutput: options.onOutput,
       signal: AbortSignal.any([signal, stopped.signal]),
     },
   );

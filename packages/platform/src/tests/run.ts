@@ -40,6 +40,10 @@ export interface TestOptions extends Omit<PlaceOptions, "workspace"> {
   reuseFailures: boolean;
   /** Run functional tests in this stack, as it is. */
   running?: ProjectStack;
+  /** The namespace in which the datastores of unit tests run already; one of the tests' own unless given. */
+  beside?: string;
+  /** Gets what the tests print as it comes. */
+  onOutput?: (chunk: Uint8Array) => Promise<void>;
   /** The charts' profile of functional tests, instead of what kws.yaml says. */
   profile?: string;
   /** For one service, or the tests' container, to start. */
@@ -193,8 +197,9 @@ async function runPrepared(prepared: Prepared, options: TestOptions): Promise<Te
 }
 
 async function placeOf({ suite }: Prepared, options: TestOptions): Promise<Place> {
-  const { project, running, services, connection, signal } = options;
+  const { project, running, beside, services, connection, signal } = options;
   const place = { ...options, workspace: project.name, suffix: randomBytes(3).toString("hex") };
+  if (beside !== undefined) return sharedPlace(suite, beside, place);
   if (running === undefined) return freshPlace(suite, { ...place, graph: services.map(graphNode) });
   const releases = await listReleases(connection.client, { stack: running.name, signal });
   const { name } = suite.service;
@@ -211,12 +216,12 @@ async function runIn(
   { suite, image, datastores, plans, profile }: Prepared,
   options: TestOptions & { folder: string },
 ): Promise<Attempt> {
-  const { connection, steps, running, startMs } = options;
+  const { connection, steps, running, beside, startMs } = options;
   const { namespace } = place;
   const signal = AbortSignal.any([options.signal, place.signal]);
   await using view = new NamespaceView(connection.client, namespace);
   await view.open();
-  if (running === undefined) {
+  if (running === undefined && beside === undefined) {
     await startDatastores({ ...options, suite, namespace, view, images: datastores, signal });
   }
   if (plans.length > 0) {
