@@ -45,11 +45,15 @@ function githubJob(name: string): string {
           path: ~/.cache/kws
           key: kws-${name}-\${{ github.sha }}
           restore-keys: kws-${name}-
-      - run: npx kws pipeline run ${name} --local --publish --event "$KWS_CI_EVENT" "--$KWS_CI_KIND" "$KWS_CI_REF"
+      - run: |
+          if [ "$EVENT" = pull_request ]; then set -- --event pull-request --branch "$REF"
+          elif [ "$KIND" = tag ]; then set -- --event tag --tag "$REF" --publish
+          else set -- --event push --branch "$REF" --publish; fi
+          npx kws pipeline run ${name} --local "$@"
         env:
-          KWS_CI_EVENT: \${{ github.event_name == 'pull_request' && 'pull-request' || github.ref_type == 'tag' && 'tag' || 'push' }}
-          KWS_CI_KIND: \${{ github.ref_type }}
-          KWS_CI_REF: \${{ github.head_ref || github.ref_name }}
+          EVENT: \${{ github.event_name }}
+          KIND: \${{ github.ref_type }}
+          REF: \${{ github.head_ref || github.ref_name }}
           SOPS_AGE_KEY: \${{ secrets.SOPS_AGE_KEY }}
 `;
 }
@@ -69,11 +73,11 @@ ${name}:
   cache: { key: kws-${name}, paths: [.cache] }
   script:
     - |
-      if [ -n "$CI_COMMIT_TAG" ]; then set -- --event tag --tag "$CI_COMMIT_TAG"
+      if [ -n "$CI_COMMIT_TAG" ]; then set -- --event tag --tag "$CI_COMMIT_TAG" --publish
       elif [ "$CI_PIPELINE_SOURCE" = merge_request_event ]; then
         set -- --event pull-request --branch "$CI_MERGE_REQUEST_SOURCE_BRANCH_NAME"
-      else set -- --event push --branch "$CI_COMMIT_BRANCH"; fi
-      npx kws pipeline run ${name} --local --publish "$@"
+      else set -- --event push --branch "$CI_COMMIT_BRANCH" --publish; fi
+      npx kws pipeline run ${name} --local "$@"
 `;
 }
 
@@ -95,10 +99,10 @@ function jenkinsStage(name: string): string {
   return `        stage('${name}') {
           steps {
             sh '''
-              if [ -n "$TAG_NAME" ]; then set -- --event tag --tag "$TAG_NAME"
+              if [ -n "$TAG_NAME" ]; then set -- --event tag --tag "$TAG_NAME" --publish
               elif [ -n "$CHANGE_ID" ]; then set -- --event pull-request --branch "$CHANGE_BRANCH"
-              else set -- --event push --branch "\${BRANCH_NAME:-$GIT_BRANCH}"; fi
-              npx kws pipeline run ${name} --local --publish "$@"
+              else set -- --event push --branch "\${BRANCH_NAME:-$GIT_BRANCH}" --publish; fi
+              npx kws pipeline run ${name} --local "$@"
             '''
           }
         }
