@@ -1,5 +1,6 @@
 /** What the commands of pipelines have in common: whose they are, and what a run of this machine is made of. */
 import { randomBytes } from "node:crypto";
+import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { exitCodes, UserError } from "@kws/base/errors";
 import { openSubject } from "@kws/platform/analysis/subject";
@@ -10,7 +11,7 @@ import { openLog } from "@kws/platform/pipeline/logs/store";
 import { sweepRuns } from "@kws/platform/pipeline/place";
 import { type Plan, planPipeline } from "@kws/platform/pipeline/plan";
 import { forgetful, runPipeline, type RunResult } from "@kws/platform/pipeline/run";
-import { openRuns, type Runs } from "@kws/platform/pipeline/runs";
+import { openRuns } from "@kws/platform/pipeline/runs";
 import { openSecrets } from "@kws/platform/pipeline/secrets";
 import { sourcesOf } from "@kws/platform/pipeline/source";
 import { readTrigger } from "@kws/platform/pipeline/trigger";
@@ -174,6 +175,7 @@ export async function runHere(
         }),
       startMs: defaultTimeoutMs,
     });
+    const source = join(runs.folder(id), "source.tar");
     const result = await runPipeline({
       ...shared,
       id,
@@ -184,17 +186,17 @@ export async function runHere(
       connection,
       builtins,
       journal: forgetful,
-      openLog: (job) => openLog(runs.logFolder(id, job.id), clock),
+      openLog: (job) => openLog(runs.logFolder(id, job.id), { clock, anew: true }),
       approve: (job) => approve(ctx, service, job.title),
       secrets: secrets[index] ?? {},
-      sources: sourcesOf(service, join(runs.folder(id), "source.tar"), { env: childEnv, signal }),
+      sources: sourcesOf(service, source, { env: childEnv, signal }),
       artifacts: blobFolder(join(runs.folder(id), "artifacts")),
       caches: blobFolder(caches),
       startMs: defaultTimeoutMs,
       parallel: settings.parallel,
       keepOnFailure: settings.keepOnFailure,
       signal,
-    });
+    }).finally(() => rm(source, { force: true }));
     await runs.save(result);
     results.push(result);
   }
@@ -204,21 +206,6 @@ export async function runHere(
 async function approve(ctx: Context, { name }: ProjectService, step: string): Promise<void> {
   if (await ctx.confirm(`Run the step ${step} of ${name}?`)) return;
   throw new UserError(`${step} was not approved`);
-}
-
-/** A run of this machine that has ended. */
-export async function findRun(runs: Runs, id: string): Promise<RunResult> {
-  const all = await runs.list();
-  const found = all.find(({ run }) => run === id);
-  if (found !== undefined) return found;
-  throw new UserError(`there is no run "${id}" on this machine`, {
-    code: "not-found",
-    fix: suggest(
-      id,
-      all.map(({ run }) => run),
-      "`kws pipeline run` tells the name at its end.",
-    ),
-  });
 }
 
 export function exitCodeOf(results: RunResult[]): number {

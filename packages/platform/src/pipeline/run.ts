@@ -44,7 +44,7 @@ export interface RunOptions extends Omit<StepOptions, "plan" | "run" | "env"> {
   connection: Connection;
   builtins: Builtins;
   journal: Journal;
-  /** Opens the log of a job. */
+  /** Opens the log of a job, empty: where a run goes on in another process, its pods' output is read again from the beginning. */
   openLog: (job: Job) => Promise<LogWriter>;
   /** Resolves when somebody has allowed the job; throws where it was refused. */
   approve: (job: Job) => Promise<void>;

@@ -3,7 +3,6 @@ import { suggest } from "@kws/platform/project/nearest";
 import { readLog, type StoredLine } from "@kws/platform/pipeline/logs/read";
 import { openRuns } from "@kws/platform/pipeline/runs";
 import { defineCommand } from "../../command.ts";
-import { findRun } from "../../pipelining.ts";
 import { printable } from "../../style.ts";
 
 export const command = defineCommand({
@@ -23,24 +22,25 @@ export const command = defineCommand({
   ],
   async run({ args: [id = "", step], options }, ctx) {
     const runs = openRuns(ctx.locations.data);
-    const { jobs } = await findRun(runs, id);
-    const meant = jobs.filter(({ job }) => step === undefined || job === step);
-    if (meant.length === 0) {
-      throw new UserError(`the run ${id} has no step "${step}"`, {
+    const jobs = await runs.logged(id);
+    if (jobs === undefined) {
+      throw new UserError(`there is no run "${id}" on this machine`, {
         code: "not-found",
-        fix: suggest(
-          step ?? "",
-          jobs.map(({ job }) => job),
-          "Leave it out for all of them.",
-        ),
+        fix: "`kws pipeline run` names it in its result.",
+      });
+    }
+    if (step !== undefined && !jobs.includes(step)) {
+      throw new UserError(`the run ${id} has no step "${step}" that began`, {
+        code: "not-found",
+        fix: suggest(step, jobs, "Leave it out for all of them."),
       });
     }
     const json = ctx.globals.output === "json" || ctx.globals.output === "yaml";
     const lines: (Omit<StoredLine, "time"> & { step: string; time: string })[] = [];
-    for (const { job } of meant) {
+    for (const job of step === undefined ? jobs : [step]) {
       for await (const { line, time, text } of readLog(runs.logFolder(id, job), options)) {
         // Written as they are read: a log may be larger than memory.
-        if (!json) ctx.stdout.write(`${meant.length > 1 ? `${job}: ` : ""}${printable(text)}\n`);
+        if (!json) ctx.stdout.write(`${step === undefined ? `${job}: ` : ""}${printable(text)}\n`);
         else lines.push({ step: job, line, time: new Date(time).toISOString(), text });
       }
     }

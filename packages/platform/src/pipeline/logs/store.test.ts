@@ -15,6 +15,7 @@ afterEach(() => dir[Symbol.asyncDispose]());
 
 let now = 0;
 const clock = () => ++now;
+const options = { clock };
 
 async function texts(options: ReadOptions = {}): Promise<string[]> {
   const found: string[] = [];
@@ -26,7 +27,7 @@ async function texts(options: ReadOptions = {}): Promise<string[]> {
 const many = Array.from({ length: 20_000 }, (_, index) => `line ${index} ${"·".repeat(20)}`);
 
 test("lines come back in order with their numbers, out of compressed blocks and the rest", async () => {
-  await using log = await openLog(dir.path, clock);
+  await using log = await openLog(dir.path, options);
   for (let at = 0; at < many.length; at += 500) await log.write(`${many.slice(at, at + 500).join("\n")}\n`);
   expect(await texts()).toEqual(many);
   const blocks = await readIndex(dir.path);
@@ -40,7 +41,7 @@ test("lines come back in order with their numbers, out of compressed blocks and 
 });
 
 test("chunks need not end with lines, and a line without end is cut", async () => {
-  await using log = await openLog(dir.path, clock);
+  await using log = await openLog(dir.path, options);
   await log.write("a");
   expect(await texts()).toEqual([]);
   await log.write("b\n\nc");
@@ -52,7 +53,7 @@ test("chunks need not end with lines, and a line without end is cut", async () =
 });
 
 test("a reader follows until the end", async () => {
-  await using log = await openLog(dir.path, clock);
+  await using log = await openLog(dir.path, options);
   await log.write("first\n");
   const seen: string[] = [];
   for await (const { text } of readLog(dir.path, { follow: true })) {
@@ -65,7 +66,7 @@ test("a reader follows until the end", async () => {
 
 test("what a crash left half done is put right", async () => {
   {
-    await using log = await openLog(dir.path, clock);
+    await using log = await openLog(dir.path, options);
     await log.write(`${many.join("\n")}\nkept\n`);
     await log.write("behind\n");
   }
@@ -76,7 +77,7 @@ test("what a crash left half done is put right", async () => {
   const tail = (await readdir(dir.path)).find((name) => name.startsWith("tail.") && name !== "tail.7") ?? "";
   await appendFile(join(dir.path, tail), "99 to");
   {
-    await using log = await openLog(dir.path, clock);
+    await using log = await openLog(dir.path, options);
     await log.write("more\n");
     await log.end();
   }
@@ -84,11 +85,21 @@ test("what a crash left half done is put right", async () => {
   expect((await readdir(dir.path)).filter((name) => name.startsWith("tail."))).toHaveLength(1);
 });
 
+test("a log that is begun anew holds nothing of before", async () => {
+  {
+    await using log = await openLog(dir.path, options);
+    await log.write("before\n");
+  }
+  await using log = await openLog(dir.path, { ...options, anew: true });
+  await log.write("after\n");
+  expect(await texts()).toEqual(["after"]);
+});
+
 test("a writer that is killed loses nothing that it has taken", async () => {
   const module = new URL("store.ts", import.meta.url).href;
   const script = `
     import { openLog } from ${JSON.stringify(module)};
-    const log = await openLog(${JSON.stringify(dir.path)}, () => Date.now());
+    const log = await openLog(${JSON.stringify(dir.path)}, { clock: () => Date.now() });
     for (let line = 0; ; line++) {
       await log.write(\`line \${line} \${"x".repeat(300)}\\n\`);
       if (line % 100 === 0) process.stdout.write(\`\${line}\\n\`);
@@ -104,7 +115,7 @@ test("a writer that is killed loses nothing that it has taken", async () => {
   const closed = once(child, "close");
   child.kill("SIGKILL");
   await closed;
-  await using log = await openLog(dir.path, clock);
+  await using log = await openLog(dir.path, options);
   await log.end();
   const all = await texts();
   expect(all.length).toBeGreaterThan(told);

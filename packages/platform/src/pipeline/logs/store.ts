@@ -55,8 +55,16 @@ interface Tail {
   bytes: number;
 }
 
-/** Goes on where the log ends, or begins it. One writer at a time. `clock` is milliseconds since the epoch. */
-export async function openLog(folder: string, clock: () => number): Promise<LogWriter> {
+export interface LogOptions {
+  /** Milliseconds since the epoch. */
+  clock: () => number;
+  /** Remove what there is already, because all of it comes again; else the log goes on where it ends. */
+  anew?: boolean;
+}
+
+/** One writer at a time. */
+export async function openLog(folder: string, { clock, anew = false }: LogOptions): Promise<LogWriter> {
+  if (anew) await rm(folder, { recursive: true, force: true });
   await mkdir(folder, { recursive: true });
   const recovered = await recover(folder);
   let { offset } = recovered;
