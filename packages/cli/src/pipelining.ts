@@ -196,7 +196,8 @@ export async function runHere(
       parallel: settings.parallel,
       keepOnFailure: settings.keepOnFailure,
       signal,
-    }).finally(() => rm(source, { force: true }));
+    });
+    await rm(source);
     await runs.save(result);
     results.push(result);
   }

@@ -45,7 +45,7 @@ export function artifactsKey(run: string, job: string): string {
 }
 
 export async function runStep(context: JobContext, options: StepOptions, attempt: number): Promise<JobEnd> {
-  const { job, connection, namespace, view, signal } = context;
+  const { job, connection, namespace, signal } = context;
   const timeoutMs = parseDuration(job.config.timeout ?? defaultStepTimeout);
   const name = `${job.id}-${attempt}`;
   const pod = describePod(context, options, { name, timeoutMs });

@@ -109,7 +109,12 @@ function row(
   { title, outcome, durationMs, why, tests, attempts }: JobResult,
   style: Style,
 ): string[] {
-  const color = { passed: style.green, failed: style.red, skipped: style.dim, blocked: style.dim }[outcome];
+  const colored =
+    outcome === "passed"
+      ? style.green(outcome)
+      : outcome === "failed"
+        ? style.red(outcome)
+        : style.dim(outcome);
   const notes = [
     ...(why === undefined ? [] : [why.split("\n")[0] ?? ""]),
     ...(tests === undefined
@@ -118,7 +123,7 @@ function row(
     ...(attempts > 1 ? [`${attempts} tries`] : []),
   ];
   const time = outcome === "skipped" || outcome === "blocked" ? "" : formatDuration(durationMs);
-  return [run, title, color(outcome), time, printable(notes.join("; "))];
+  return [run, title, colored, time, printable(notes.join("; "))];
 }
 
 /** The ends of the logs of what failed, and where there is more. */

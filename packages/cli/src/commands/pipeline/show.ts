@@ -1,3 +1,4 @@
+import type { Job } from "@kws/platform/pipeline/plan";
 import { defineCommand } from "../../command.ts";
 import { planAll, servicesArgument, triggerOptions } from "../../pipelining.ts";
 
@@ -13,15 +14,9 @@ export const command = defineCommand({
     const pipelines = planned.map(({ service, plan, trigger, commit }) => ({
       service: service.name,
       trigger,
-      ...(commit === undefined ? {} : { commit }),
-      jobs: plan.jobs.map(({ id, title, uses, needs, skip, config }) => ({
-        job: id,
-        title,
-        ...(uses === undefined ? {} : { uses }),
-        needs,
-        approval: config.approval === true,
-        ...(skip === undefined ? {} : { skip }),
-      })),
+      // None where nothing is committed.
+      commit: commit ?? null,
+      jobs: plan.jobs.map(shown),
     }));
     return {
       data: { pipelines },
@@ -39,3 +34,14 @@ export const command = defineCommand({
     };
   },
 });
+
+function shown({ id, title, uses, needs, skip, config }: Job) {
+  return {
+    job: id,
+    title,
+    ...(uses === undefined ? {} : { uses }),
+    needs,
+    approval: config.approval === true,
+    ...(skip === undefined ? {} : { skip }),
+  };
+}
