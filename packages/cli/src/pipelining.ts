@@ -176,7 +176,7 @@ export async function runHere(
       startMs: defaultTimeoutMs,
     });
     const source = join(runs.folder(id), "source.tar");
-    const result = await runPipeline({
+    const running = runPipeline({
       ...shared,
       id,
       plan,
@@ -197,9 +197,13 @@ export async function runHere(
       keepOnFailure: settings.keepOnFailure,
       signal,
     });
-    await rm(source);
-    await runs.save(result);
-    results.push(result);
+    try {
+      const result = await running;
+      await runs.save(result);
+      results.push(result);
+    } finally {
+      await rm(source, { force: true });
+    }
   }
   return results;
 }

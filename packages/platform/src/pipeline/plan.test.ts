@@ -113,6 +113,7 @@ test.each([
   ["steps: [chek]", 'kws.yaml:2:21: pipeline.steps[0] cannot be "chek"'],
   ["steps: [{ uses: build, run: x }]", "the step build has either `run` or `uses`"],
   ["steps: [{ name: a }]", "the step a has either `run` or `uses`"],
+  ["services: { db: { ports: [1] } }", "the datastore db has either an `image` or a `service`"],
   ["steps: [build, build]", "two steps are called build"],
   ["steps: [{ name: a, run: x }]", "it is not said in which image a runs"],
   ["steps: [build, { uses: test, needs: [biuld] }]", 'test needs "biuld", and there is no such step'],

@@ -69,24 +69,24 @@ export function planPipeline({ file, config }: PipelineSource, trigger: Trigger)
       );
     }
     const skip = reasonToSkip(step.config.when, trigger);
-    const own = combinations.map((values, index): Job => {
+    const needs = step.needs.flatMap((name) => idsOf.get(name) ?? []);
+    const ids: string[] = [];
+    for (const [index, values] of combinations.entries()) {
       const matrix = Object.values(values);
-      return {
-        id: combinations.length === 1 && matrix.length === 0 ? step.name : `${step.name}.${index + 1}`,
+      const id = matrix.length === 0 ? step.name : `${step.name}.${index + 1}`;
+      ids.push(id);
+      jobs.push({
+        id,
         title: matrix.length === 0 ? step.name : `${step.name} (${matrix.join(", ")})`,
         step: step.name,
         ...(step.config.uses === undefined ? {} : { uses: step.config.uses }),
         config: fill(step.config, values),
-        needs: step.needs.flatMap((name) => idsOf.get(name) ?? []),
+        needs,
         ...(skip === undefined ? {} : { skip }),
         at,
-      };
-    });
-    idsOf.set(
-      step.name,
-      own.map(({ id }) => id),
-    );
-    jobs.push(...own);
+      });
+    }
+    idsOf.set(step.name, ids);
   }
   return { pipeline, jobs };
 }
@@ -173,6 +173,17 @@ function check(steps: Step[], pipeline: Pipeline, file: YamlFile): void {
         "Name a path below them.",
       );
     }
+  }
+  for (const [name, { image, service }] of Object.entries(pipeline.services ?? {})) {
+    if ((image === undefined) !== (service === undefined)) continue;
+    throw fault(
+      file,
+      ["pipeline", "services", name],
+      `the datastore ${name} has either an \`image\` or a \`service\``,
+      {
+        fix: "Give one of them.",
+      },
+    );
   }
   const cycle = findCycle(new Map(steps.map(({ name, needs }) => [name, { name, dependsOn: needs }])));
   if (cycle !== undefined) {
