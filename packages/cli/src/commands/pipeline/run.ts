@@ -67,6 +67,12 @@ export const command = defineCommand({
     const runs = openRuns(ctx.locations.data);
     const flaky = await flakyOf(runs, results);
     const failures = await Promise.all(results.map((result) => failureText(runs, result, ctx)));
+    const text = [
+      ...failures.filter((one) => one !== ""),
+      ...flaky.map(({ test, failed, runs: count }) =>
+        printable(`flaky: ${test} failed in ${failed} of ${count} runs with the same content`),
+      ),
+    ].join("\n");
     return {
       data: {
         runs: results.map((result) => ({ ...withoutRecords(result), folder: runs.folder(result.run) })),
@@ -76,12 +82,7 @@ export const command = defineCommand({
         columns: ["RUN", "STEP", "RESULT", "TIME", "NOTE"],
         rows: results.flatMap((result) => result.jobs.map((job) => row(result, job, ctx.style))),
       },
-      text: [
-        ...failures.filter((text) => text !== ""),
-        ...flaky.map(({ test, failed, runs: count }) =>
-          printable(`flaky: ${test} failed in ${failed} of ${count} runs with the same content`),
-        ),
-      ].join("\n"),
+      ...(text === "" ? {} : { text }),
       exitCode: exitCodeOf(results),
     };
   },
