@@ -10,8 +10,7 @@ import { choose, stackOption } from "../../choosing.ts";
 import { defineCommand } from "../../command.ts";
 import type { Context } from "../../context.ts";
 import { runInTerminal } from "../../running-locally.ts";
-import { defaultTimeoutMs } from "../../starting.ts";
-import { untilAborted } from "../../waiting.ts";
+import { defaultTimeoutMs, untilAborted } from "../../waiting.ts";
 
 const defaultImage = "node:24-alpine";
 const defaultGraceMs = parseDuration("10m");

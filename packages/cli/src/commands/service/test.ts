@@ -9,8 +9,9 @@ import { runTests } from "@kws/platform/tests/run";
 import { locateTool } from "@kws/platform/tools/locate";
 import { defineCommand } from "../../command.ts";
 import { checkCharts, plan } from "../../planning.ts";
-import { defaultTimeoutMs, placed, prepareTool, startCluster } from "../../starting.ts";
+import { placed, prepareTool, startCluster } from "../../starting.ts";
 import { resultsTable, resultsText } from "../../testing.ts";
+import { defaultTimeoutMs } from "../../waiting.ts";
 
 export const command = defineCommand({
   summary: "run the tests of services in the cluster",
