@@ -118,7 +118,12 @@ export const command = defineCommand({
     const helm = await prepareTool(ctx, steps);
     const kubectl = await locateTool("kubectl", { env: childEnv, cache: locations.cache, signal });
     const provider = await ctx.provider();
-    await startCluster(ctx, provider, steps);
+    const connect = async () => {
+      await startCluster(ctx, provider, steps);
+      return ctx.connect(provider);
+    };
+    // Nodes that images are sent to have to be there before.
+    if (provider.buildsAlone !== true) await startCluster(ctx, provider, steps);
     await using work = await tempDir("kws-test");
     const results = await runTests({
       ...ctx,
@@ -126,7 +131,7 @@ export const command = defineCommand({
       suites,
       services,
       provider,
-      connection: await ctx.connect(provider),
+      connect,
       helm,
       kubectl: kubectl.path,
       cache: locations.cache,
