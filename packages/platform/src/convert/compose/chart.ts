@@ -153,11 +153,14 @@ function reportPublished({ project, service, ports }: Parts): void {
       );
     }
     if (others.length > 0) {
+      const isTcp = (text(get(place, "protocol")) ?? "tcp").toLowerCase() === "tcp";
+      const forward = `Forward it (kws service forward ${service.name} ${others.join(" ")}), or set serviceType in the values`;
+      const declare = "; where it speaks HTTP, say so with `app_protocol: http`, and it gets an Ingress host";
       project.report(
         "note",
         place,
         `port ${others.join(", ")} is not published on this machine`,
-        `Forward it (kubectl port-forward service/${service.name} ${others.join(" ")}), or set serviceType in the values.`,
+        isTcp ? `${forward}${http === undefined ? declare : ""}.` : "Set serviceType in the values.",
       );
     }
   }
