@@ -96,9 +96,9 @@ async function openForwarded(
   });
   const { open } = (await ownConfig(ctx, service)) ?? {};
   const page = new URL(open?.path ?? "/", `http://${loopback}:${forward.port}`);
-  ctx.stdout.write(`${page.href}\n`);
-  if (!ctx.quiet) ctx.stderr.write(`${service}:${port} is forwarded there until Ctrl-C\n`);
+  if (!ctx.quiet) ctx.stderr.write(`${service}:${port} is forwarded until Ctrl-C\n`);
   await openBrowser(ctx, page.href);
+  ctx.stdout.write(`${page.href}\n`);
   await untilAborted(signal);
   return { exitCode: exitCodes.interrupted };
 }
