@@ -10,7 +10,7 @@ import { isText } from "./files.ts";
 import { isGlobal, type Volumes } from "./mounts.ts";
 import { addFiles, claimsYaml, ingressYaml, servicesYaml } from "./objects.ts";
 import type { Parts } from "./parts.ts";
-import { isHttp, portsOf } from "./ports.ts";
+import { isHttp, mayBeHttp, portsOf } from "./ports.ts";
 import type { ComposeProject, ComposeService } from "./project.ts";
 import { get, items, number, text, type Tree } from "./tree.ts";
 import { volumesOf } from "./volumes.ts";
@@ -160,7 +160,9 @@ function reportPublished({ project, service, ports }: Parts): void {
         "note",
         place,
         `port ${others.join(", ")} is not published on this machine`,
-        isTcp ? `${forward}${http === undefined ? declare : ""}.` : "Set serviceType in the values.",
+        isTcp
+          ? `${forward}${http === undefined && others.some(mayBeHttp) ? declare : ""}.`
+          : "Set serviceType in the values.",
       );
     }
   }

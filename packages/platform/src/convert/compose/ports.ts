@@ -77,11 +77,16 @@ export async function portsOf(project: ComposeProject, service: ComposeService):
   return ports;
 }
 
+/** Whether a program that listens there may speak HTTP. */
+export function mayBeHttp(port: number): boolean {
+  return !otherProtocols.has(port);
+}
+
 /** The port that an Ingress leads to: published, and known for HTTP. */
 export function isHttp({ port, protocol, published, appProtocol, addressed }: Port): boolean {
   if (published === undefined || protocol !== "TCP") return false;
   if (appProtocol !== undefined) return appProtocol.startsWith("http");
-  return webPorts.has(port) || (addressed === true && !otherProtocols.has(port));
+  return webPorts.has(port) || (addressed === true && mayBeHttp(port));
 }
 
 function publishedPort(tree: Tree): [number, Partial<Port>] {
@@ -135,8 +140,7 @@ function addressedByHttp(project: ComposeProject, { compose, aliases, tree }: Co
 /** The first port that is surely listened on once the program runs, for a probe. */
 export function probedPort(ports: Port[], tree: Tree): Port | undefined {
   const published = ports.find(
-    ({ port, protocol, published: given }) =>
-      given !== undefined && protocol === "TCP" && !otherProtocols.has(port),
+    ({ port, protocol, published: given }) => given !== undefined && protocol === "TCP" && mayBeHttp(port),
   );
   if (published !== undefined) return published;
   const image = text(get(tree, "image")) ?? "";
