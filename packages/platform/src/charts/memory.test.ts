@@ -32,3 +32,26 @@ spec: { ports: [{ port: 80 }] }
 test("what renders to nothing asks for nothing", () => {
   expect(requestedMemory("")).toBe(0);
 });
+
+test("what ends, and what the API server would refuse, asks for nothing", () => {
+  const container = "{ name: a, resources: { requests: { memory: 1Gi } } }";
+  const manifests = `
+kind: Pod
+metadata: { annotations: { helm.sh/hook: test } }
+spec: { containers: [${container}] }
+---
+kind: Job
+spec: { template: { spec: { containers: [${container}] } } }
+---
+kind: Deployment
+spec:
+---
+kind: Deployment
+spec: { replicas: 2, template: { spec: { containers: [{ resources: }, { resources: { requests: { memory: lots } } }, null] } } }
+---
+just text
+---
+kind: [
+`;
+  expect(requestedMemory(manifests)).toBe(0);
+});

@@ -61,7 +61,9 @@ export function probeOf(
     failureThreshold: Math.max(1, number(get(check, "retries")) ?? 3),
   };
   const line = kind === "CMD" || kind === "CMD-SHELL" ? words.join(" ") : [kind, ...words].join(" ");
-  const httpGet = plainRequest(line);
+  const hasHidden = words.some((word) => hiddenIn(word).length > 0);
+  // A password stays out of what everybody can read of a pod.
+  const httpGet = hasHidden ? undefined : plainRequest(line);
   // What only the container itself reaches stays a command in it.
   if (httpGet !== undefined && ports.some(({ port }) => port === httpGet.port)) return { httpGet, ...timing };
   if (check !== undefined && /\bcurl\b/.test(line))
@@ -70,7 +72,6 @@ export function probeOf(
       check,
       "the probe runs curl in the container: where the image has none, the pod does not become ready",
     );
-  const hasHidden = words.some((word) => hiddenIn(word).length > 0);
   const command =
     kind === "CMD"
       ? words
