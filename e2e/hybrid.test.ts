@@ -164,6 +164,11 @@ test("a service here calls one of the shared cluster by its name, whatever happe
   expect(started.remote).toEqual([
     { service: "api", stack: "shop", context: "qa", namespace: "qa1", state: "connected" },
   ]);
+  const listed = JSON.parse(await must("service", "list", "-o", "json")) as object[];
+  expect(listed).toMatchObject([
+    { service: "web", state: "ready" },
+    { service: "api", state: "remote" },
+  ]);
   const first = await ask();
   expect(first).toMatch(/^web api-/);
 

@@ -38,14 +38,17 @@ import type { Context } from "./context.ts";
 /** For a gateway or an intercept's proxy, where the cluster has no image with Node of its own. */
 export const defaultNodeImage = "node:24-alpine";
 
-/** The stack's services that another cluster has. */
+/** The stack's services that another cluster has; none where the stack is started in the very place that has them. */
 export async function remoteNames(
   ctx: Context,
-  project: Project,
-  stack: ProjectStack,
+  { project, stack, provider }: { project: Project; stack: ProjectStack; provider: Provider },
   choice: RemoteChoice,
 ): Promise<string[]> {
   if (stack.remote === undefined && choice.remote.length === 0) return [];
+  const { context, namespace = stack.namespace } = stack.remote ?? {};
+  if (provider.name === "kubeconfig" && namespace === stack.namespace) {
+    if ((await provider.kubeconfig()).context === context) return [];
+  }
   const services = openServices(project, { cache: ctx.locations.cache, env: ctx.childEnv });
   return remoteServices(stack, stack.services ?? (await services.names()), choice);
 }
@@ -208,12 +211,19 @@ async function untilConnected(options: ConnectedOptions): Promise<void> {
   const { client, gateway, keeper, log, signal, timeoutMs, clock } = options;
   const { stack, namespace } = gateway;
   const deadline = clock() + timeoutMs;
-  while (!(await isConnected(client, gateway, signal))) {
-    if (keeper !== undefined && keeper.exitCode !== null) {
-      const text = await readFile(log, "utf8");
-      throw new UserError(`what keeps remote services connected has ended:\n${text.trimEnd()}`, {
-        fix: `Try it with \`kws stack connect ${stack}\`.`,
-      });
+  for (;;) {
+    // Its pod is ready for some seconds longer than anybody is there.
+    const said = keeper === undefined ? [{ kind: "connected" }] : await whatItSaid(log);
+    const connected = said.some(({ kind }) => kind === "connected");
+    if (connected && (await isConnected(client, gateway, signal))) return;
+    if (keeper !== undefined && (keeper.exitCode ?? keeper.signalCode) !== null) {
+      const last = said.findLast(({ message }) => message !== undefined);
+      throw new UserError(
+        `what keeps remote services connected has ended: ${last?.message ?? `see ${log}`}`,
+        {
+          fix: `Try it with \`kws stack connect ${stack}\`.`,
+        },
+      );
     }
     if (clock() > deadline) {
       throw new UserError(`the gateway to the remote services did not connect in ${timeoutMs / 1000} s`, {
@@ -223,6 +233,14 @@ async function untilConnected(options: ConnectedOptions): Promise<void> {
     }
     await sleep(pauseMs, signal);
   }
+}
+
+/** Its events and its last failure, by the lines that it has written whole. */
+async function whatItSaid(log: string): Promise<{ kind?: string; message?: string }[]> {
+  const lines = (await readFile(log, "utf8")).split("\n").slice(0, -1);
+  return lines
+    .filter((line) => line.startsWith("{"))
+    .map((line) => JSON.parse(line) as { kind?: string; message?: string });
 }
 
 function logPath(
@@ -249,12 +267,16 @@ async function startKeeper(
     (name) => (options[name] === undefined ? [] : [`--${name}`, options[name]]),
   );
   try {
-    const child = spawn(ctx.nodePath, [ctx.program, "stack", "connect", at.stack, ...flags, "--no-color"], {
-      cwd: ctx.cwd,
-      env: ctx.env,
-      detached: true,
-      stdio: ["ignore", log.fd, log.fd],
-    });
+    const child = spawn(
+      ctx.nodePath,
+      [ctx.program, "stack", "connect", at.stack, ...flags, "--output", "json"],
+      {
+        cwd: ctx.cwd,
+        env: ctx.env,
+        detached: true,
+        stdio: ["ignore", log.fd, log.fd],
+      },
+    );
     await once(child, "spawn");
     child.unref();
     return child;
@@ -360,8 +382,8 @@ export async function remoteStatuses(
 async function problemOf(ctx: Context, client: KubeClient, gateway: Gateway): Promise<string | undefined> {
   const keeper = await findKeeper(client, gateway, { host: ctx.holder.host, now: ctx.clock() });
   if (keeper === undefined) {
-    return `the process that keeps it connected is gone; \`kws stack start ${gateway.stack}\` brings it back`;
+    return `the process that keeps the remote services of ${gateway.stack} connected is gone; \`kws stack start ${gateway.stack}\` brings it back`;
   }
   if (await isConnected(client, gateway, ctx.signal)) return undefined;
-  return `${keeper.by} has not connected it yet`;
+  return `${keeper.by} has not connected the remote services of ${gateway.stack} yet`;
 }

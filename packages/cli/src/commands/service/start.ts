@@ -42,7 +42,7 @@ export const command = defineCommand({
     const { version } = options;
     const running = await installedServices(ctx, stack, provider);
     // What is asked for by name is started here, and what was started so before stays.
-    const remote = await remoteNames(ctx, project, stack, { remote: [], local: names });
+    const remote = await remoteNames(ctx, { project, stack, provider }, { remote: [], local: names });
     const request = {
       project,
       stack,

@@ -64,13 +64,13 @@ export const command = defineCommand({
       tags: listed(options.tag),
       skip: listed(options.skip),
     };
+    const provider = await ctx.provider();
+    const place = { project, stack, provider };
     const request = {
-      project,
-      stack,
+      ...place,
       selection,
       ...(options.prod === true ? { production: {} } : {}),
-      provider: await ctx.provider(),
-      remote: await remoteNames(ctx, project, stack, {
+      remote: await remoteNames(ctx, place, {
         remote: listed(options.remote),
         local: listed(options.local),
       }),

@@ -45,9 +45,8 @@ export const command = defineCommand({
     const ready =
       services.every((service) => service.state === "ready") &&
       remote.every(({ state }) => state === "connected");
-    for (const problem of new Set(remote.flatMap(({ problem = [] }) => problem))) {
-      if (!ctx.quiet) ctx.stderr.write(`remote services of ${stack}: ${problem}\n`);
-    }
+    const problems = remote.flatMap((one) => one.problem ?? []);
+    if (!ctx.quiet) for (const problem of new Set(problems)) ctx.stderr.write(`${problem}\n`);
     const { columns, rows } = serviceTable(services, ctx.style, ctx.clock());
     const absent = [
       ...remoteRows(remote, ctx.style),
