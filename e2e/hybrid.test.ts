@@ -162,7 +162,7 @@ test("a service here calls one of the shared cluster by its name, whatever happe
   };
   expect(started.services.map(({ service }) => service)).toEqual(["web"]);
   expect(started.remote).toEqual([
-    { service: "api", stack: "shop", context: "qa", namespace: "qa1", state: "connected" },
+    { service: "api", stack: "shop", context: "qa", namespace: "qa1", state: "ready" },
   ]);
   const listed = JSON.parse(await must("service", "list", "-o", "json")) as object[];
   expect(listed).toMatchObject([
@@ -182,14 +182,18 @@ test("a service here calls one of the shared cluster by its name, whatever happe
   await vi.waitFor(isGone(killed), waiting);
   expect(await remoteState()).toMatchObject({
     code: 3,
-    state: "disconnected",
+    state: "unreachable",
     problem: expect.stringContaining("is gone"),
   });
   await must("stack", "start", "shop");
-  expect(await remoteState()).toMatchObject({ code: 0, state: "connected" });
+  expect(await remoteState()).toMatchObject({ code: 0, state: "ready" });
   expect(await ask()).toBe(second);
 
+  const local = await kws.client();
   const kept = await keeperPid();
+  const { items } = await local.list(pods, "shop", { labelSelector: "kws.dev/remote=shop" });
+  for (const { metadata } of items) await local.delete(pods, metadata.name, "shop");
+  await vi.waitFor(async () => expect(await ask()).toBe(second), waiting);
   await must("stack", "start", "shop");
   expect(await keeperPid()).toBe(kept);
 });
@@ -222,6 +226,10 @@ test("a dependency there that is not ready is waited for", async () => {
     "api is not ready in the namespace qa1 of the context qa: the Service api has no ready pod",
   );
   expect(code).toBe(6);
+  expect(await remoteState()).toMatchObject({
+    code: 3,
+    problem: "the Service api has no ready pod in qa1 of qa",
+  });
   await scale(1);
   await must("stack", "start", "shop");
   expect(await ask()).toMatch(/^web api-/);

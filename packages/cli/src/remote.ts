@@ -1,26 +1,13 @@
 /**
- * Services of a stack that are used from another cluster: found there before anything is changed, made reachable here, and kept
- * so by a process in the background, `kws stack connect`.
+ * Services of a stack that are used from another cluster: found there before anything is changed, and made reachable here when the
+ * stack starts.
  */
-import { type ChildProcess, spawn } from "node:child_process";
-import { once } from "node:events";
-import { mkdir, open, readFile, rm } from "node:fs/promises";
-import { join } from "node:path";
-import { messageOf, UserError } from "@kws/base/errors";
-import { signalProcess, waitForExit } from "@kws/base/process";
-import { sleep } from "@kws/base/retry";
+import type { ChildProcess } from "node:child_process";
+import { UserError } from "@kws/base/errors";
 import type { Steps } from "@kws/base/steps";
-import type { KubeClient } from "@kws/kube/client";
 import { type Cluster, clusterOf } from "@kws/platform/attach/cluster";
-import {
-  applyGateway,
-  type Gateway,
-  type GatewayStack,
-  listGateways,
-  readGateway,
-  removeGateway,
-} from "@kws/platform/attach/gateway";
-import { dropKeeper, findKeeper, isConnected } from "@kws/platform/attach/keeper";
+import { applyGateway, type Gateway, readGateway } from "@kws/platform/attach/gateway";
+import { findKeeper } from "@kws/platform/attach/keeper";
 import {
   findRemote,
   type RemoteObject,
@@ -34,6 +21,7 @@ import type { Connection, Provider, ProviderStatus } from "@kws/platform/provide
 import { isWhole, type Selection, type ServicePlan } from "@kws/platform/stacks/plan";
 import type { RemoteServices } from "@kws/platform/stacks/start";
 import type { Context } from "./context.ts";
+import { disconnect, endKeeper, logPath, startKeeper, untilConnected } from "./keeping.ts";
 
 /** For a gateway or an intercept's proxy, where the cluster has no image with Node of its own. */
 export const defaultNodeImage = "node:24-alpine";
@@ -191,199 +179,4 @@ export function linkRemotes(ctx: Context, options: LinkOptions): RemoteServices 
       });
     },
   };
-}
-
-interface ConnectedOptions {
-  client: KubeClient;
-  gateway: Gateway;
-  /** Where it was just started. */
-  keeper: ChildProcess | undefined;
-  /** What it writes. */
-  log: string;
-  signal: AbortSignal;
-  timeoutMs: number;
-  clock: () => number;
-}
-
-const pauseMs = 200;
-
-async function untilConnected(options: ConnectedOptions): Promise<void> {
-  const { client, gateway, keeper, log, signal, timeoutMs, clock } = options;
-  const { stack, namespace } = gateway;
-  const deadline = clock() + timeoutMs;
-  for (;;) {
-    // Its pod is ready for some seconds longer than anybody is there.
-    const said = keeper === undefined ? [{ kind: "connected" }] : await whatItSaid(log);
-    const connected = said.some(({ kind }) => kind === "connected");
-    if (connected && (await isConnected(client, gateway, signal))) return;
-    if (keeper !== undefined && (keeper.exitCode ?? keeper.signalCode) !== null) {
-      const last = said.findLast(({ message }) => message !== undefined);
-      throw new UserError(
-        `what keeps remote services connected has ended: ${last?.message ?? `see ${log}`}`,
-        {
-          fix: `Try it with \`kws stack connect ${stack}\`.`,
-        },
-      );
-    }
-    if (clock() > deadline) {
-      throw new UserError(`the gateway to the remote services did not connect in ${timeoutMs / 1000} s`, {
-        code: "timeout",
-        fix: `See \`kubectl describe pods -n ${namespace} -l kws.dev/remote=${stack}\`, and ${log}.`,
-      });
-    }
-    await sleep(pauseMs, signal);
-  }
-}
-
-/** Its events and its last failure, by the lines that it has written whole. */
-async function whatItSaid(log: string): Promise<{ kind?: string; message?: string }[]> {
-  const lines = (await readFile(log, "utf8")).split("\n").slice(0, -1);
-  return lines
-    .filter((line) => line.startsWith("{"))
-    .map((line) => JSON.parse(line) as { kind?: string; message?: string });
-}
-
-function logPath(
-  ctx: Context,
-  { provider, name }: ProviderStatus,
-  { namespace, stack }: GatewayStack,
-): string {
-  const words = [provider, name, namespace, stack].map(encodeURIComponent);
-  return join(ctx.locations.data, "remote", `${words.join("-")}.log`);
-}
-
-/** Detached, with what this process was told of workspace and cluster. */
-async function startKeeper(
-  ctx: Context,
-  project: Project,
-  cluster: ProviderStatus,
-  at: GatewayStack,
-): Promise<ChildProcess> {
-  const path = logPath(ctx, cluster, at);
-  await mkdir(join(path, ".."), { recursive: true, mode: 0o700 });
-  const log = await open(path, "w", 0o600);
-  const options = { ...ctx.globals, file: project.file.path, namespace: at.namespace };
-  const flags = (["file", "namespace", "provider", "context", "kubeconfig", "cluster"] as const).flatMap(
-    (name) => (options[name] === undefined ? [] : [`--${name}`, options[name]]),
-  );
-  try {
-    const child = spawn(
-      ctx.nodePath,
-      [ctx.program, "stack", "connect", at.stack, ...flags, "--output", "json"],
-      {
-        cwd: ctx.cwd,
-        env: ctx.env,
-        detached: true,
-        stdio: ["ignore", log.fd, log.fd],
-      },
-    );
-    await once(child, "spawn");
-    child.unref();
-    return child;
-  } finally {
-    await log.close();
-  }
-}
-
-const exitMs = 10_000;
-
-/** Of this machine; one of another machine notices that it has no lease any more. */
-async function endKeeper(
-  ctx: Context,
-  client: KubeClient,
-  cluster: ProviderStatus,
-  at: GatewayStack,
-): Promise<void> {
-  const keeper = await findKeeper(client, at, { host: ctx.holder.host, now: ctx.clock() });
-  if (keeper?.process !== undefined) {
-    signalProcess(keeper.process, "SIGTERM");
-    if (!(await waitForExit(keeper.process, exitMs))) signalProcess(keeper.process, "SIGKILL");
-  }
-  await dropKeeper(client, at);
-  await rm(logPath(ctx, cluster, at), { force: true });
-}
-
-/** Nothing of it stays, here or in the cluster. */
-async function disconnect(
-  ctx: Context,
-  client: KubeClient,
-  cluster: ProviderStatus,
-  at: GatewayStack,
-): Promise<void> {
-  await endKeeper(ctx, client, cluster, at);
-  await removeGateway(client, at);
-}
-
-/** A stack's, in one namespace or in all. */
-export async function disconnectStack(
-  ctx: Context,
-  { client }: Connection,
-  provider: Provider,
-  { stack, namespace }: { stack: string; namespace: string | undefined },
-): Promise<void> {
-  const gateways = await listGateways(client, { stack, signal: ctx.signal });
-  const cluster = await provider.status();
-  for (const gateway of gateways) {
-    if (namespace === undefined || gateway.namespace === namespace) {
-      await disconnect(ctx, client, cluster, gateway);
-    }
-  }
-}
-
-/** Before a cluster ends: what keeps its gateways connected would look for it for a while. */
-export async function endKeepers(ctx: Context, provider: Provider): Promise<void> {
-  const cluster = await provider.status();
-  if (provider.name === "kubeconfig" || cluster.state !== "running") return;
-  try {
-    const { client } = await ctx.connect(provider);
-    for (const gateway of await listGateways(client, { signal: ctx.signal })) {
-      await endKeeper(ctx, client, cluster, gateway);
-    }
-  } catch (error) {
-    // A cluster that is broken can be ended all the same.
-    ctx.log.debug("remote services", { error: messageOf(error) });
-  }
-}
-
-export interface RemoteStatus {
-  service: string;
-  stack: string;
-  /** Where it is. */
-  context: string;
-  namespace: string;
-  state: "connected" | "disconnected";
-  /** Why it is disconnected. */
-  problem?: string;
-}
-
-/** Of one stack, in one namespace or in all. */
-export async function remoteStatuses(
-  ctx: Context,
-  client: KubeClient,
-  { stack, namespace }: { stack: string | undefined; namespace: string | undefined },
-): Promise<RemoteStatus[]> {
-  const gateways = await listGateways(client, { stack, signal: ctx.signal });
-  const found: RemoteStatus[] = [];
-  for (const gateway of gateways) {
-    if (namespace !== undefined && gateway.namespace !== namespace) continue;
-    const problem = await problemOf(ctx, client, gateway);
-    for (const service of new Set(gateway.objects.map((object) => object.service))) {
-      found.push({
-        service,
-        stack: gateway.stack,
-        ...gateway.place,
-        ...(problem === undefined ? { state: "connected" } : { state: "disconnected", problem }),
-      });
-    }
-  }
-  return found;
-}
-
-async function problemOf(ctx: Context, client: KubeClient, gateway: Gateway): Promise<string | undefined> {
-  const keeper = await findKeeper(client, gateway, { host: ctx.holder.host, now: ctx.clock() });
-  if (keeper === undefined) {
-    return `the process that keeps the remote services of ${gateway.stack} connected is gone; \`kws stack start ${gateway.stack}\` brings it back`;
-  }
-  if (await isConnected(client, gateway, ctx.signal)) return undefined;
-  return `${keeper.by} has not connected the remote services of ${gateway.stack} yet`;
 }

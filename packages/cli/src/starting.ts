@@ -16,7 +16,8 @@ import { locateTool } from "@kws/platform/tools/locate";
 import type { Result } from "./command.ts";
 import type { Context } from "./context.ts";
 import { checkCharts, plan, type PlanRequest } from "./planning.ts";
-import { findRemotes, linkRemotes, type RemoteStatus, remoteStatuses } from "./remote.ts";
+import { findRemotes, linkRemotes } from "./remote.ts";
+import { type RemoteStatus, remoteStatuses } from "./remote-status.ts";
 import { renderCriticalPath } from "./progress.ts";
 
 export const defaultTimeoutMs = 300_000;

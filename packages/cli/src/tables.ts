@@ -4,12 +4,12 @@ import type { LocalImage } from "@kws/platform/providers/embedded";
 import type { ProviderStatus } from "@kws/platform/providers/provider";
 import type { Snapshot } from "@kws/platform/providers/snapshots";
 import type { ServiceStatus } from "@kws/platform/services/status";
-import type { RemoteStatus } from "./remote.ts";
+import type { RemoteStatus } from "./remote-status.ts";
 import type { Style } from "./style.ts";
 
 export function stateColor(style: Style, state: string): string {
   if (["ready", "running", "remote"].includes(state)) return style.green(state);
-  return ["failed", "unreachable", "disconnected"].includes(state) ? style.red(state) : style.yellow(state);
+  return state === "failed" || state === "unreachable" ? style.red(state) : style.yellow(state);
 }
 
 export function serviceTable(
@@ -37,7 +37,7 @@ export function remoteRows(remote: RemoteStatus[], style: Style): string[][] {
   return remote.map(({ service, stack, state, namespace, context }) => [
     service,
     stack,
-    stateColor(style, state === "connected" ? "remote" : state),
+    stateColor(style, state === "ready" ? "remote" : state),
     "",
     "",
     "",

@@ -2,10 +2,10 @@
 import { messageOf, UserError } from "@kws/base/errors";
 import { sleep } from "@kws/base/retry";
 import type { KubeClient } from "@kws/kube/client";
-import { openPodPort } from "@kws/kube/port-forward";
+import { openPodPort, type PodPort } from "@kws/kube/port-forward";
 import { services } from "@kws/kube/resources";
 import { isApiError } from "@kws/kube/status";
-import { findBackends, kubeServicesOf, portsOf, type Target } from "./backends.ts";
+import { findBackends, kubeServicesOf, portsOf } from "./backends.ts";
 import type { Cluster } from "./cluster.ts";
 
 /** Where a stack's remote services are. */
@@ -67,10 +67,10 @@ const pauseMs = 500;
 export async function untilRemoteReady(options: RemoteReadyOptions): Promise<void> {
   const { cluster, place, signal, clock } = options;
   const deadline = clock() + options.timeoutMs;
-  for (const { service, name, ports } of options.objects) {
-    const target = { service, namespace: place.namespace, kubeService: name, port: ports[0]?.port ?? 0 };
+  for (const object of options.objects) {
+    const { service } = object;
     for (let told = ""; ;) {
-      const missing = await whatIsMissing(cluster, place, target, signal);
+      const missing = await whatIsMissing(cluster, place, object, signal);
       if (missing === undefined) break;
       if (missing !== told) options.onProgress(missing);
       told = missing;
@@ -88,14 +88,25 @@ export async function untilRemoteReady(options: RemoteReadyOptions): Promise<voi
   }
 }
 
+/** The ready pods behind a Service's first port. */
+export function remoteBackends(
+  client: KubeClient,
+  { namespace }: RemotePlace,
+  { service, name, ports }: RemoteObject,
+  signal: AbortSignal,
+): Promise<PodPort[]> {
+  const target = { service, namespace, kubeService: name, port: ports[0]?.port ?? 0 };
+  return findBackends(client, target, signal);
+}
+
 async function whatIsMissing(
   cluster: Cluster,
   place: RemotePlace,
-  target: Target,
+  object: RemoteObject,
   signal: AbortSignal,
 ): Promise<string | undefined> {
-  const [backend] = await findBackends(cluster.client, target, signal);
-  if (backend === undefined) return `the Service ${target.kubeService} has no ready pod`;
+  const [backend] = await remoteBackends(cluster.client, place, object, signal);
+  if (backend === undefined) return `the Service ${object.name} has no ready pod`;
   try {
     const wire = await openPodPort(cluster.access, backend, signal);
     wire.on("error", () => {});

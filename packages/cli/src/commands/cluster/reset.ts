@@ -1,5 +1,5 @@
 import { defineCommand } from "../../command.ts";
-import { endKeepers } from "../../remote.ts";
+import { endKeepers } from "../../keeping.ts";
 
 export const command = defineCommand({
   summary: "remove the cluster with everything that it stored",

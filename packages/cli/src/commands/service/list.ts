@@ -5,7 +5,7 @@ import type { ServiceStatus } from "@kws/platform/services/status";
 import { choose, stackOption, statuses } from "../../choosing.ts";
 import { defineCommand } from "../../command.ts";
 import type { Context } from "../../context.ts";
-import { remoteStatuses } from "../../remote.ts";
+import { usedFromElsewhere } from "../../remote-status.ts";
 import { serviceTable } from "../../tables.ts";
 
 export const command = defineCommand({
@@ -80,6 +80,5 @@ async function remoteServices(ctx: Context, stack: string | undefined): Promise<
   if ((await provider.status()).state !== "running") return new Set();
   const { client } = await ctx.connect(provider);
   const { namespace } = ctx.globals;
-  const found = await remoteStatuses(ctx, client, { stack, namespace });
-  return new Set(found.map((one) => `${one.stack}/${one.service}`));
+  return usedFromElsewhere(ctx, client, { stack, namespace });
 }

@@ -6,7 +6,7 @@ import { findOrphans, type Orphan } from "@kws/platform/stacks/orphans";
 import { findStackObjects, removeServices, removeStack } from "@kws/platform/stacks/remove";
 import { defineCommand, type Result } from "../../command.ts";
 import type { Context } from "../../context.ts";
-import { disconnectStack } from "../../remote.ts";
+import { disconnectStack } from "../../keeping.ts";
 import { removal } from "../../starting.ts";
 
 export const command = defineCommand({

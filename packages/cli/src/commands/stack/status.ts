@@ -9,13 +9,13 @@ import { listRecords } from "@kws/platform/stacks/record";
 import { statuses } from "../../choosing.ts";
 import { defineCommand } from "../../command.ts";
 import type { Context } from "../../context.ts";
-import { remoteStatuses } from "../../remote.ts";
+import { remoteStatuses } from "../../remote-status.ts";
 import { remoteRows, serviceTable, stateColor } from "../../tables.ts";
 
 export const command = defineCommand({
   summary: "how a stack's services are",
   description:
-    "How a stack's services are. Exits with 3 where one is not ready, is missing because a start failed, or is used from another cluster and not connected. Inside the workspace it " +
+    "How a stack's services are. Exits with 3 where one is not ready, is missing because a start failed, or is used from another cluster and not reached. Inside the workspace it " +
     "tells too which services are off, and which are orphans: in the cluster, and no longer in the workspace.",
   args: [
     { name: "stack", description: "the stack; the workspace's only one unless given", completes: "stacks" },
@@ -44,7 +44,7 @@ export const command = defineCommand({
     const { off, orphans } = await besides(ctx, { project, stack, connection, wanted, installed });
     const ready =
       services.every((service) => service.state === "ready") &&
-      remote.every(({ state }) => state === "connected");
+      remote.every(({ state }) => state === "ready");
     const problems = remote.flatMap((one) => one.problem ?? []);
     if (!ctx.quiet) for (const problem of new Set(problems)) ctx.stderr.write(`${problem}\n`);
     const { columns, rows } = serviceTable(services, ctx.style, ctx.clock());
