@@ -1,6 +1,7 @@
 /** A stack of which one service runs here and the other in a shared cluster, where this person may read and forward alone. */
 import { mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
+import { identify } from "@kws/base/process";
 import type { KubeClient } from "@kws/kube/client";
 import type { KubeObject } from "@kws/kube/object";
 import {
@@ -153,7 +154,7 @@ async function keeperPid(): Promise<number> {
   return Number(String(spec?.holderIdentity).split("/").at(-2));
 }
 
-const isGone = (pid: number) => () => expect(() => process.kill(pid, 0)).toThrow("ESRCH");
+const isGone = (pid: number) => () => expect(identify(pid)).toBeUndefined();
 
 test("a service here calls one of the shared cluster by its name, whatever happens in between", async () => {
   const started = JSON.parse(await must("stack", "start", "shop", "-o", "json")) as {

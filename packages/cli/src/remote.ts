@@ -163,19 +163,23 @@ export function linkRemotes(ctx: Context, options: LinkOptions): RemoteServices 
       };
       await steps.run(step, async (handle) => {
         if (gateway === undefined || found === undefined) return;
+        const waiting = { signal, timeoutMs, clock: ctx.clock };
         const objects = found.objects.filter(({ service }) => service === name);
-        const onProgress = (text: string) => handle.detail(text);
-        await untilRemoteReady({ ...found, objects, signal, timeoutMs, clock: ctx.clock, onProgress });
-        const log = logPath(ctx, cluster, at);
-        await (connected ??= untilConnected({
-          client,
-          gateway,
-          keeper,
-          log,
-          signal,
-          timeoutMs,
-          clock: ctx.clock,
-        }));
+        try {
+          const onProgress = (text: string) => handle.detail(text);
+          await untilRemoteReady({ ...found, ...waiting, objects, onProgress });
+          connected ??= untilConnected({
+            ...waiting,
+            client,
+            gateway,
+            keeper,
+            log: logPath(ctx, cluster, at),
+          });
+          await connected;
+        } catch (error) {
+          if (signal.aborted) handle.skip("given up");
+          throw error;
+        }
       });
     },
   };

@@ -38,10 +38,10 @@ export async function openLaptop(options: LaptopOptions): Promise<{ closed: Prom
   session.on("error", () => session.destroy());
   session.on("stream", (stream, headers) => {
     stream.on("error", () => stream.destroy());
-    void options.local(String(headers[":path"])).then(
-      (local) => take(stream, local, options),
-      () => refuse(stream, options),
-    );
+    options
+      .local(String(headers[":path"]))
+      .then((local) => take(stream, local, options))
+      .catch(() => stream.destroy());
   });
   wire.once("close", () => session.destroy());
   keepAlive(session);

@@ -67,7 +67,7 @@ export interface StartStackOptions {
 export interface RemoteServices {
   names: string[];
   /** Makes them reachable in the stack's namespace, before anything is installed. */
-  connect(signal: AbortSignal): Promise<void>;
+  connect(): Promise<void>;
   /** Resolves when connections to the service get somewhere. */
   ready(name: string, signal: AbortSignal): Promise<void>;
 }
@@ -116,7 +116,7 @@ async function startAll(options: StartStackOptions): Promise<StartedService[]> {
     signal: options.signal,
   });
   await dropUnfinished(connection.client, before);
-  await options.remote?.connect(options.signal);
+  await options.remote?.connect();
   await using view = new NamespaceView(connection.client, stack.namespace);
   await view.open();
 

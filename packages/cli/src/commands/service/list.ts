@@ -11,8 +11,8 @@ import { serviceTable } from "../../tables.ts";
 export const command = defineCommand({
   summary: "the services that are installed, and those that could be",
   description:
-    "The services that are installed; in a workspace those of its stacks too that are not: they are used from another cluster, or off. A cluster that does not " +
-    "run has none.",
+    "The services that are installed; in a workspace those of its stacks too that are not: they are used from another cluster, or " +
+    "off. A cluster that does not run has none.",
   options: { stack: stackOption },
   examples: ["kws service list", "kws service list --stack shop -o json"],
   async run({ options: { stack } }, ctx) {

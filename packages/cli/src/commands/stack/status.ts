@@ -15,8 +15,9 @@ import { remoteRows, serviceTable, stateColor } from "../../tables.ts";
 export const command = defineCommand({
   summary: "how a stack's services are",
   description:
-    "How a stack's services are. Exits with 3 where one is not ready, is missing because a start failed, or is used from another cluster and not reached. Inside the workspace it " +
-    "tells too which services are off, and which are orphans: in the cluster, and no longer in the workspace.",
+    "How a stack's services are. Exits with 3 where one is not ready, is missing because a start failed, or is used from another " +
+    "cluster and cannot be reached. Inside the workspace it tells too which services are off, and which are orphans: in the cluster, " +
+    "and no longer in the workspace.",
   args: [
     { name: "stack", description: "the stack; the workspace's only one unless given", completes: "stacks" },
   ],
@@ -38,9 +39,7 @@ export const command = defineCommand({
       return missingOf(wanted, own).map((service) => ({ service, stack: name }));
     });
     const remote = await remoteStatuses(ctx, connection.client, { stack, namespace });
-    const wanted = [...records, { services: remote.map(({ service }) => service) }].flatMap(
-      (record) => record.services,
-    );
+    const wanted = [...records.flatMap((record) => record.services), ...remote.map(({ service }) => service)];
     const { off, orphans } = await besides(ctx, { project, stack, connection, wanted, installed });
     const ready =
       services.every((service) => service.state === "ready") &&
@@ -74,7 +73,7 @@ interface Besides {
   project: Project | undefined;
   stack: string | undefined;
   connection: Connection;
-  /** By the stack's records. */
+  /** By the stack's records, and those that are used from another cluster. */
   wanted: string[];
   installed: Release[];
 }
