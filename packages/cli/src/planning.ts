@@ -40,6 +40,22 @@ export const startOptions = {
   },
 } as const;
 
+/** Of the commands that start some services, and may use others from another cluster. */
+export const remoteOptions = {
+  remote: {
+    type: "list",
+    value: "services",
+    description: "use these too from the other cluster of the stack's `remote`; may be repeated",
+    completes: "services",
+  },
+  local: {
+    type: "list",
+    value: "services",
+    description: "start these here, though `remote` says otherwise; may be repeated",
+    completes: "services",
+  },
+} as const;
+
 /** Of an option that may be repeated, and each time hold several, separated by commas. */
 export function listed(given: string[] = []): string[] {
   return given.flatMap((one) => one.split(",")).filter((one) => one !== "");
@@ -55,6 +71,8 @@ export interface PlanRequest {
   provider: Provider;
   /** For one service to become ready, and for one package to arrive. */
   timeoutMs?: number;
+  /** Services that another cluster has. */
+  remote?: string[];
   /** Fetch again what comes from elsewhere: services from git, base images from registries. */
   refresh?: boolean;
 }
@@ -65,7 +83,7 @@ export async function plan(
   request: PlanRequest,
   { steps, folder }: { steps: Steps; folder: string },
 ): Promise<ServicePlan[]> {
-  const { project, stack, provider, selection, production, refresh } = request;
+  const { project, stack, provider, selection, production, refresh, remote = [] } = request;
   const { signal, locations, childEnv } = ctx;
   const services = openServices(project, {
     cache: locations.cache,
@@ -86,7 +104,7 @@ export async function plan(
     provider,
     decrypt: secretOpener(ctx, signal),
     packages: packagesOf(ctx, request, { steps, folder }),
-    ...(selection === undefined ? {} : { selection }),
+    selection: { ...selection, skip: [...(selection?.skip ?? []), ...remote] },
     signal,
   });
   const builds = plans.flatMap((one) => (one.how === "build" ? [one.service] : []));

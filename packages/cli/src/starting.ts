@@ -18,12 +18,16 @@ import { locateTool } from "@kws/platform/tools/locate";
 import type { Result } from "./command.ts";
 import type { Context } from "./context.ts";
 import { checkCharts, plan, type PlanRequest } from "./planning.ts";
+import { findRemotes, linkRemotes } from "./remote.ts";
+import { type RemoteStatus, remoteStatuses } from "./remote-status.ts";
 import { renderCriticalPath } from "./progress.ts";
 import { defaultTimeoutMs } from "./waiting.ts";
 
 export interface Started {
   cluster: ProviderStatus;
   services: (ServiceStatus & { changed: boolean; digest?: string })[];
+  /** Those that are used from another cluster. */
+  remote: RemoteStatus[];
   steps: StepRecord[];
   criticalPath: string[];
 }
@@ -36,14 +40,19 @@ export async function start(ctx: Context, request: PlanRequest): Promise<Started
   const plans = await plan(ctx, request, { steps, folder: work.path });
   const helm = await prepareTool(ctx, steps);
   const asked = await checkCharts(ctx, helm, stack, plans);
+  const found = await findRemotes(ctx, request, plans, steps);
   const cluster = await startCluster(ctx, provider, steps);
   const connection = await ctx.connect(provider);
   await warnOfRequests(ctx, connection, { stack, asked });
+  const whole = isWhole(request.selection ?? {});
+  const timeoutMs = request.timeoutMs ?? defaultTimeoutMs;
+  const link = { project, stack, plans, whole, found, provider, connection, cluster, steps, timeoutMs };
   const results = await startStack({
     project,
     stack,
     plans,
-    whole: isWhole(request.selection ?? {}),
+    whole,
+    remote: linkRemotes(ctx, link),
     provider,
     connection,
     helm,
@@ -52,7 +61,7 @@ export async function start(ctx: Context, request: PlanRequest): Promise<Started
     log: ctx.log,
     steps,
     signal,
-    timeoutMs: request.timeoutMs ?? defaultTimeoutMs,
+    timeoutMs,
     ...(request.refresh === undefined ? {} : { pull: request.refresh }),
     clock: ctx.clock,
     holder: ctx.holder,
@@ -65,6 +74,7 @@ export async function start(ctx: Context, request: PlanRequest): Promise<Started
     cluster,
     steps: steps.records(),
     criticalPath: path.map((step) => step.id),
+    remote: await remoteStatuses(ctx, connection.client, { stack: stack.name, namespace: stack.namespace }),
     services: statuses.map((status) => {
       const result = results.find(({ service }) => service === status.service);
       const { changed = false, digest } = result ?? {};
@@ -156,6 +166,7 @@ export async function dryRun(ctx: Context, request: PlanRequest): Promise<Result
   await using work = await tempDir("kws-start");
   const plans = await plan(ctx, request, { steps, folder: work.path });
   await checkCharts(ctx, await prepareTool(ctx, steps), stack, plans);
+  const { names: remote = [], place } = (await findRemotes(ctx, request, plans, steps)) ?? {};
   const data = plans
     .filter((one) => one.how !== "await")
     .map((one) => {
@@ -172,9 +183,20 @@ export async function dryRun(ctx: Context, request: PlanRequest): Promise<Result
     stack.profile,
     stack.namespace,
   ]);
+  const elsewhere = remote.map((name) => [
+    name,
+    "no",
+    "",
+    "",
+    "",
+    `${place?.namespace} of ${place?.context}`,
+  ]);
   return {
-    data: { stack: stack.name, namespace: stack.namespace, profile: stack.profile, services: data },
-    table: { columns: ["SERVICE", "BUILDS", "CHART", "AFTER", "PROFILE", "NAMESPACE"], rows },
+    data: { stack: stack.name, namespace: stack.namespace, profile: stack.profile, services: data, remote },
+    table: {
+      columns: ["SERVICE", "BUILDS", "CHART", "AFTER", "PROFILE", "NAMESPACE"],
+      rows: [...rows, ...elsewhere],
+    },
     text: "Nothing was changed.",
   };
 }
