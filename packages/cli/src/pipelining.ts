@@ -31,7 +31,8 @@ import { locateTool } from "@kws/platform/tools/locate";
 import type { OptionValues } from "./command.ts";
 import type { Context } from "./context.ts";
 import { registryOf } from "./packaging.ts";
-import { defaultTimeoutMs, prepareTool, startCluster } from "./starting.ts";
+import { prepareTool, startCluster } from "./starting.ts";
+import { defaultTimeoutMs } from "./waiting.ts";
 
 export const servicesArgument = {
   name: "services",

@@ -2,6 +2,7 @@
 import type { Logger } from "@kws/base/logger";
 import type { Steps } from "@kws/base/steps";
 import { UserError } from "@kws/base/errors";
+import { isApiError } from "@kws/kube/status";
 import { analyze } from "../analysis/analyze.ts";
 import type { Subject } from "../analysis/subject.ts";
 import { buildImages } from "../images/build.ts";
@@ -18,6 +19,7 @@ import { readReports } from "../tests/junit.ts";
 import { chooseSuites, type TestSuite } from "../tests/levels.ts";
 import type { TestResult } from "../tests/results.ts";
 import { runTests } from "../tests/run.ts";
+import { makeSecrets } from "../tests/secrets.ts";
 import { isQuarantined, type TestRecord } from "./flaky.ts";
 import type { JobContext, JobEnd, JobResult } from "./job.ts";
 import type { Plan } from "./plan.ts";
@@ -94,6 +96,9 @@ function unitSuite({ services, service }: BuiltinOptions): TestSuite | undefined
   return chooseSuites(services, { names: [service.name], level: "unit" })[0];
 }
 
+/** Where datastores and tests share what they alone know. */
+const placeOf = (namespace: string) => ({ namespace, secret: "tests" });
+
 /** Those of the pipeline and those of the unit tests, which find them running. */
 async function datastores(context: JobContext, options: BuiltinOptions): Promise<JobEnd> {
   const { connection, namespace, view, signal } = context;
@@ -115,8 +120,14 @@ async function datastores(context: JobContext, options: BuiltinOptions): Promise
     if (image !== undefined) images.set(name, image);
     else if (found !== undefined && hasSource(found)) images.set(name, await built.single(found));
   }
-  const suite: TestSuite = { service, level: "unit", config: { run: [], datastores: all } };
-  await startDatastores({ suite, namespace, connection, view, images, steps, signal, clock: options.clock });
+  const { secrets = [] } = service.config.tests?.unit ?? {};
+  const suite: TestSuite = { service, level: "unit", config: { run: [], datastores: all, secrets } };
+  const place = placeOf(namespace);
+  await makeSecrets(suite, { ...place, client: connection.client, signal }).catch((error: unknown) => {
+    // Of an earlier try, whose datastores know them.
+    if (!isApiError(error, "AlreadyExists")) throw error;
+  });
+  await startDatastores({ suite, place, connection, view, images, steps, signal, clock: options.clock });
   await context.log(`ready: ${names.join(", ")}\n`);
   return { outcome: "passed" };
 }
@@ -148,7 +159,7 @@ async function test(context: JobContext, options: BuiltinOptions): Promise<JobEn
   const steps = options.steps.scoped(context.job.id);
   const [result] = await runTests({
     ...options,
-    connection,
+    connect: () => Promise.resolve(connection),
     suites: [suite],
     env: options.childEnv,
     steps,
@@ -157,7 +168,7 @@ async function test(context: JobContext, options: BuiltinOptions): Promise<JobEn
     keep: false,
     force: false,
     reuseFailures: false,
-    beside: namespace,
+    beside: placeOf(namespace),
     onOutput: log,
     plan: () => Promise.resolve([]),
   });

@@ -31,13 +31,14 @@ let connection: Connection;
 let tools: { helm: string; kubectl: string };
 let count = 0;
 
-const serve = `require("http").createServer((q, r) => r.end("here")).listen(8080)`;
-const ask = `fetch("http://db:8080").then((r) => r.text()).then((t) => process.exit(t === "here" ? 0 : 1))`;
+const serve = `require("http").createServer((q, r) => r.end(process.env.PASSWORD)).listen(8080)`;
+const ask = `fetch("http://db:8080").then((r) => r.text()).then((t) => process.exit(t.length > 20 && t === process.env.PASSWORD ? 0 : 1))`;
 const usual = `
 build: {}
 tests:
   unit:
     run: [node, -e, ${JSON.stringify(ask)}]
+    secrets: [PASSWORD]
     datastores:
       db: { image: "kws.local/node:24", args: [node, -e, ${JSON.stringify(serve)}], ports: [8080], ready: { http: / } }
 `;

@@ -29,7 +29,7 @@ export const Datastore = Type.Object(
     args: Type.Optional(
       Type.Array(Type.String(), { description: "Arguments for the image's own command line." }),
     ),
-    env: Env("Its environment; these are values for tests, and no secrets."),
+    env: Env("Its environment; passwords are in `secrets` of the tests."),
     ports: Type.Array(Port, { minItems: 1, description: "The ports that the tests reach under its name." }),
     ready: Type.Optional(
       Type.Union(

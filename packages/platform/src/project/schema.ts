@@ -93,6 +93,40 @@ export const PackagedSource = Type.Object(
   strict,
 );
 
+export const Remote = Type.Object(
+  {
+    context: Type.Optional(
+      Type.String({
+        minLength: 1,
+        description: "The kubeconfig context of the cluster that has them; it must be in `allowContexts`.",
+      }),
+    ),
+    namespace: Type.Optional(
+      Name("The namespace that they are in there; that of the stack here unless given."),
+    ),
+    services: Type.Optional(
+      Type.Array(Type.String(), { description: "The services of the stack that are used from there." }),
+    ),
+    except: Type.Optional(
+      Type.Array(Type.String(), {
+        description: "Instead of `services`: all of the stack are used from there but these.",
+      }),
+    ),
+    image: Type.Optional(
+      Type.String({
+        minLength: 1,
+        description:
+          "The image, with Node 22 or later, of the pod that passes connections on; `node:24-alpine` unless given or the cluster has one.",
+      }),
+    ),
+  },
+  {
+    ...strict,
+    description: "Services of the stack that are used from another cluster instead of being started.",
+  },
+);
+export type Remote = Static<typeof Remote>;
+
 export const Stack = Type.Object(
   {
     services: Type.Optional(
@@ -102,6 +136,7 @@ export const Stack = Type.Object(
     ),
     namespace: Type.Optional(Name("The namespace to install into; the stack's name unless given.")),
     profile: Type.Optional(Name("The chart profile to install with; `local` unless given.")),
+    remote: Type.Optional(Remote),
   },
   strict,
 );
@@ -375,6 +410,13 @@ const testLevel = {
         "The folder in the container that the tests write JUnit XML and other files to, empty at first; `/reports` unless given.",
     }),
   ),
+  secrets: Type.Optional(
+    Type.Array(Type.String({ pattern: "^[a-zA-Z_][a-zA-Z0-9_]*$" }), {
+      uniqueItems: true,
+      description:
+        "Variables of the tests and of their datastores that get a password made for each run. In `env` of both, `$(NAME)` stands for it.",
+    }),
+  ),
   env: Env("The tests' environment."),
   timeout: Duration("How long the tests may take; `10m` unless given."),
   cpu: Quantity("The processor time that they may take, in cores; `2` unless given."),
@@ -486,6 +528,11 @@ export const Local = Type.Object(
       }),
     ),
     cluster: Type.Optional(ClusterSettings),
+    stacks: Type.Optional(
+      Type.Record(Type.String(), Type.Object({ remote: Type.Optional(Remote) }, strict), {
+        description: "By the names of the workspace's stacks: keys that count before those of kws.yaml.",
+      }),
+    ),
     defaults: Type.Optional(Defaults),
   },
   { ...strict, description: "What one person sets differently in a workspace; not for others." },

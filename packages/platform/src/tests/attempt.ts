@@ -19,6 +19,8 @@ export interface AttemptOptions {
   namespace: string;
   pod: string;
   image: string;
+  /** The Secret of its place. */
+  secret: string;
   connection: Connection;
   /** Of the namespace, open. */
   view: NamespaceView;
