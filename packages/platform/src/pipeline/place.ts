@@ -75,7 +75,8 @@ export async function openPlace(options: PlaceOptions): Promise<RunPlace> {
       client.apply(networkPolicies, policy, write),
     ]);
   } catch (error) {
-    if (!(error instanceof UserError && error.code === "conflict")) await removeSpace(client, namespace);
+    const ours = !(error instanceof UserError && error.code === "conflict");
+    if (ours && !(signal.reason instanceof HandedOver)) await removeSpace(client, namespace);
     throw error;
   }
   const held = holdLease({

@@ -255,7 +255,11 @@ async function once(context: JobContext, options: RunOptions, attempt: number): 
   } catch (error) {
     signal.throwIfAborted();
     if (!(error instanceof UserError || error instanceof ApiError)) throw error;
-    if (error instanceof UserError && error.fix !== undefined) await log(`${error.at ?? ""}\n${error.fix}\n`);
+    const { at, fix } = error instanceof UserError ? error : {};
+    for (const more of [at, fix])
+      if (more !== undefined)
+        await log(`${more}
+`);
     return { outcome: "failed", why: error.message };
   }
 }
