@@ -31,6 +31,14 @@ export const commands: Record<string, Load> = {
   "cluster snapshot list": () => import("./commands/cluster/snapshot/list.ts"),
   "cluster snapshot remove": () => import("./commands/cluster/snapshot/remove.ts"),
   "cluster restore": () => import("./commands/cluster/restore.ts"),
+  "server start": () => import("./commands/server/start.ts"),
+  "server stop": () => import("./commands/server/stop.ts"),
+  "server status": () => import("./commands/server/status.ts"),
+  "server logs": () => import("./commands/server/logs.ts"),
+  "server repository list": () => import("./commands/server/repository/list.ts"),
+  "server repository add": () => import("./commands/server/repository/add.ts"),
+  "server repository sync": () => import("./commands/server/repository/sync.ts"),
+  "server repository remove": () => import("./commands/server/repository/remove.ts"),
   "image list": () => import("./commands/image/list.ts"),
   "image pull": () => import("./commands/image/pull.ts"),
   "image import": () => import("./commands/image/import.ts"),
@@ -93,6 +101,7 @@ export const topics: Record<string, readonly string[]> = {
   "Run services": ["stack", "service", "run", "cluster", "image"],
   "Several repositories": ["repo", "link", "unlink"],
   Configure: ["profile", "secrets", "config"],
+  "For a team": ["server"],
   Ship: ["package", "publish", "deploy", "manifest"],
   "kws itself": ["completion", "version"],
 };
@@ -100,6 +109,8 @@ export const topics: Record<string, readonly string[]> = {
 /** What the first words stand for, in help. */
 export const groups: Record<string, string> = {
   cluster: "the cluster that kws works on",
+  server: "what builds and promotes services, for a laptop or a team",
+  "server repository": "the git repositories that the server knows",
   image: "images for embedded clusters",
   profile: "a chart's configuration for one kind of stack",
   config: "a service's configuration over time",
