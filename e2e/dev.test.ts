@@ -220,6 +220,25 @@ test("a session that is killed leaves the dev container; anybody is told, and ca
   expect((await run("service", "down", "web")).stdout).toContain("is not in development mode");
 });
 
+test("an intercept is told to whoever looks or intercepts too, and ends from anywhere", async () => {
+  const intercept = (...more: string[]) => ["service", "intercept", "web", "--port", "13001", ...more];
+  const session = kws.spawn(intercept("--header", "A=1", "--header", "B=2"), folder);
+  const status = () => run("service", "status", "web", "-o", "json");
+  await until(async () => "intercept" in (JSON.parse((await status()).stdout) as object));
+  expect((await run("service", "status", "web")).stdout).toMatch(/is intercepted: \S+@\S+ \(process \d+\)/);
+  const second = await run(...intercept());
+  expect(second.code).toBe(9);
+  expect(second.stderr).toMatch(/@\S+ \(process \d+\) intercepts web since .*--take-over/s);
+  const restart = await run("service", "restart", "web");
+  expect(restart.code, restart.stderr).toBe(0);
+  expect(restart.stderr).toContain("web is intercepted");
+  const ended = once(session, "exit");
+  const down = await run("service", "down", "web");
+  expect(down.stdout).toContain("web gets its requests again: its intercept is ended");
+  expect((await ended)[0]).toBe(9);
+  expect(JSON.parse((await status()).stdout)).not.toHaveProperty("intercept");
+});
+
 test("on a cluster that does not see the folder, files are copied into the container and back", async () => {
   const { kubeconfigPath } = await kws.cluster();
   const contexts = await kws.run(["service", "list", "--kubeconfig", kubeconfigPath, "--context", "nobody"]);
