@@ -9,6 +9,8 @@ export interface Dockerfile {
   workdir: string | undefined;
   /** TCP ports that are exposed. */
   ports: number[];
+  /** What runs, by the last ENTRYPOINT and CMD; undefined where there is neither. */
+  command: string[] | undefined;
 }
 
 /** Empty where the service is not built, or the Dockerfile is not there. */
@@ -20,7 +22,23 @@ export async function dockerfileOf(service: Tree): Promise<Dockerfile> {
   return {
     workdir: [...content.matchAll(/^\s*WORKDIR\s+"?(\/[^\s"$]*)/gim)].at(-1)?.[1]?.replace(/(.)\/+$/, "$1"),
     ports: exposed.filter((port) => /^\d+(\/tcp)?$/.test(port)).map((port) => Number.parseInt(port, 10)),
+    command: commandOf(content),
   };
+}
+
+function commandOf(content: string): string[] | undefined {
+  const lines = ["ENTRYPOINT", "CMD"].flatMap((word) => {
+    const line = [...content.matchAll(new RegExp(`^\\s*${word}\\s+(.+)$`, "gim"))].at(-1)?.[1];
+    return line === undefined ? [] : [line];
+  });
+  // The list form is JSON, and the words are all that matters here.
+  return lines.length === 0
+    ? undefined
+    : lines
+        .join(" ")
+        .replaceAll(/[[\]",]/g, " ")
+        .trim()
+        .split(/\s+/);
 }
 
 async function textOf(service: Tree): Promise<string> {
