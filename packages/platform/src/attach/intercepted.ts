@@ -2,7 +2,7 @@
 import type { KubeClient } from "@kws/kube/client";
 import type { KubeObject } from "@kws/kube/object";
 import { leases } from "@kws/kube/resources";
-import { describeHolder, heldSince, isRenewed } from "../services/lease.ts";
+import { describeHolder, heldSince, isHeld } from "../services/lease.ts";
 import { kubeServicesOf } from "./backends.ts";
 import { namesOf } from "./objects.ts";
 import { type InterceptMark, readInterceptMark } from "./take.ts";
@@ -25,7 +25,7 @@ export async function findIntercepted(
     const mark = readInterceptMark(object);
     if (mark === undefined) continue;
     const lease = await client.find(leases, namesOf(service, namespace).name, namespace);
-    const alive = lease !== undefined && isRenewed(lease, host, now);
+    const alive = lease !== undefined && isHeld(lease, host, now);
     const { by, since } = alive ? { by: describeHolder(lease), since: heldSince(lease) } : mark;
     return { service, namespace, by, since, object, alive };
   }
