@@ -2,11 +2,11 @@
  * Which addresses a message may be sent to. Whoever may add a channel must not reach this server's own network through it: its
  * loopback, its neighbours, or the metadata of its cloud.
  */
-import { BlockList, isIP, SocketAddress } from "node:net";
+import { BlockList, isIP } from "node:net";
 import { UserError } from "@kws/base/errors";
 
-/** Everything in IANA's special-purpose registries that no public host answers at, and Azure's metadata beside it. */
-const refused = listOf([
+/** Everything in IANA's special-purpose registry that no public host answers at, and Azure's metadata beside it. */
+const refused4 = listOf([
   "0.0.0.0/8",
   "10.0.0.0/8",
   "100.64.0.0/10",
@@ -25,7 +25,13 @@ const refused = listOf([
   "198.51.100.0/24",
   "203.0.113.0/24",
   "224.0.0.0/3",
-  // Of IPv6, only 2000::/3 is public at all; of that, 6to4 and Teredo carry other addresses inside.
+]);
+
+/**
+ * All but 2000::/3, and of that what carries other addresses inside: 6to4 and Teredo. A list of its own, since to Node an IPv4
+ * address is in `::/3` too.
+ */
+const refused6 = listOf([
   "::/3",
   "4000::/2",
   "8000::/1",
@@ -56,7 +62,7 @@ export function listOf(networks: readonly string[]): BlockList {
 /** Whether nothing may be sent to an address, unless the networks that are allowed hold it. */
 export function isRefused(address: string, allowed: BlockList): boolean {
   const inner = embedded(address);
-  const family = isIP(inner) === 4 ? "ipv4" : "ipv6";
+  const [refused, family] = isIP(inner) === 4 ? ([refused4, "ipv4"] as const) : ([refused6, "ipv6"] as const);
   return isIP(inner) === 0 || (refused.check(inner, family) && !allowed.check(inner, family));
 }
 
@@ -67,23 +73,17 @@ export function isRefused(address: string, allowed: BlockList): boolean {
 function embedded(address: string): string {
   if (isIP(address) !== 6) return address;
   const [bare = ""] = address.split("%");
-  const canonical = new SocketAddress({ address: bare, family: "ipv6" }).address;
-  const groups = hextets(canonical);
+  const groups = hextets(bare);
   const head = groups.slice(0, 6).join(":");
-  if (head !== "0:0:0:0:0:65535" && head !== "100:65435:0:0:0:0") return bare;
-  const [high = 0, low = 0] = groups.slice(6);
+  if (head !== "0:0:0:0:0:ffff" && head !== "64:ff9b:0:0:0:0") return bare;
+  const [high = 0, low = 0] = groups.slice(6).map((group) => Number.parseInt(group, 16));
   return [high >> 8, high & 255, low >> 8, low & 255].join(".");
 }
 
-/** The eight groups of an IPv6 address, as numbers. */
-function hextets(address: string): number[] {
-  const hex = address.replace(/(\d+)\.(\d+)\.(\d+)\.(\d+)$/, (_all, ...bytes: string[]) => {
-    const [a = 0, b = 0, c = 0, d = 0] = bytes.map(Number);
-    return `${((a << 8) | b).toString(16)}:${((c << 8) | d).toString(16)}`;
-  });
-  const [before = "", after] = hex.split("::");
-  const groups = (text: string) =>
-    text === "" ? [] : text.split(":").map((group) => Number.parseInt(group, 16));
-  const [head, tail] = [groups(before), groups(after ?? "")];
-  return [...head, ...Array.from({ length: 8 - head.length - tail.length }, () => 0), ...tail];
+/** The eight groups of an IPv6 address, as the URL parser writes them: lower case, without leading zeros, never dotted. */
+function hextets(address: string): string[] {
+  const [head = "", tail] = new URL(`http://[${address}]`).hostname.slice(1, -1).split("::");
+  const groups = (text = "") => (text === "" ? [] : text.split(":"));
+  const [before, after] = [groups(head), groups(tail)];
+  return [...before, ...Array.from({ length: 8 - before.length - after.length }, () => "0"), ...after];
 }

@@ -80,16 +80,17 @@ function hostOf(url: URL): string {
 /** Resolves once and connects to what was checked: a name that answers differently the next time gains nothing. */
 function lookupIn(resolve: NonNullable<SendOptions["resolve"]>, allowed: BlockList): LookupFunction {
   return (host, { all }, callback) => {
-    void resolve(host).then(
-      (addresses) => {
-        const good = addresses.filter(({ address }) => !isRefused(address, allowed));
+    const answer = async () => {
+      try {
+        const good = (await resolve(host)).filter(({ address }) => !isRefused(address, allowed));
         const [first] = good;
-        if (first === undefined) callback(refusal(host), "");
-        else if (all === true) callback(null, good);
-        else callback(null, first.address, first.family);
-      },
-      (error: NodeJS.ErrnoException) => callback(error, ""),
-    );
+        if (first === undefined) throw refusal(host);
+        return all === true ? () => callback(null, good) : () => callback(null, first.address, first.family);
+      } catch (error) {
+        return () => callback(error instanceof Error ? error : new Error(messageOf(error)), "");
+      }
+    };
+    void (async () => (await answer())())();
   };
 }
 

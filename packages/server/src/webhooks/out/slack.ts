@@ -1,7 +1,7 @@
 /** Incoming webhooks of Slack, and of Mattermost and Rocket.Chat, which take the same: one line, and where to read on. */
 import type { Notification } from "./notification.ts";
 import type { OutgoingRequest } from "./send.ts";
-import { render } from "./template.ts";
+import { cut, render } from "./template.ts";
 
 /** Characters of a section's text, as api.slack.com says of Block Kit. */
 const maxText = 3000;
@@ -28,8 +28,4 @@ export function slackRequest(url: string, notification: Notification, template: 
 /** Slack's three characters; without them nobody is mentioned (`<!channel>`) and nothing linked by a branch's name. */
 export function escapeSlack(text: string): string {
   return text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
-}
-
-function cut(text: string, length: number): string {
-  return text.length <= length ? text : `${text.slice(0, length - 1)}…`;
 }

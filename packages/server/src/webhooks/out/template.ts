@@ -24,3 +24,8 @@ export function checkTemplate(template: string, known: readonly string[]): void 
     });
   }
 }
+
+/** At most so many characters; what others show or take is limited. */
+export function cut(text: string, length: number): string {
+  return text.length <= length ? text : `${text.slice(0, length - 1)}…`;
+}

@@ -1,5 +1,6 @@
 /** developer.atlassian.com, Bitbucket Data Center, "Build status": `POST /rest/build-status/1.0/commits/{commit}`. */
-import { apiUrl, cut, jsonRequest, type StatusRequest } from "./status.ts";
+import { cut } from "../template.ts";
+import { apiUrl, jsonRequest, type StatusRequest } from "./status.ts";
 import { statusKey } from "./status-key.ts";
 
 /** It knows no run that was canceled. */

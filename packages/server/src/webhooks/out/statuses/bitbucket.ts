@@ -1,5 +1,6 @@
 /** developer.atlassian.com, Bitbucket Cloud, "Commit statuses": `POST …/commit/{commit}/statuses/build`. */
-import { apiUrl, cut, jsonRequest, type StatusRequest } from "./status.ts";
+import { cut } from "../template.ts";
+import { apiUrl, jsonRequest, type StatusRequest } from "./status.ts";
 import { statusKey } from "./status-key.ts";
 
 const states = {

@@ -1,5 +1,6 @@
 /** docs.gitea.com, API, `POST /repos/{owner}/{repo}/statuses/{sha}`; Forgejo has the same. */
-import { apiUrl, cut, jsonRequest, type StatusRequest } from "./status.ts";
+import { cut } from "../template.ts";
+import { apiUrl, jsonRequest, type StatusRequest } from "./status.ts";
 
 const states = { running: "pending", succeeded: "success", failed: "failure", canceled: "error" } as const;
 

@@ -1,5 +1,6 @@
 /** docs.github.com, "REST API endpoints for commit statuses". */
-import { apiUrl, cut, jsonRequest, type StatusRequest } from "./status.ts";
+import { cut } from "../template.ts";
+import { apiUrl, jsonRequest, type StatusRequest } from "./status.ts";
 
 const states = { running: "pending", succeeded: "success", failed: "failure", canceled: "error" } as const;
 

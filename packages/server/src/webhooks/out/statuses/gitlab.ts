@@ -1,5 +1,6 @@
 /** docs.gitlab.com, "Commits API", "Set commit pipeline status". */
-import { apiUrl, cut, jsonRequest, type StatusRequest } from "./status.ts";
+import { cut } from "../template.ts";
+import { apiUrl, jsonRequest, type StatusRequest } from "./status.ts";
 
 const states = { running: "running", succeeded: "success", failed: "failed", canceled: "canceled" } as const;
 

@@ -31,11 +31,6 @@ function segment(part: string): string {
   return part === "." || part === ".." ? part.replaceAll(".", "%252E") : encodeURIComponent(part);
 }
 
-/** The forges' APIs cut or refuse longer texts; `length` is in characters. */
-export function cut(text: string, length: number): string {
-  return text.length <= length ? text : `${text.slice(0, length - 1)}…`;
-}
-
 export function jsonRequest(url: string, headers: Record<string, string>, body: object): OutgoingRequest {
   return { url, headers: { "content-type": "application/json", ...headers }, body: JSON.stringify(body) };
 }
