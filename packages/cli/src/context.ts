@@ -25,6 +25,8 @@ export interface World {
   version: string;
   /** The Node that runs kws; commands that it starts find it first. */
   nodePath: string;
+  /** The file that it runs: what starts kws again, for programs of others that call it. */
+  entryPath: string;
   signal: AbortSignal;
   /** Leaves Ctrl-C to a program that has the terminal while this runs, such as an editor. */
   foreground: <T>(run: () => Promise<T>) => Promise<T>;

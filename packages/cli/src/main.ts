@@ -53,6 +53,7 @@ async function main(): Promise<void> {
     home: process.env["HOME"] ?? homedir(),
     version: packageJson.version,
     nodePath: process.execPath,
+    entryPath: process.argv[1] ?? "kws",
     signal: controller.signal,
     async foreground(run) {
       inForeground++;

@@ -6,18 +6,18 @@ import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
 import { UserError } from "@kws/base/errors";
-import Fastify, { type FastifyInstance } from "fastify";
+import type { FastifyInstance } from "fastify";
 import { sql } from "kysely";
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
 import { dispatch, Dispatcher } from "./in/dispatch.ts";
 import type { ForgeEvent } from "./in/event.ts";
-import { intake } from "./in/intake.ts";
 import { createWebhook, listWebhooks, openWebhook, removeWebhook, rotateSecret } from "./in/webhooks.ts";
 import { listOf } from "./out/addresses.ts";
 import { channelsFor, createChannel, listChannels, removeChannel } from "./out/channels.ts";
 import { deliver, type DeliverOptions, type Durable } from "./out/deliver.ts";
 import type { Notification } from "./out/notification.ts";
 import { verifySigned } from "./standard-webhooks.ts";
+import { intakeApp } from "./testing/intake-app.ts";
 import { testDatabase, type TestDatabase } from "./testing/database.ts";
 
 const keys = [Buffer.alloc(32, 1)];
@@ -30,15 +30,7 @@ const told: string[] = [];
 
 beforeAll(async () => {
   postgres = await testDatabase();
-  app = Fastify();
-  app.setErrorHandler((error, _request, reply) => {
-    const statuses: Record<string, number> = { permission: 403, usage: 400, "not-found": 404 };
-    const status = error instanceof UserError ? statuses[error.code] : undefined;
-    return reply
-      .code(status ?? (error as { statusCode?: number }).statusCode ?? 500)
-      .send({ message: String(error) });
-  });
-  await app.register(intake, {
+  app = await intakeApp({
     database: postgres.database,
     keys,
     now: () => Date.now(),
