@@ -21,7 +21,14 @@ export async function measure(): Promise<Measurement[]> {
   const keys = [Buffer.alloc(32, 1)];
   const scope = "https://git.example.com/acme/*";
   const { webhook, secret } = await createWebhook(database, { name: "bench", forge: "github", scope }, keys);
-  const app = await intakeApp({ database, keys, now: Date.now, onDelivery: () => undefined });
+  const app = await intakeApp({
+    database,
+    keys,
+    now: Date.now,
+    begin: () => Promise.resolve(),
+    wake: () => undefined,
+    onDelivery: () => undefined,
+  });
   const address = await app.listen({ host: "127.0.0.1", port: 0 });
   const agent = new Agent({ keepAlive: true, maxSockets: together });
   const url = `${address}/webhooks/${webhook.id}`;

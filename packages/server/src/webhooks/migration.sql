@@ -17,14 +17,9 @@ CREATE TABLE webhook_deliveries (
   key text NOT NULL,
   received_at timestamptz NOT NULL DEFAULT now(),
   events jsonb NOT NULL,
-  attempts integer NOT NULL DEFAULT 0,
-  -- When to work on it; NULL when that is done.
-  due_at timestamptz DEFAULT now(),
-  error text,
   PRIMARY KEY (webhook, key)
 );
 
-CREATE INDEX webhook_deliveries_due ON webhook_deliveries (due_at) WHERE due_at IS NOT NULL;
 CREATE INDEX webhook_deliveries_received ON webhook_deliveries (received_at);
 
 CREATE TABLE notification_channels (

@@ -1,5 +1,5 @@
 /** The tables of webhooks and channels, as `migration.sql` makes them. */
-import type { ColumnType, Generated, JSONColumnType } from "kysely";
+import type { Generated, JSONColumnType } from "kysely";
 import type { ForgeEvent } from "./in/event.ts";
 import type { ForgeName } from "./in/forges.ts";
 
@@ -17,9 +17,6 @@ export interface WebhookTables {
     key: string;
     received_at: Generated<Date>;
     events: JSONColumnType<ForgeEvent[]>;
-    attempts: Generated<number>;
-    due_at: ColumnType<Date | null, Date | null | undefined, Date | null>;
-    error: string | null;
   };
   notification_channels: {
     id: string;

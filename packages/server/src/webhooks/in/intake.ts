@@ -1,11 +1,12 @@
 /**
- * Where forges send to: `POST /webhooks/ID`. A delivery is verified, read, written down with one INSERT and answered; work on it
- * comes later, so that a forge never waits for a pipeline, and a server that is killed has lost nothing that it said it has.
+ * Where forges send to: `POST /webhooks/ID`. A delivery is verified, read, written down together with what it begins, and answered;
+ * work comes later, so that a forge never waits for a pipeline, and a server that is killed has lost nothing that it said it has.
  */
 import { UserError } from "@kws/base/errors";
 import type { FastifyInstance } from "fastify";
-import type { Kysely } from "kysely";
+import type { Kysely, Transaction } from "kysely";
 import type { WebhookTables } from "../tables.ts";
+import type { ForgeEvent } from "./event.ts";
 import { forges } from "./forges.ts";
 import { maxBody } from "./payload.ts";
 import { inScope, openWebhook } from "./webhooks.ts";
@@ -16,7 +17,14 @@ export interface IntakeOptions {
   keys: readonly Uint8Array[];
   /** Milliseconds since 1970. */
   now: () => number;
-  /** Called for each delivery that was not here before, and for those that were refused. */
+  /**
+   * Writes down what is to be done for an event, in the transaction that writes down the delivery. The id is the event's own: that of a
+   * durable workflow.
+   */
+  begin: (transaction: Transaction<WebhookTables>, event: ForgeEvent, id: string) => Promise<void>;
+  /** Called when that is committed. */
+  wake: () => void;
+  /** For metrics. */
   onDelivery: (result: "accepted" | "known" | "ignored" | "refused", forge: string) => void;
 }
 
@@ -25,7 +33,7 @@ const maxInFlight = 4 * maxBody;
 
 /** Registered under its own prefix: its bodies are kept as the bytes that were signed. */
 export async function intake(app: FastifyInstance, options: IntakeOptions): Promise<void> {
-  const { database, keys, now, onDelivery } = options;
+  const { keys, now, wake, onDelivery } = options;
   let inFlight = 0;
 
   app.removeAllContentTypeParsers();
@@ -53,7 +61,7 @@ export async function intake(app: FastifyInstance, options: IntakeOptions): Prom
   });
 
   app.post<{ Params: { id: string }; Body: Buffer }>("/webhooks/:id", async (request, reply) => {
-    const webhook = await openWebhook(database, request.params.id, keys);
+    const webhook = await openWebhook(options.database, request.params.id, keys);
     if (webhook === undefined) {
       throw new UserError("there is no such webhook", {
         code: "not-found",
@@ -72,7 +80,8 @@ export async function intake(app: FastifyInstance, options: IntakeOptions): Prom
           fix: "Make a webhook for that repository, or one for all of its owner's.",
         });
       }
-      const isNew = await write(database, webhook.id, key, events);
+      const isNew = await write(options, webhook.id, key, events);
+      if (isNew) wake();
       onDelivery(!isNew ? "known" : events.length === 0 ? "ignored" : "accepted", webhook.forge);
       return reply.code(202).send({ events: isNew ? events.length : 0 });
     } catch (error) {
@@ -84,20 +93,20 @@ export async function intake(app: FastifyInstance, options: IntakeOptions): Prom
 
 /** False where the delivery was here before. What no pipeline runs for is kept as well: it shows that the forge reaches us. */
 async function write(
-  database: Kysely<WebhookTables>,
+  { database, begin }: IntakeOptions,
   webhook: string,
   key: string,
-  events: object[],
+  events: ForgeEvent[],
 ): Promise<boolean> {
-  const { numInsertedOrUpdatedRows } = await database
-    .insertInto("webhook_deliveries")
-    .values({
-      webhook,
-      key,
-      events: JSON.stringify(events),
-      ...(events.length === 0 ? { due_at: null } : {}),
-    })
-    .onConflict((conflict) => conflict.columns(["webhook", "key"]).doNothing())
-    .executeTakeFirst();
-  return numInsertedOrUpdatedRows === 1n;
+  return database.transaction().execute(async (transaction) => {
+    const { numInsertedOrUpdatedRows } = await transaction
+      .insertInto("webhook_deliveries")
+      .values({ webhook, key, events: JSON.stringify(events) })
+      .onConflict((conflict) => conflict.columns(["webhook", "key"]).doNothing())
+      .executeTakeFirst();
+    if (numInsertedOrUpdatedRows !== 1n) return false;
+    for (const [index, event] of events.entries())
+      await begin(transaction, event, `${webhook}/${key}/${index}`);
+    return true;
+  });
 }
