@@ -124,6 +124,7 @@ describe("deliveries", () => {
     const { id, secret } = await github();
     const other = await github("https://git.example.com/lou/*");
     expect((await post(id, push, signed(push, "another secret"))).statusCode).toBe(403);
+    expect((await app.inject({ method: "POST", url: `/webhooks/${id}` })).statusCode).toBe(403);
     expect((await post(randomUUID(), push, signed(push, secret))).statusCode).toBe(404);
     expect((await post("1' OR 1=1", push, signed(push, secret))).statusCode).toBe(404);
     expect((await post(other.id, push, signed(push, other.secret))).statusCode).toBe(403);

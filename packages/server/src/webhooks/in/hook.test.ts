@@ -5,11 +5,12 @@ import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { buffer } from "node:stream/consumers";
 import { pathToFileURL } from "node:url";
+import { UserError } from "@kws/base/errors";
 import { exec, run } from "@kws/base/exec";
 import { tempDir } from "@kws/base/tempdir";
 import { expect, onTestFinished, test } from "vitest";
 import { git } from "./git.ts";
-import { installHook } from "./hook.ts";
+import { installHook, readPush, tell } from "./hook.ts";
 
 const secret = `whsec_${Buffer.alloc(32, 7).toString("base64")}`;
 const env = {
@@ -105,6 +106,14 @@ test("a push that cannot be told of succeeds, and says so", { timeout: 60_000 },
   const pushed = await exec("git", ["-C", clone, "push", "--quiet", "origin", "HEAD:main"], { env });
   expect(pushed.exitCode).toBe(0);
   expect(pushed.stderr).toContain("kws was not told of this push");
+});
+
+test("a server that is not there is no fault of kws", async () => {
+  const target = targetAt(1, "/srv/shop.git");
+  const push = readPush(target, "mira", "");
+  const told = tell(target, push, { id: "msg_1", now: 0, timeoutMs: 30_000 });
+  await expect(told).rejects.toThrow(UserError);
+  await expect(told).rejects.toThrow("127.0.0.1:1 cannot be told");
 });
 
 test("installing again is well, and a hook of somebody else stays", async () => {

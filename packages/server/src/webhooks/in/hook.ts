@@ -109,11 +109,19 @@ export async function tell(target: HookTarget, push: GitPush, options: TellOptio
   const { id, now, timeoutMs } = options;
   const body = JSON.stringify(push);
   const headers = { "content-type": "application/json", ...signedHeaders(id, now, body, target.secret) };
+  const { host } = new URL(target.endpoint);
   const signal = AbortSignal.timeout(timeoutMs);
-  const response = await fetch(target.endpoint, { method: "POST", headers, body, signal, redirect: "error" });
+  const sent = fetch(target.endpoint, { method: "POST", headers, body, signal, redirect: "error" });
+  const response = await sent.catch((error: unknown) => {
+    throw new UserError(`${host} cannot be told of the push`, {
+      code: signal.aborted ? "timeout" : "failed",
+      cause: error,
+      fix: "Look whether the server runs; it learns of the commits with the next push.",
+    });
+  });
   await response.body?.cancel();
   if (response.ok) return;
-  throw new UserError(`${new URL(target.endpoint).host} answered ${response.status} to the push`, {
+  throw new UserError(`${host} answered ${response.status} to the push`, {
     fix:
       response.status === 403
         ? "Install the hook anew with the webhook's secret."
