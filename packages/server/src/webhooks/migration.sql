@@ -20,7 +20,7 @@ CREATE TABLE webhook_deliveries (
   PRIMARY KEY (webhook, key)
 );
 
-CREATE INDEX webhook_deliveries_received ON webhook_deliveries (received_at);
+CREATE INDEX webhook_deliveries_received ON webhook_deliveries (webhook, received_at);
 
 CREATE TABLE notification_channels (
   id uuid PRIMARY KEY,

@@ -3,13 +3,13 @@
  * work comes later, so that a forge never waits for a pipeline, and a server that is killed has lost nothing that it said it has.
  */
 import { UserError } from "@kws/base/errors";
-import type { FastifyInstance } from "fastify";
+import type { FastifyInstance, FastifyRequest, onRequestAsyncHookHandler } from "fastify";
 import type { Kysely, Transaction } from "kysely";
 import type { WebhookTables } from "../tables.ts";
 import type { ForgeEvent } from "./event.ts";
 import { forges } from "./forges.ts";
 import { maxBody } from "./payload.ts";
-import { inScope, openWebhook } from "./webhooks.ts";
+import { inScope, openWebhook, type OpenWebhook } from "./webhooks.ts";
 
 export interface IntakeOptions {
   database: Kysely<WebhookTables>;
@@ -34,6 +34,7 @@ const maxInFlight = 4 * maxBody;
 /** Registered under its own prefix: its bodies are kept as the bytes that were signed. */
 export async function intake(app: FastifyInstance, options: IntakeOptions): Promise<void> {
   const { keys, now, wake, onDelivery } = options;
+  const webhooks = new WeakMap<FastifyRequest, OpenWebhook>();
   let inFlight = 0;
 
   app.removeAllContentTypeParsers();
@@ -45,29 +46,38 @@ export async function intake(app: FastifyInstance, options: IntakeOptions): Prom
     },
   );
 
-  app.addHook("onRequest", async (request, reply) => {
-    const length = Number(request.headers["content-length"] ?? maxBody);
-    if (inFlight + length > maxInFlight) {
-      return reply
-        .code(503)
-        .header("retry-after", "5")
-        .send({ code: "busy", message: "too many deliveries at once" });
-    }
-    inFlight += length;
-    // Once it is answered, or the sender is gone.
+  // Before the body is read: who does not know a webhook's address makes the server keep nothing.
+  const admit: onRequestAsyncHookHandler = async (request, reply) => {
+    const { id } = request.params as { id: string };
+    let held = 0;
+    let gone = false;
+    // Once it is answered, or the sender is gone, which may be while the webhook is looked up.
     reply.raw.once("close", () => {
-      inFlight -= length;
+      inFlight -= held;
+      gone = true;
     });
-  });
-
-  app.post<{ Params: { id: string }; Body: Buffer | undefined }>("/webhooks/:id", async (request, reply) => {
-    const webhook = await openWebhook(options.database, request.params.id, keys);
+    const webhook = await openWebhook(options.database, id, keys);
     if (webhook === undefined) {
       throw new UserError("there is no such webhook", {
         code: "not-found",
         fix: "Give the forge the address that was shown when the webhook was made.",
       });
     }
+    const length = Number(request.headers["content-length"] ?? maxBody);
+    if (inFlight + length > maxInFlight) {
+      return reply
+        .code(503)
+        .header("retry-after", "5")
+        .send({ code: "unavailable", message: "too many deliveries at once" });
+    }
+    if (!gone) held = length;
+    inFlight += held;
+    webhooks.set(request, webhook);
+  };
+
+  app.post<{ Body: Buffer | undefined }>("/webhooks/:id", { onRequest: admit }, async (request, reply) => {
+    const webhook = webhooks.get(request);
+    if (webhook === undefined) throw new Error("a delivery that was not admitted");
     // A request without a body has none that could be signed.
     const { body = Buffer.alloc(0), headers } = request;
     const forge = forges[webhook.forge];

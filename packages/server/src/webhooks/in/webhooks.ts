@@ -33,7 +33,7 @@ export interface NewWebhook {
 /** Makes a webhook. The secret is in the answer, and never again in any other. */
 export async function createWebhook(
   database: Database,
-  { name, forge, scope, secret = newSecret() }: NewWebhook,
+  { name, forge, scope, secret = newSecret(forge) }: NewWebhook,
   keys: readonly Uint8Array[],
 ): Promise<{ webhook: Webhook; secret: string }> {
   checkSecret(forge, secret);
@@ -74,7 +74,7 @@ export async function rotateSecret(
   database: Database,
   name: string,
   keys: readonly Uint8Array[],
-  secret: string = newSecret(),
+  given?: string,
 ): Promise<string> {
   return database.transaction().execute(async (transaction) => {
     const row = await transaction
@@ -84,6 +84,7 @@ export async function rotateSecret(
       .forUpdate()
       .executeTakeFirst();
     if (row === undefined) throw noWebhook(name);
+    const secret = given ?? newSecret(row.forge);
     checkSecret(row.forge, secret);
     const secrets = [sealed(secret, row.id, keys), ...row.secrets.slice(0, 1)];
     await transaction.updateTable("webhooks").set({ secrets }).where("id", "=", row.id).execute();
@@ -125,6 +126,8 @@ export async function openWebhook(
 /** Whether a webhook may speak of a repository: one team's secret says nothing of another team's code. */
 export function inScope(scope: string, url: string): boolean {
   const repository = address(url);
+  // What climbs out of its folder is in none.
+  if (/\/\.{0,2}(\/|$)|%/.test(repository.replace("://", ":"))) return false;
   return scope.endsWith("/*") ? repository.startsWith(scope.slice(0, -1)) : repository === scope;
 }
 
@@ -134,9 +137,10 @@ function address(text: string): string {
   return `${publicAddress(url) ?? url}${url === text ? "" : "/*"}`;
 }
 
-/** Of the form that every forge takes, and that signatures of Standard Webhooks need. */
-function newSecret(): string {
-  return `whsec_${randomBytes(32).toString("base64")}`;
+/** GitLab makes its signing tokens itself: what is made here goes into its field for secret tokens, which every version has. */
+function newSecret(forge: ForgeName): string {
+  const bytes = randomBytes(32);
+  return forge === "gitlab" ? bytes.toString("base64url") : `whsec_${bytes.toString("base64")}`;
 }
 
 /** Plain git signs with a key; forges take any text, but what is short can be guessed from one delivery. */
