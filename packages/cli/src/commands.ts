@@ -72,6 +72,7 @@ export const commands: Record<string, Load> = {
   "stack start": () => import("./commands/stack/start.ts"),
   "stack remove": () => import("./commands/stack/remove.ts"),
   "stack list": () => import("./commands/stack/list.ts"),
+  "stack connect": () => import("./commands/stack/connect.ts"),
   "stack status": () => import("./commands/stack/status.ts"),
   "service start": () => import("./commands/service/start.ts"),
   "service remove": () => import("./commands/service/remove.ts"),

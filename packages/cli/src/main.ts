@@ -53,7 +53,7 @@ async function main(): Promise<void> {
     home: process.env["HOME"] ?? homedir(),
     version: packageJson.version,
     nodePath: process.execPath,
-    entryPath: process.argv[1] ?? "kws",
+    program: process.argv[1] ?? "",
     signal: controller.signal,
     async foreground(run) {
       inForeground++;

@@ -31,7 +31,7 @@ function world(cwd: string, env: NodeJS.ProcessEnv = {}): World & { out: () => s
     home: cwd,
     version: "9.9.9",
     nodePath: process.execPath,
-    entryPath: "kws.js",
+    program: "",
     signal: new AbortController().signal,
     foreground: (run) => run(),
     now: () => 0,

@@ -3,7 +3,7 @@
  * that people on other machines are kept apart as well. They say who holds, and since when.
  */
 import { messageOf, UserError } from "@kws/base/errors";
-import { isGone, processName } from "@kws/base/process";
+import { isGone, type ProcessIdentity, processName, processOf } from "@kws/base/process";
 import { sleep } from "@kws/base/retry";
 import type { KubeClient } from "@kws/kube/client";
 import type { KubeObject } from "@kws/kube/object";
@@ -144,7 +144,16 @@ export function identityOf({ user, host, pid }: Holder): string {
 }
 
 function holderIsGone(identity: string, host: string): boolean {
-  return isGone(identity.slice(identity.lastIndexOf("@") + 1), host);
+  return isGone(nameIn(identity), host);
+}
+
+function nameIn(identity: string): string {
+  return identity.slice(identity.lastIndexOf("@") + 1);
+}
+
+/** The process that holds the lease; undefined where it is of another machine. */
+export function holdingProcess(lease: KubeObject, host: string): ProcessIdentity | undefined {
+  return processOf(nameIn(String(lease["spec"]?.holderIdentity ?? "")), host);
 }
 
 /**

@@ -94,7 +94,7 @@ export async function intake(app: FastifyInstance, options: IntakeOptions): Prom
       const isNew = await write(options, webhook.id, key, events);
       if (isNew) wake();
       onDelivery(!isNew ? "known" : events.length === 0 ? "ignored" : "accepted", webhook.forge);
-      return reply.code(202).send({ events: isNew ? events.length : 0 });
+      return await reply.code(202).send({ events: isNew ? events.length : 0 });
     } catch (error) {
       if (error instanceof UserError) onDelivery("refused", webhook.forge);
       throw error;

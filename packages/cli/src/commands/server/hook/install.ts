@@ -37,7 +37,7 @@ export const command = defineCommand({
     const repository = resolve(ctx.cwd, path);
     const secret = await givenText(ctx);
     const target = { endpoint, secret, repository: { name, url: url ?? repository } };
-    const data = await installHook(repository, target, [ctx.nodePath, ctx.entryPath], ctx.childEnv);
+    const data = await installHook(repository, target, [ctx.nodePath, ctx.program], ctx.childEnv);
     return { data, text: `${data.hook} tells ${new URL(endpoint).host} of pushes.` };
   },
 });
