@@ -44,7 +44,8 @@ test.each<[string, (entries: AuditEntry[]) => AuditEntry[], number]>([
   ["a changed value", (all) => all.with(2, { ...(all[2] as AuditEntry), to: { role: "admin" } }), 3],
   [
     "another actor",
-    (all) => all.with(1, { ...(all[1] as AuditEntry), actor: { kind: "user", id: "u2", name: "u1@example.com" } }),
+    (all) =>
+      all.with(1, { ...(all[1] as AuditEntry), actor: { kind: "user", id: "u2", name: "u1@example.com" } }),
     2,
   ],
   ["a removed entry", (all) => all.toSpliced(1, 1), 3],
