@@ -13,27 +13,26 @@ export const Role = Type.Enum([...roles], {
 });
 export type Role = (typeof roles)[number];
 
-/** The least role of each permission. A permission's name is `noun:verb`. */
+/** The least role of each permission; `public` and `self` are routes that take none. A permission's name is `noun.verb`. */
 export const permissions = {
-  "account:read": "viewer",
-  "event:read": "viewer",
-  "repository:read": "viewer",
-  "repository:write": "operator",
-  "run:read": "viewer",
-  "run:start": "developer",
-  "run:cancel": "developer",
-  "run:approve": "operator",
-  "secret:list": "operator",
-  "secret:write": "operator",
-  "webhook:read": "operator",
-  "webhook:write": "operator",
-  "notification:read": "operator",
-  "notification:write": "operator",
-  "token:read": "viewer",
-  "token:write": "developer",
-  "binding:read": "admin",
-  "binding:write": "admin",
-  "audit:read": "admin",
+  "events.read": "viewer",
+  "repositories.read": "viewer",
+  "repositories.write": "operator",
+  "runs.read": "viewer",
+  "runs.start": "developer",
+  "runs.cancel": "developer",
+  "runs.approve": "operator",
+  "secrets.read": "operator",
+  "secrets.write": "operator",
+  "webhooks.read": "operator",
+  "webhooks.write": "operator",
+  "notifications.read": "operator",
+  "notifications.write": "operator",
+  "tokens.read": "admin",
+  "tokens.write": "admin",
+  "bindings.read": "admin",
+  "bindings.write": "admin",
+  "audit.read": "admin",
 } as const satisfies Record<string, Role>;
 export type Permission = keyof typeof permissions;
 

@@ -16,19 +16,19 @@ describe("every permission", () => {
 
 test("a role for some services counts for these alone", () => {
   const grants: Grant[] = [{ role: "developer", scope: { services: ["payments", "cart-*"] } }];
-  expect(isAllowed(grants, "run:start", { service: "payments" })).toBe(true);
-  expect(isAllowed(grants, "run:start", { service: "cart-api" })).toBe(true);
-  expect(isAllowed(grants, "run:start", { service: "payments-2" })).toBe(false);
-  expect(isAllowed(grants, "run:start", {}), "what belongs to no service").toBe(false);
-  expect(isAllowedSomewhere(grants, "run:start")).toBe(true);
-  expect(isAllowedSomewhere(grants, "run:approve")).toBe(false);
+  expect(isAllowed(grants, "runs.start", { service: "payments" })).toBe(true);
+  expect(isAllowed(grants, "runs.start", { service: "cart-api" })).toBe(true);
+  expect(isAllowed(grants, "runs.start", { service: "payments-2" })).toBe(false);
+  expect(isAllowed(grants, "runs.start", {}), "what belongs to no service").toBe(false);
+  expect(isAllowedSomewhere(grants, "runs.start")).toBe(true);
+  expect(isAllowedSomewhere(grants, "runs.approve")).toBe(false);
 });
 
 test("every dimension of a scope must agree", () => {
   const grants: Grant[] = [{ role: "operator", scope: { services: ["web"], environments: ["qa*"] } }];
-  expect(isAllowed(grants, "run:approve", { service: "web", environment: "qa1" })).toBe(true);
-  expect(isAllowed(grants, "run:approve", { service: "web", environment: "production" })).toBe(false);
-  expect(isAllowed(grants, "run:approve", { service: "web" })).toBe(false);
+  expect(isAllowed(grants, "runs.approve", { service: "web", environment: "qa1" })).toBe(true);
+  expect(isAllowed(grants, "runs.approve", { service: "web", environment: "production" })).toBe(false);
+  expect(isAllowed(grants, "runs.approve", { service: "web" })).toBe(false);
 });
 
 test("two grants are not added up", () => {
@@ -36,7 +36,7 @@ test("two grants are not added up", () => {
     { role: "viewer", scope: {} },
     { role: "operator", scope: { services: ["web"] } },
   ];
-  expect(isAllowed(grants, "run:approve", { service: "orders" })).toBe(false);
+  expect(isAllowed(grants, "runs.approve", { service: "orders" })).toBe(false);
 });
 
 test("a token has no more than whoever made it", () => {
