@@ -3,7 +3,7 @@
  * the client calls it by the same definition; OpenAPI is made from it.
  */
 import type { Static, TObject, TSchema } from "typebox";
-import type { Permission } from "./permissions.ts";
+import type { Permission } from "./access.ts";
 
 export type Method = "GET" | "POST" | "PUT" | "PATCH" | "DELETE";
 
@@ -22,7 +22,13 @@ export interface Route<
   response: Response;
   /** Of a success; 200 unless given. */
   status?: 200 | 201 | 202 | 204;
-  permission: Permission;
+  /** `public` asks for no token, `self` for one of anybody. */
+  permission: Permission | "public" | "self";
+  /**
+   * What it is about belongs to a service, an environment or a tenant: a role for some of these may be enough, and the handler
+   * asks for the permission again with what it is. Without it, the role has to be one for everything.
+   */
+  scoped?: true;
   /** For OpenAPI: a sentence without its full stop. */
   summary: string;
   /** The answer is a stream of server-sent events, of which `response` is the data of each. */

@@ -64,6 +64,8 @@ export const commands: Record<string, Load> = {
   "secrets install-git": () => import("./commands/secrets/install-git.ts"),
   "secrets merge-driver": () => import("./commands/secrets/merge-driver.ts"),
   "secrets textconv": () => import("./commands/secrets/textconv.ts"),
+  "server hook install": () => import("./commands/server/hook/install.ts"),
+  "server hook send": () => import("./commands/server/hook/send.ts"),
   "convert compose": () => import("./commands/convert/compose.ts"),
   "convert kustomize": () => import("./commands/convert/kustomize.ts"),
   "manifest build": () => import("./commands/manifest/build.ts"),
@@ -102,8 +104,8 @@ export const topics: Record<string, readonly string[]> = {
   "Run services": ["stack", "service", "run", "cluster", "image"],
   "Several repositories": ["repo", "link", "unlink"],
   Configure: ["profile", "secrets", "config"],
-  "For a team": ["server"],
   Ship: ["package", "publish", "deploy", "manifest"],
+  "For a team": ["server"],
   "kws itself": ["completion", "version"],
 };
 
@@ -119,6 +121,7 @@ export const groups: Record<string, string> = {
   repo: "the git repositories of the workspace's services",
   convert: "what other tools start, made into a workspace",
   manifest: "packages pinned together",
+  "server hook": "plain git repositories that tell a server of pushes",
   "secrets rollout": "the rotation of a credential while its clients work",
   stack: "services installed together",
   service: "single services of an installed stack",

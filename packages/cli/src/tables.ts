@@ -34,9 +34,56 @@ export function serviceTable(
   };
 }
 
-import type { ServerStatus } from "@kws/server/lifecycle";
-import type { RemoteStatus } from "./remote-status.ts";
-import { printable, type Style } from "./style.ts";
+/** As rows of a table of services. */
+export function remoteRows(remote: RemoteStatus[], style: Style): string[][] {
+  return remote.map(({ service, stack, state, namespace, context }) => [
+    service,
+    stack,
+    stateColor(style, state === "ready" ? "remote" : state),
+    "",
+    "",
+    "",
+    "",
+    `${namespace} of ${context}`,
+  ]);
+}
+
+export function serverTable(
+  { state, url = "", pid, startedAt, memoryBytes, version = "" }: ServerStatus,
+  style: Style,
+  now: number,
+): { columns: string[]; rows: string[][] } {
+  return {
+    columns: ["STATE", "ADDRESS", "VERSION", "PID", "UPTIME", "MEMORY"],
+    rows: [
+      [
+        stateColor(style, state),
+        url,
+        version,
+        String(pid ?? ""),
+        startedAt === undefined ? "" : age(startedAt, now),
+        memoryBytes === undefined ? "" : `${Math.round(memoryBytes / 2 ** 20)} MiB`,
+      ],
+    ],
+  };
+}
+
+export function repositoryTable(
+  repositories: Repository[],
+  style: Style,
+): { columns: string[]; rows: string[][] } {
+  return {
+    columns: ["NAME", "TEAM", "STATE", "BRANCH", "COMMIT", "SERVICES", "URL"],
+    rows: repositories.map(({ name, team, state, branch, commit = "", services, url, problem }) => [
+      name,
+      team,
+      stateColor(style, state) + (problem === undefined ? "" : `: ${printable(problem)}`),
+      branch,
+      commit.slice(0, 10),
+      services.map((service) => service.name).join(", "),
+      url,
+    ]),
+  };
 }
 
 export function clusterTable(

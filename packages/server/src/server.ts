@@ -1,6 +1,5 @@
 /** One server: joins database, live events, workflows and HTTP, and ends them in the order in which they need each other. */
 import type { Logger } from "@kws/base/logger";
-import { authoriseOwner } from "./access/authorise.ts";
 import { localAuthentication } from "./access/authenticate.ts";
 import type { Config } from "./config.ts";
 import type { ServerContext } from "./context.ts";
@@ -61,7 +60,6 @@ export async function startServer(options: ServerOptions): Promise<Server> {
     ctx,
     endpoints,
     authenticate: localAuthentication(token),
-    authorise: authoriseOwner,
     version,
     ready: async () => {
       await database.pool.query("SELECT 1");

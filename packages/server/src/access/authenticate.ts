@@ -3,6 +3,9 @@ import { createHash, timingSafeEqual } from "node:crypto";
 import { ApiError } from "@kws/api/errors";
 import type { Actor } from "./actor.ts";
 
+/** Of the machine. */
+const owner: Actor = { id: "local", name: "local", kind: "local", grants: [{ role: "admin", scope: {} }] };
+
 export type Authenticate = (authorization: string | undefined) => Promise<Actor>;
 
 export function localAuthentication(token: string): Authenticate {
@@ -15,7 +18,7 @@ export function localAuthentication(token: string): Authenticate {
         new ApiError("unauthenticated", what, { fix: "Set KWS_TOKEN to a token of this server." }),
       );
     }
-    return Promise.resolve({ id: "local", name: "local", kind: "local" });
+    return Promise.resolve(owner);
   };
 }
 

@@ -7,11 +7,13 @@ import { Readable } from "node:stream";
 import swagger from "@fastify/swagger";
 import { TypeBoxValidatorCompiler } from "@fastify/type-provider-typebox";
 import { ApiError, ErrorBody } from "@kws/api/errors";
+import type { Route } from "@kws/api/route";
 import { encodeMessage } from "@kws/api/sse";
+import { UserError } from "@kws/base/errors";
 import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from "fastify";
 import type { Actor } from "../access/actor.ts";
 import type { Authenticate } from "../access/authenticate.ts";
-import type { Authorise } from "../access/authorise.ts";
+import { isAllowed, isAllowedSomewhere, type Resource } from "../access/authorise.ts";
 import type { ServerContext } from "../context.ts";
 import { describeFailure } from "./failures.ts";
 import type { Endpoint, Request, Stream } from "./handlers.ts";
@@ -22,7 +24,6 @@ export interface AppOptions {
   ctx: ServerContext;
   endpoints: readonly Endpoint[];
   authenticate: Authenticate;
-  authorise: Authorise;
   version: string;
   /** Throws where the server should get no requests now. */
   ready: () => Promise<void>;
@@ -103,7 +104,7 @@ interface Streams {
 }
 
 function addEndpoint(app: FastifyInstance, { route, handle }: Endpoint, options: EndpointOptions): void {
-  const { ctx, authenticate, authorise, take } = options;
+  const { ctx, authenticate, take } = options;
   const actors = new WeakMap<FastifyRequest, Actor>();
   app.route({
     method: route.method,
@@ -123,10 +124,10 @@ function addEndpoint(app: FastifyInstance, { route, handle }: Endpoint, options:
     onRequest: async (request) => {
       const actor: Actor =
         route.permission === "public"
-          ? { id: `address ${request.ip}`, name: "anonymous", kind: "service" }
+          ? { id: `address ${request.ip}`, name: "anonymous", kind: "service", grants: [] }
           : await authenticate(request.headers.authorization);
       take(actor.id);
-      if (route.permission !== "public") await authorise(actor, route.permission, {});
+      authorise(actor, route, route.scoped === true ? undefined : {});
       actors.set(request, actor);
     },
     handler: async (request, reply) => {
@@ -143,12 +144,24 @@ function addEndpoint(app: FastifyInstance, { route, handle }: Endpoint, options:
         requestId: request.id,
         after: typeof after === "string" ? after : undefined,
         signal: AbortSignal.any([hungUp.signal, ctx.signal]),
-        authorise: (scope) => authorise(actor, route.permission, scope),
+        authorise: (resource) => authorise(actor, route, resource),
       };
       const answer = handle(input, ctx);
       if (route.stream === true) return sendStream(reply, answer as Stream<unknown>, options);
       return reply.code(route.status ?? 200).send(await answer);
     },
+  });
+}
+
+/** The one place that asks; without a resource, whether there is any that the caller may do it to. */
+function authorise({ grants }: Actor, { permission }: Route, resource: Resource | undefined): void {
+  if (permission === "public" || permission === "self") return;
+  const allowed =
+    resource === undefined ? isAllowedSomewhere(grants, permission) : isAllowed(grants, permission, resource);
+  if (allowed) return;
+  throw new UserError(`you may not do this: it takes the permission ${permission}`, {
+    code: "permission",
+    fix: "Ask an admin of the server for a role that has it.",
   });
 }
 

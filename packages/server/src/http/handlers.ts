@@ -1,7 +1,7 @@
 /** Pairs of a route and what answers it. One file per noun exports a list of them. */
 import type { Route, RouteInput, RouteOutput } from "@kws/api/route";
 import type { Actor } from "../access/actor.ts";
-import type { Scope } from "../access/authorise.ts";
+import type { Resource } from "../access/authorise.ts";
 import type { ServerContext } from "../context.ts";
 
 export interface Request<R extends Route> extends RouteInput<R> {
@@ -11,11 +11,8 @@ export interface Request<R extends Route> extends RouteInput<R> {
   after: string | undefined;
   /** Aborts when the caller hangs up, or the server ends. */
   signal: AbortSignal;
-  /**
-   * Asks whether the caller may do this to what is in the scope: for routes whose scope is known only when something was read. The
-   * permission itself was asked for before the handler was called.
-   */
-  authorise: (scope: Scope) => Promise<void>;
+  /** For routes with `scoped`: throws `permission` where the caller may not do this to it. */
+  authorise: (resource: Resource) => void;
 }
 
 /** What streams give: an item with the id to go on after; `undefined` keeps the connection alive. */

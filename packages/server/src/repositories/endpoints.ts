@@ -27,9 +27,8 @@ export const repositoryEndpoints: readonly Endpoint[] = [
     return toRepository(row ?? missing(name));
   }),
 
-  endpoint(api.addRepository, async ({ body, actor, authorise }, { db, workflows }) => {
+  endpoint(api.addRepository, async ({ body, actor }, { db, workflows }) => {
     const { name, url, branch = "main", team = "default" } = body;
-    await authorise({ team });
     refuseHostile(url, branch);
     const row = await db.transaction().execute(async (trx) => {
       const id = randomUUID();
@@ -54,7 +53,7 @@ export const repositoryEndpoints: readonly Endpoint[] = [
     return toRepository(row);
   }),
 
-  endpoint(api.syncRepository, async ({ params: { name }, actor, authorise }, { db, workflows }) => {
+  endpoint(api.syncRepository, async ({ params: { name }, actor }, { db, workflows }) => {
     const row = await db.transaction().execute(async (trx) => {
       const row = await trx
         .updateTable("repositories")
@@ -63,7 +62,6 @@ export const repositoryEndpoints: readonly Endpoint[] = [
         .returningAll()
         .executeTakeFirst();
       if (row === undefined) return missing(name);
-      await authorise({ team: row.team });
       await workflows.start(trx, syncRepository, `repository.sync/${randomUUID()}`, { id: row.id });
       await record(trx, { actor, action: "repository.sync", subject: name });
       await publish(trx, { kind: "repository.syncing", subject: row.id, data: { name } });
@@ -73,7 +71,7 @@ export const repositoryEndpoints: readonly Endpoint[] = [
     return toRepository(row);
   }),
 
-  endpoint(api.removeRepository, async ({ params: { name }, actor, authorise }, { db, cache }) => {
+  endpoint(api.removeRepository, async ({ params: { name }, actor }, { db, cache }) => {
     const row = await db.transaction().execute(async (trx) => {
       const row = await trx
         .deleteFrom("repositories")
@@ -81,7 +79,6 @@ export const repositoryEndpoints: readonly Endpoint[] = [
         .returningAll()
         .executeTakeFirst();
       if (row === undefined) return missing(name);
-      await authorise({ team: row.team });
       const { url, branch, team } = row;
       await record(trx, { actor, action: "repository.remove", subject: name, before: { url, branch, team } });
       await publish(trx, { kind: "repository.removed", subject: row.id, data: { name } });
