@@ -1,6 +1,6 @@
 /** Who calls. */
 import type { Me } from "@kws/api/me";
-import type { Grant } from "./authorise.ts";
+import type { Grant } from "./grants.ts";
 
 export interface Actor extends Me {
   grants: readonly Grant[];

@@ -7,13 +7,11 @@ import { Readable } from "node:stream";
 import swagger from "@fastify/swagger";
 import { TypeBoxValidatorCompiler } from "@fastify/type-provider-typebox";
 import { ApiError, ErrorBody } from "@kws/api/errors";
-import type { Route } from "@kws/api/route";
 import { encodeMessage } from "@kws/api/sse";
-import { UserError } from "@kws/base/errors";
 import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from "fastify";
 import type { Actor } from "../access/actor.ts";
 import type { Authenticate } from "../access/authenticate.ts";
-import { isAllowed, isAllowedSomewhere, type Resource } from "../access/authorise.ts";
+import { authorise } from "../access/authorise.ts";
 import type { ServerContext } from "../context.ts";
 import { describeFailure } from "./failures.ts";
 import type { Endpoint, Request, Stream } from "./handlers.ts";
@@ -150,18 +148,6 @@ function addEndpoint(app: FastifyInstance, { route, handle }: Endpoint, options:
       if (route.stream === true) return sendStream(reply, answer as Stream<unknown>, options);
       return reply.code(route.status ?? 200).send(await answer);
     },
-  });
-}
-
-/** The one place that asks; without a resource, whether there is any that the caller may do it to. */
-function authorise({ grants }: Actor, { permission }: Route, resource: Resource | undefined): void {
-  if (permission === "public" || permission === "self") return;
-  const allowed =
-    resource === undefined ? isAllowedSomewhere(grants, permission) : isAllowed(grants, permission, resource);
-  if (allowed) return;
-  throw new UserError(`you may not do this: it takes the permission ${permission}`, {
-    code: "permission",
-    fix: "Ask an admin of the server for a role that has it.",
   });
 }
 

@@ -1,7 +1,7 @@
 /** Pairs of a route and what answers it. One file per noun exports a list of them. */
 import type { Route, RouteInput, RouteOutput } from "@kws/api/route";
 import type { Actor } from "../access/actor.ts";
-import type { Resource } from "../access/authorise.ts";
+import type { Resource } from "../access/grants.ts";
 import type { ServerContext } from "../context.ts";
 
 export interface Request<R extends Route> extends RouteInput<R> {
