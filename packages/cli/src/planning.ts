@@ -16,13 +16,14 @@ import { listReleases } from "@kws/platform/services/releases";
 import { type Packages, planStack, type Selection, type ServicePlan } from "@kws/platform/stacks/plan";
 import type { Context } from "./context.ts";
 import { gitSettings, shortFolder } from "./repositories.ts";
+import { defaultTimeoutMs, fetchedWithin } from "./waiting.ts";
 
 /** Of the commands that start services. */
 export const startOptions = {
   timeout: {
     type: "duration",
     value: "duration",
-    description: "for one service to become ready; 5m unless given",
+    description: "for one package to arrive, and one service to become ready; 5m unless given",
   },
   profile: {
     type: "string",
@@ -70,6 +71,8 @@ export interface PlanRequest {
   provider: Provider;
   /** Services that another cluster has. */
   remote?: string[];
+  /** For one service to become ready, and for one package to arrive. */
+  timeoutMs?: number;
   /** Fetch again what comes from elsewhere: services from git, base images from registries. */
   refresh?: boolean;
 }
@@ -120,7 +123,7 @@ async function tellClone(ctx: Context, { name, dir, origin }: ProjectService, st
 
 function packagesOf(
   ctx: Context,
-  { project, stack, selection, production }: PlanRequest,
+  { project, stack, selection, production, timeoutMs = defaultTimeoutMs }: PlanRequest,
   { steps, folder }: { steps: Steps; folder: string },
 ): Packages {
   const { signal, childEnv } = ctx;
@@ -137,10 +140,13 @@ function packagesOf(
     const chosen = selection?.only?.includes(name) === true ? production?.version : undefined;
     const version = chosen ?? pin.version;
     try {
-      const found =
-        pin.chart === undefined
-          ? await fetchPackage(source, { service: name, version }, { signal })
-          : await foreign({ service: name, address: pin.chart, version }, { signal });
+      const found = await fetchedWithin(
+        (within) =>
+          pin.chart === undefined
+            ? fetchPackage(source, { service: name, version }, { signal: within })
+            : foreign({ service: name, address: pin.chart, version }, { signal: within }),
+        { service: name, ms: timeoutMs, signal },
+      );
       return { found, source };
     } catch (error) {
       if (!(error instanceof UserError) || error.at !== undefined || chosen !== undefined) throw error;
@@ -175,20 +181,23 @@ export async function installedServices(
     .map(({ service }) => service);
 }
 
-/** Whether Helm can render what is to be installed. */
+/** Whether Helm can render what is to be installed; answers the memory that it will ask for, in bytes, by service. */
 export async function checkCharts(
   ctx: Context,
   helm: string,
   stack: ProjectStack,
   plans: ServicePlan[],
-): Promise<void> {
+): Promise<Map<string, number>> {
   const { namespace } = stack;
   const options = { helm, namespace, cache: ctx.locations.cache, env: ctx.childEnv, signal: ctx.signal };
+  const memory = new Map<string, number>();
   await Promise.all(
     plans.map(async (plan) => {
       if (plan.how === "await") return;
+      const { name } = plan.service;
       const images = plan.how === "build" ? placeholderValues(plan.service) : {};
-      await checkRenders(plan.chart, { ...options, release: plan.service.name, images });
+      memory.set(name, await checkRenders(plan.chart, { ...options, release: name, images }));
     }),
   );
+  return memory;
 }

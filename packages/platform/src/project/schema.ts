@@ -414,7 +414,7 @@ export const Datastore = Type.Object(
     args: Type.Optional(
       Type.Array(Type.String(), { description: "Arguments for the image's own command line." }),
     ),
-    env: Env("Its environment; these are values for tests, and no secrets."),
+    env: Env("Its environment; passwords are in `secrets` of the tests."),
     ports: Type.Array(Port, { minItems: 1, description: "The ports that the tests reach under its name." }),
     ready: Type.Optional(
       Type.Union(
@@ -456,6 +456,13 @@ const testLevel = {
       pattern: "^/.*[^/]$",
       description:
         "The folder in the container that the tests write JUnit XML and other files to, empty at first; `/reports` unless given.",
+    }),
+  ),
+  secrets: Type.Optional(
+    Type.Array(Type.String({ pattern: "^[a-zA-Z_][a-zA-Z0-9_]*$" }), {
+      uniqueItems: true,
+      description:
+        "Variables of the tests and of their datastores that get a password made for each run. In `env` of both, `$(NAME)` stands for it.",
     }),
   ),
   env: Env("The tests' environment."),

@@ -11,8 +11,7 @@ import { defineCommand } from "../../command.ts";
 import type { Context } from "../../context.ts";
 import { defaultNodeImage } from "../../remote.ts";
 import { runInTerminal } from "../../running-locally.ts";
-import { defaultTimeoutMs } from "../../starting.ts";
-import { untilAborted } from "../../waiting.ts";
+import { defaultTimeoutMs, untilAborted } from "../../waiting.ts";
 
 const defaultGraceMs = parseDuration("10m");
 

@@ -9,6 +9,8 @@ export interface Dockerfile {
   workdir: string | undefined;
   /** TCP ports that are exposed. */
   ports: number[];
+  /** The last HEALTHCHECK, in the words of Compose. */
+  healthcheck: { test: string[]; interval?: string; timeout?: string; retries?: string } | undefined;
 }
 
 /** Empty where the service is not built, or the Dockerfile is not there. */
@@ -20,7 +22,37 @@ export async function dockerfileOf(service: Tree): Promise<Dockerfile> {
   return {
     workdir: [...content.matchAll(/^\s*WORKDIR\s+"?(\/[^\s"$]*)/gim)].at(-1)?.[1]?.replace(/(.)\/+$/, "$1"),
     ports: exposed.filter((port) => /^\d+(\/tcp)?$/.test(port)).map((port) => Number.parseInt(port, 10)),
+    healthcheck: healthcheckIn(content),
   };
+}
+
+/** `HEALTHCHECK [--interval=…] … CMD <words>`, in a shell's form or as a JSON list; `NONE` takes away an earlier one. */
+function healthcheckIn(content: string): Dockerfile["healthcheck"] {
+  const joined = content.replaceAll(/\\[ \t]*\n(?:[ \t]*#.*\n)*/g, " ");
+  const [, options = "", command = ""] =
+    [...joined.matchAll(/^\s*HEALTHCHECK\s+((?:--[a-z-]+=\S+\s+)*)(?:CMD\s+(.+)|NONE\s*)$/gim)].at(-1) ?? [];
+  if (command === "") return undefined;
+  const option = (name: string) => {
+    const value = new RegExp(`--${name}=(\\S+)`).exec(options)?.[1];
+    return value === undefined ? {} : { [name]: value };
+  };
+  return {
+    test: command.trim().startsWith("[") ? ["CMD", ...wordsOf(command)] : ["CMD-SHELL", command.trim()],
+    ...option("interval"),
+    ...option("timeout"),
+    ...option("retries"),
+  };
+}
+
+/** Of the JSON form; a shell's words where it is none, as Docker takes it. */
+function wordsOf(command: string): string[] {
+  try {
+    const words: unknown = JSON.parse(command);
+    if (Array.isArray(words)) return words.map(String);
+  } catch {
+    // Docker runs what is no JSON in a shell.
+  }
+  return ["/bin/sh", "-c", command];
 }
 
 async function textOf(service: Tree): Promise<string> {
