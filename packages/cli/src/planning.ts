@@ -69,10 +69,10 @@ export interface PlanRequest {
   /** Packages also of services whose source is at hand, and of the chosen one in this version. */
   production?: { version?: string | undefined };
   provider: Provider;
-  /** Services that another cluster has. */
-  remote?: string[];
   /** For one service to become ready, and for one package to arrive. */
   timeoutMs?: number;
+  /** Services that another cluster has. */
+  remote?: string[];
   /** Fetch again what comes from elsewhere: services from git, base images from registries. */
   refresh?: boolean;
 }
