@@ -54,6 +54,7 @@ async function main(): Promise<void> {
     home: process.env["HOME"] ?? homedir(),
     version: packageJson.version,
     nodePath: process.execPath,
+    program: process.argv[1] ?? "",
     signal: controller.signal,
     async foreground(run) {
       inForeground++;

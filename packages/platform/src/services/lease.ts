@@ -3,7 +3,7 @@
  * that people on other machines are kept apart as well. They say who holds, and since when.
  */
 import { messageOf, UserError } from "@kws/base/errors";
-import { isRunning, processName } from "@kws/base/process";
+import { isRunning, type ProcessIdentity, processName, processOf } from "@kws/base/process";
 import { sleep } from "@kws/base/retry";
 import type { KubeClient } from "@kws/kube/client";
 import type { KubeObject } from "@kws/kube/object";
@@ -145,7 +145,16 @@ export function identityOf({ user, host, pid }: Holder): string {
 
 /** Undefined where it is of another machine. */
 function holderRuns(identity: string, host: string): boolean | undefined {
-  return isRunning(identity.slice(identity.lastIndexOf("@") + 1), host);
+  return isRunning(nameIn(identity), host);
+}
+
+function nameIn(identity: string): string {
+  return identity.slice(identity.lastIndexOf("@") + 1);
+}
+
+/** The process that holds the lease; undefined where it is of another machine. */
+export function holdingProcess(lease: KubeObject, host: string): ProcessIdentity | undefined {
+  return processOf(nameIn(String(lease["spec"]?.holderIdentity ?? "")), host);
 }
 
 /**

@@ -9,11 +9,10 @@ import { namesOf } from "@kws/platform/attach/objects";
 import { choose, stackOption } from "../../choosing.ts";
 import { defineCommand } from "../../command.ts";
 import type { Context } from "../../context.ts";
+import { defaultNodeImage } from "../../remote.ts";
 import { runInTerminal } from "../../running-locally.ts";
-import { defaultTimeoutMs } from "../../starting.ts";
-import { untilAborted } from "../../waiting.ts";
+import { defaultTimeoutMs, untilAborted } from "../../waiting.ts";
 
-const defaultImage = "node:24-alpine";
 const defaultGraceMs = parseDuration("10m");
 
 export const command = defineCommand({
@@ -42,7 +41,7 @@ export const command = defineCommand({
     image: {
       type: "string",
       value: "image",
-      description: `with a Node, for the proxy; the provider's own, or ${defaultImage}, unless given`,
+      description: `with a Node, for the proxy; the provider's own, or ${defaultNodeImage}, unless given`,
     },
     grace: {
       type: "duration",
@@ -95,7 +94,7 @@ export const command = defineCommand({
       remote,
       local: where,
       headers: parseHeaders(options.header ?? []),
-      image: options.image ?? provider.nodeImage ?? defaultImage,
+      image: options.image ?? provider.nodeImage ?? defaultNodeImage,
       graceMs: options.grace ?? defaultGraceMs,
       takeOver: options["take-over"] === true,
       timeoutMs: options.timeout ?? defaultTimeoutMs,
