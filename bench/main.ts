@@ -14,6 +14,7 @@ import * as pipeline from "./pipeline.ts";
 import * as sops from "./sops.ts";
 import * as sync from "./sync.ts";
 import * as stack from "./stack.ts";
+import * as webhooks from "./webhooks.ts";
 import * as workspace from "./workspace.ts";
 
 const suites: Record<string, () => Promise<Measurement[]>> = {
@@ -26,6 +27,7 @@ const suites: Record<string, () => Promise<Measurement[]>> = {
   sops: sops.measure,
   sync: sync.measure,
   stack: stack.measure,
+  webhooks: webhooks.measure,
   workspace: workspace.measure,
 };
 

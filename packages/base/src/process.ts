@@ -39,9 +39,14 @@ export function processName(host: string, pid: number): string {
 
 /** True only where that is certain: the process of that name was of this machine, and is no more. */
 export function isGone(name: string, host: string): boolean {
+  return isRunning(name, host) === false;
+}
+
+/** Whether the process of that name is there, running or stopped; undefined where only another machine can tell. */
+export function isRunning(name: string, host: string): boolean | undefined {
   const process = processOf(name, host);
-  if (process === undefined) return false;
-  return process.startTicks === 0 ? !isThere(process.pid) : !isAlive(process);
+  if (process === undefined) return undefined;
+  return process.startTicks === 0 ? isThere(process.pid) : isAlive(process);
 }
 
 /** The process of that name; undefined where it is of another machine. */

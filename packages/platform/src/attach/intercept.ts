@@ -31,7 +31,7 @@ import {
   type Holder,
   holdLease,
   identityOf,
-  isRenewed,
+  isHeld,
   tryTakeLease,
 } from "../services/lease.ts";
 import { findPort, portsOf } from "./backends.ts";
@@ -185,7 +185,7 @@ async function takeLease(options: InterceptOptions): Promise<HeldLease> {
         code: "conflict",
         fix: `Ask them, or take it over with --take-over.`,
       });
-    if (!takeOver && isRenewed(other, holder.host, clock())) throw taken();
+    if (!takeOver && isHeld(other, holder.host, clock())) throw taken();
     if ((await tryTakeLease(lease, other.metadata.resourceVersion)) !== undefined) throw taken();
   }
   return holdLease({

@@ -17,7 +17,7 @@ import {
   type Holder,
   holdingProcess,
   holdLease,
-  isRenewed,
+  isHeld,
   tryTakeLease,
 } from "../services/lease.ts";
 import type { ProcessIdentity } from "@kws/base/process";
@@ -86,7 +86,7 @@ async function takeLease(options: KeepOptions): Promise<HeldLease> {
       `${describeHolder(other)} keeps the remote services of ${stack} connected since ${heldSince(other)}`,
       { code: "conflict", fix: "Nothing is to be done." },
     );
-    if (isRenewed(other, holder.host, clock())) throw taken;
+    if (isHeld(other, holder.host, clock())) throw taken;
     if ((await tryTakeLease(lease, other.metadata.resourceVersion)) !== undefined) throw taken;
   }
   return holdLease({
@@ -231,7 +231,7 @@ export async function findKeeper(
   { host, now }: { host: string; now: number },
 ): Promise<Keeper | undefined> {
   const lease = await client.find(leases, gatewayName(stack), namespace);
-  if (lease === undefined || !isRenewed(lease, host, now)) return undefined;
+  if (lease === undefined || !isHeld(lease, host, now)) return undefined;
   return { by: describeHolder(lease), since: heldSince(lease), process: holdingProcess(lease, host) };
 }
 

@@ -12,7 +12,7 @@ import { isApiError } from "@kws/kube/status";
 import type { GraphNode } from "../project/graph.ts";
 import type { Connection } from "../providers/provider.ts";
 import { fieldManager, managedByLabel, stackLabel, testLabel, workspaceLabel } from "../services/labels.ts";
-import { type Holder, holdLease, isRenewed, tryTakeLease } from "../services/lease.ts";
+import { type Holder, holdLease, isHeld, tryTakeLease } from "../services/lease.ts";
 import { removeStack } from "../stacks/remove.ts";
 import { suiteName, type TestSuite } from "./levels.ts";
 
@@ -140,7 +140,7 @@ export async function sweep(options: PlaceOptions): Promise<void> {
     ),
   );
   const now = clock();
-  const isLive = (lease: KubeObject) => isRenewed(lease, holder.host, now);
+  const isLive = (lease: KubeObject) => isHeld(lease, holder.host, now);
   const own = spaces?.items ?? [];
   const dead = own.filter((space) => {
     const { name, annotations, deletionTimestamp, creationTimestamp = "" } = space.metadata;

@@ -33,7 +33,11 @@ export const command = defineCommand({
       value: "LOCAL[:REMOTE]",
       description: "the process's port, and the service's where it has several",
     },
-    header: { type: "list", value: "name=value", description: "only requests with this header" },
+    header: {
+      type: "list",
+      value: "name=value",
+      description: "only requests with this header; of several, with all of them",
+    },
     image: {
       type: "string",
       value: "image",
@@ -153,16 +157,24 @@ function choosePort(
   return { object: first.object, remote: first.port.port, local };
 }
 
+/** By lower-case name, as the proxy compares them. */
 function parseHeaders(words: string[]): Record<string, string> {
-  return Object.fromEntries(
-    words.map((word) => {
-      const at = word.indexOf("=");
-      if (at < 1) {
-        throw new UserError(`"${word}" is no header`, { code: "usage", fix: "Write NAME=VALUE." });
-      }
-      return [word.slice(0, at).toLowerCase(), word.slice(at + 1)];
-    }),
-  );
+  const headers = new Map<string, string>();
+  for (const word of words) {
+    const at = word.indexOf("=");
+    if (at < 1) {
+      throw new UserError(`"${word}" is no header`, { code: "usage", fix: "Write NAME=VALUE." });
+    }
+    const name = word.slice(0, at).toLowerCase();
+    if (headers.has(name)) {
+      throw new UserError(`the header ${name} is named twice`, {
+        code: "usage",
+        fix: "Name each header once: only requests that have all of them are meant.",
+      });
+    }
+    headers.set(name, word.slice(at + 1));
+  }
+  return Object.fromEntries(headers);
 }
 
 function reporter(ctx: Context, service: string, local: string): (event: InterceptEvent) => void {

@@ -111,3 +111,21 @@ volumes: { uploads: {} }
     ]),
   );
 });
+
+test.each([
+  ["", 'CMD ["node", "server.js"]', "restart"],
+  ["command: npx nodemon server.js", 'CMD ["node", "server.js"]', "sync"],
+  ["", "CMD nodemon server.js", "sync"],
+])("a mounted source of a program with %j and %j: %s", async (command, line, action) => {
+  const root = join(out, `mounted-${action}-${command.length}`);
+  await mkdir(root, { recursive: true });
+  await writeFile(join(root, "package.json"), "{}");
+  await writeFile(join(root, "Dockerfile"), `FROM kws.local/node:24\nWORKDIR /code\nCOPY . .\n${line}\n`);
+  const service = ["build: .", "volumes: [.:/code]", command].filter((one) => one !== "").join("\n    ");
+  await writeFile(join(root, "compose.yaml"), `services:\n  web:\n    ${service}\n`);
+  const { files } = await convertCompose(composeFiles(root), { env: {}, home: "/home/someone" });
+  const [kws = ""] = [...files]
+    .filter(([path]) => path.endsWith("web/kws.yaml"))
+    .map(([, text]) => String(text));
+  expect(parse(kws)).toMatchObject({ dev: { rules: [{ path: "**", action }] } });
+});
