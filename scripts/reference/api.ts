@@ -16,7 +16,10 @@ const missing: [what: string, instead: string][] = [
     "Traffic from pods to other networks",
     "pods reach each other, Services, the API server and, as `host.kws.internal`, TCP services of this machine; all others where the machine has slirp4netns; names outside of the cluster are resolved",
   ],
-  ["NetworkPolicy", "kept, and not enforced"],
+  [
+    "NetworkPolicy",
+    "enforced where the machine has nft; where not, an Event at the policy says so. The node reaches every pod, and with it the Ingress does",
+  ],
   ["HorizontalPodAutoscaler", "kept, and nothing scales by itself; `kubectl scale` works"],
   ["`matchPolicy` of webhooks and policies", "always Exact: rules match the versions that they name"],
   [

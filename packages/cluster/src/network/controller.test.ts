@@ -5,7 +5,15 @@ import { connect as connectTls } from "node:tls";
 import { silent } from "@kws/base/logger";
 import type { KubeClient } from "@kws/kube/client";
 import type { KubeObject } from "@kws/kube/object";
-import { endpointSlices, ingressClasses, ingresses, secrets, services } from "@kws/kube/resources";
+import {
+  endpointSlices,
+  events,
+  ingressClasses,
+  ingresses,
+  networkPolicies,
+  secrets,
+  services,
+} from "@kws/kube/resources";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { startTestServer, type TestServer } from "../apiserver/testing/server.ts";
 import { selfSigned } from "./certificates.ts";
@@ -36,7 +44,12 @@ beforeEach(async () => {
   await once(backend, "listening");
   network = await startNetwork({
     client,
-    dataplane: { apply: async (state) => void applied.push(state) },
+    dataplane: {
+      async apply(state) {
+        applied.push(state);
+        return state.policies.isolations.length === 0 ? undefined : "there is no nft";
+      },
+    },
     runtime: {
       // Pods' addresses stand for the one backend on the host.
       async dial() {
@@ -139,6 +152,23 @@ test("a request reaches the Service of its host, and says where it came from", a
   await vi.waitFor(async () => {
     const ingress: KubeObject = await client.get(ingresses, "web", "default");
     expect(ingress["status"].loadBalancer.ingress).toEqual([{ ip: "127.0.0.1", hostname: "localhost" }]);
+  });
+});
+
+test("the data plane learns of NetworkPolicies, and where it cannot enforce one an Event says so", async () => {
+  await client.create(networkPolicies, {
+    apiVersion: "networking.k8s.io/v1",
+    kind: "NetworkPolicy",
+    metadata: { name: "deny", namespace: "default" },
+    spec: { podSelector: {} },
+  });
+  await vi.waitFor(async () => {
+    expect(applied.at(-1)?.policies.isolations).toEqual([{ direction: "ingress", pods: [], allowed: [] }]);
+    const { items } = await client.list(events, "default");
+    expect(items.map((event) => [event["reason"], event["message"]])).toContainEqual([
+      "NotEnforced",
+      "the policy is kept and not enforced: there is no nft",
+    ]);
   });
 });
 

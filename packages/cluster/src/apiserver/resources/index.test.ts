@@ -312,6 +312,34 @@ test.each([
   expect(humanDuration(milliseconds)).toBe(text);
 });
 
+test("a NetworkPolicy names blocks of addresses and ranges of ports that there are", () => {
+  const definition = find("networking.k8s.io", "networkpolicies");
+  const faults = (rule: object) =>
+    (definition.validate?.(objectOf({ podSelector: {}, egress: [rule] })) ?? []).map(({ field }) => field);
+  const block = (cidr: string, ...except: string[]) => faults({ to: [{ ipBlock: { cidr, except } }] });
+  const [to, ports] = ["spec.egress[0].to[0].ipBlock", "spec.egress[0].ports[0]"];
+  expect(block("10.0.0.0/8", "10.1.0.0/16", "10.2.3.4/32")).toEqual([]);
+  expect(block("2001:db8::/32", "2001:db8:1::/48")).toEqual([]);
+  expect(block("10.0.0.0")).toEqual([`${to}.cidr`]);
+  expect(block("10.0.0.0/33")).toEqual([`${to}.cidr`]);
+  expect(block("10.0.0.0/8; drop", "10.1.0.0/16")).toEqual([`${to}.cidr`]);
+  expect(block("10.0.0.0/8", "11.0.0.0/16", "10.0.0.0/8", "x")).toEqual([
+    `${to}.except[0]`,
+    `${to}.except[1]`,
+    `${to}.except[2]`,
+  ]);
+  const range = (port: unknown, endPort: number) => faults({ ports: [{ protocol: "TCP", port, endPort }] });
+  expect(range(80, 90)).toEqual([]);
+  for (const [port, end] of [
+    ["web", 90],
+    [undefined, 90],
+    [80, 79],
+    [80, 70_000],
+  ] as const) {
+    expect(range(port, end)).toEqual([`${ports}.endPort`]);
+  }
+});
+
 describe("a Namespace", () => {
   const definition = find("", "namespaces");
   const live: KubeObject = { apiVersion: "v1", kind: "Namespace", metadata: { name: "a" }, spec: {} };
