@@ -20,7 +20,10 @@ const missing: [what: string, instead: string][] = [
     "NetworkPolicy",
     "enforced where the machine has nft; where not, an Event at the policy says so. The node reaches every pod, and with it the Ingress does",
   ],
-  ["HorizontalPodAutoscaler", "kept, and nothing scales by itself; `kubectl scale` works"],
+  [
+    "Metrics for a HorizontalPodAutoscaler",
+    "processor time and memory of pods and containers; those of types Pods, Object and External are refused by the condition ScalingActive",
+  ],
   ["`matchPolicy` of webhooks and policies", "always Exact: rules match the versions that they name"],
   [
     "Parts of the expression language (CEL)",
