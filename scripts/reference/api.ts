@@ -64,6 +64,7 @@ export function apiReference(): string {
         ["`/openapi/v2`, `/openapi/v3`", "schemas of all kinds, custom ones too"],
         ["`/version`, `/healthz`, `/livez`, `/readyz`", "version and health"],
         ["`/metrics`", "the server's own numbers"],
+        ["`/metrics/ingress`", "requests that the Ingress has served, and how long they took"],
         ["`/.well-known/openid-configuration`, `/openid/v1/jwks`", "the keys of service accounts' tokens"],
       ],
     ),

@@ -23,6 +23,7 @@ import type { Runtime } from "../kubelet/runtime.ts";
 import { IngressCertificates, type KeyPair } from "./certificates.ts";
 import { HostPorts, type HostPort } from "./hostports.ts";
 import { IngressListener } from "./ingress.ts";
+import { IngressMetrics } from "./ingress-metrics.ts";
 import { policyState, type NetworkPolicy } from "./policies.ts";
 import { endpointsOf, networkState, type Endpoint, type EndpointSlice, type Service } from "./records.ts";
 import { routesOf, type Ingress, type Route } from "./routes.ts";
@@ -51,6 +52,7 @@ export interface Network {
     /** The port that was asked for is taken by another program. */
     moved: boolean;
     tlsPort: number;
+    metrics: IngressMetrics;
   };
   close(): Promise<void>;
 }
@@ -99,7 +101,9 @@ export async function startNetwork(options: NetworkOptions): Promise<Network> {
     );
   };
   const dial = runtime.dial.bind(runtime);
+  const metrics = new IngressMetrics();
   const listener = new IngressListener({
+    metrics,
     dial,
     routes: () => routes,
     endpoints,
@@ -203,7 +207,7 @@ export async function startNetwork(options: NetworkOptions): Promise<Network> {
   });
   await applyNetwork();
   return {
-    ingress: { port, moved: options.ingress.port !== 0 && port !== options.ingress.port, tlsPort },
+    ingress: { port, moved: options.ingress.port !== 0 && port !== options.ingress.port, tlsPort, metrics },
     async close() {
       stop.abort();
       hostPorts.close();
