@@ -13,6 +13,7 @@ import { disposeAll } from "./product.ts";
 import * as sops from "./sops.ts";
 import * as sync from "./sync.ts";
 import * as stack from "./stack.ts";
+import * as webhooks from "./webhooks.ts";
 import * as workspace from "./workspace.ts";
 
 const suites: Record<string, () => Promise<Measurement[]>> = {
@@ -24,6 +25,7 @@ const suites: Record<string, () => Promise<Measurement[]>> = {
   sops: sops.measure,
   sync: sync.measure,
   stack: stack.measure,
+  webhooks: webhooks.measure,
   workspace: workspace.measure,
 };
 

@@ -81,6 +81,16 @@ async function serviceWithSecrets(): Promise<(...args: string[]) => Promise<unkn
   };
 }
 
+async function hook(): Promise<unknown> {
+  const args = ["server", "hook", "install", ".", "--endpoint", "https://kws.example.com/webhooks/1"];
+  const input = `whsec_${Buffer.alloc(32, 1).toString("base64")}\n`;
+  const { stdout } = await kws.run([...args, "--name", "acme/work", "-o", "json"], {
+    cwd: join(kws.home, "work"),
+    input,
+  });
+  return JSON.parse(stdout) as unknown;
+}
+
 const secretsFile = "chart/profiles/qa/secrets.yaml";
 
 const anyClone = ["--version", "1.0.0", "--allow-dirty"];
@@ -194,6 +204,7 @@ const cases: [heading: string, value: () => Promise<unknown>][] = [
   ["kws secrets check", () => inService("secrets", "check")],
   ["kws secrets report", () => inService("secrets", "report", "--max-age", "0")],
   ["kws secrets install-git", () => inService("secrets", "install-git")],
+  ["kws server hook install", hook],
   [
     "kws secrets merge-driver",
     () => inService("secrets", "merge-driver", secretsFile, secretsFile, secretsFile, secretsFile),

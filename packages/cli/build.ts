@@ -31,9 +31,17 @@ await bundle.write({
   sourcemap: false,
 });
 await bundle.close();
-// Runs in a cluster, alone: nothing of it may be in a chunk that others share. packages/platform/src/attach/program.ts reads it.
-const proxy = await rolldown({ input: here("../platform/src/attach/proxy/main.ts"), platform: "node" });
-await proxy.write({ file: here("dist/intercept-proxy.js"), format: "esm" });
-await proxy.close();
+// Run in a cluster, alone: nothing of them may be in a chunk that others share. packages/platform/src/attach/program.ts reads them.
+for (const [name, entry] of [
+  ["intercept-proxy", "main.ts"],
+  ["gateway", "gateway.ts"],
+] as const) {
+  const program = await rolldown({
+    input: here(`../platform/src/attach/proxy/${entry}`),
+    platform: "node",
+  });
+  await program.write({ file: here(`dist/${name}.js`), format: "esm" });
+  await program.close();
+}
 // The library chart stays files: packages/platform/src/charts/library.ts looks for it beside itself.
 await cp(here("../platform/src/charts/library"), here("dist/library"), { recursive: true });

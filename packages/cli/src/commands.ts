@@ -56,6 +56,8 @@ export const commands: Record<string, Load> = {
   "secrets install-git": () => import("./commands/secrets/install-git.ts"),
   "secrets merge-driver": () => import("./commands/secrets/merge-driver.ts"),
   "secrets textconv": () => import("./commands/secrets/textconv.ts"),
+  "server hook install": () => import("./commands/server/hook/install.ts"),
+  "server hook send": () => import("./commands/server/hook/send.ts"),
   "convert compose": () => import("./commands/convert/compose.ts"),
   "convert kustomize": () => import("./commands/convert/kustomize.ts"),
   "manifest build": () => import("./commands/manifest/build.ts"),
@@ -70,6 +72,7 @@ export const commands: Record<string, Load> = {
   "stack start": () => import("./commands/stack/start.ts"),
   "stack remove": () => import("./commands/stack/remove.ts"),
   "stack list": () => import("./commands/stack/list.ts"),
+  "stack connect": () => import("./commands/stack/connect.ts"),
   "stack status": () => import("./commands/stack/status.ts"),
   "service start": () => import("./commands/service/start.ts"),
   "service remove": () => import("./commands/service/remove.ts"),
@@ -94,6 +97,7 @@ export const topics: Record<string, readonly string[]> = {
   "Several repositories": ["repo", "link", "unlink"],
   Configure: ["profile", "secrets", "config"],
   Ship: ["package", "publish", "deploy", "manifest"],
+  "For a team": ["server"],
   "kws itself": ["completion", "version"],
 };
 
@@ -107,6 +111,8 @@ export const groups: Record<string, string> = {
   repo: "the git repositories of the workspace's services",
   convert: "what other tools start, made into a workspace",
   manifest: "packages pinned together",
+  server: "the server of a team",
+  "server hook": "plain git repositories that tell a server of pushes",
   "secrets rollout": "the rotation of a credential while its clients work",
   stack: "services installed together",
   service: "single services of an installed stack",

@@ -4,10 +4,11 @@ import type { LocalImage } from "@kws/platform/providers/embedded";
 import type { ProviderStatus } from "@kws/platform/providers/provider";
 import type { Snapshot } from "@kws/platform/providers/snapshots";
 import type { ServiceStatus } from "@kws/platform/services/status";
+import type { RemoteStatus } from "./remote-status.ts";
 import type { Style } from "./style.ts";
 
 export function stateColor(style: Style, state: string): string {
-  if (state === "ready" || state === "running") return style.green(state);
+  if (["ready", "running", "remote"].includes(state)) return style.green(state);
   return state === "failed" || state === "unreachable" ? style.red(state) : style.yellow(state);
 }
 
@@ -29,6 +30,20 @@ export function serviceTable(
       status.address,
     ]),
   };
+}
+
+/** As rows of a table of services. */
+export function remoteRows(remote: RemoteStatus[], style: Style): string[][] {
+  return remote.map(({ service, stack, state, namespace, context }) => [
+    service,
+    stack,
+    stateColor(style, state === "ready" ? "remote" : state),
+    "",
+    "",
+    "",
+    "",
+    `${namespace} of ${context}`,
+  ]);
 }
 
 export function clusterTable(

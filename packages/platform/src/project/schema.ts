@@ -97,6 +97,40 @@ export const PackagedSource = Type.Object(
   strict,
 );
 
+export const Remote = Type.Object(
+  {
+    context: Type.Optional(
+      Type.String({
+        minLength: 1,
+        description: "The kubeconfig context of the cluster that has them; it must be in `allowContexts`.",
+      }),
+    ),
+    namespace: Type.Optional(
+      Name("The namespace that they are in there; that of the stack here unless given."),
+    ),
+    services: Type.Optional(
+      Type.Array(Type.String(), { description: "The services of the stack that are used from there." }),
+    ),
+    except: Type.Optional(
+      Type.Array(Type.String(), {
+        description: "Instead of `services`: all of the stack are used from there but these.",
+      }),
+    ),
+    image: Type.Optional(
+      Type.String({
+        minLength: 1,
+        description:
+          "The image, with Node 22 or later, of the pod that passes connections on; `node:24-alpine` unless given or the cluster has one.",
+      }),
+    ),
+  },
+  {
+    ...strict,
+    description: "Services of the stack that are used from another cluster instead of being started.",
+  },
+);
+export type Remote = Static<typeof Remote>;
+
 export const Stack = Type.Object(
   {
     services: Type.Optional(
@@ -106,6 +140,7 @@ export const Stack = Type.Object(
     ),
     namespace: Type.Optional(Name("The namespace to install into; the stack's name unless given.")),
     profile: Type.Optional(Name("The chart profile to install with; `local` unless given.")),
+    remote: Type.Optional(Remote),
   },
   strict,
 );
@@ -379,7 +414,7 @@ export const Datastore = Type.Object(
     args: Type.Optional(
       Type.Array(Type.String(), { description: "Arguments for the image's own command line." }),
     ),
-    env: Env("Its environment; these are values for tests, and no secrets."),
+    env: Env("Its environment; passwords are in `secrets` of the tests."),
     ports: Type.Array(Port, { minItems: 1, description: "The ports that the tests reach under its name." }),
     ready: Type.Optional(
       Type.Union(
@@ -421,6 +456,13 @@ const testLevel = {
       pattern: "^/.*[^/]$",
       description:
         "The folder in the container that the tests write JUnit XML and other files to, empty at first; `/reports` unless given.",
+    }),
+  ),
+  secrets: Type.Optional(
+    Type.Array(Type.String({ pattern: "^[a-zA-Z_][a-zA-Z0-9_]*$" }), {
+      uniqueItems: true,
+      description:
+        "Variables of the tests and of their datastores that get a password made for each run. In `env` of both, `$(NAME)` stands for it.",
     }),
   ),
   env: Env("The tests' environment."),
@@ -531,6 +573,11 @@ export const Local = Type.Object(
       }),
     ),
     cluster: Type.Optional(ClusterSettings),
+    stacks: Type.Optional(
+      Type.Record(Type.String(), Type.Object({ remote: Type.Optional(Remote) }, strict), {
+        description: "By the names of the workspace's stacks: keys that count before those of kws.yaml.",
+      }),
+    ),
     defaults: Type.Optional(Defaults),
   },
   { ...strict, description: "What one person sets differently in a workspace; not for others." },

@@ -11,10 +11,11 @@ import type { NamespaceView } from "../stacks/view.ts";
 import { podFault } from "./fault.ts";
 import type { TestSuite } from "./levels.ts";
 import { datastoreObjects } from "./objects.ts";
+import type { Place } from "./place.ts";
 
 export interface DatastoreOptions {
   suite: TestSuite;
-  namespace: string;
+  place: Place;
   connection: Connection;
   /** Of the namespace, open. */
   view: NamespaceView;
@@ -42,11 +43,12 @@ export async function startDatastores(options: DatastoreOptions): Promise<void> 
 }
 
 async function startDatastore(name: string, config: Datastore, options: DatastoreOptions): Promise<void> {
-  const { suite, namespace, connection, view, images, clock, signal } = options;
+  const { suite, place, connection, view, images, clock, signal } = options;
+  const { namespace } = place;
   const timeoutMs = parseDuration(config.timeout ?? "2m");
   await options.steps.run({ id: `datastore ${name}`, title: `datastore ${name}` }, async () => {
     const image = images.get(name) ?? "";
-    const { pod, service } = datastoreObjects(name, { namespace, suite, config, image });
+    const { pod, service } = datastoreObjects(name, { place, suite, config, image });
     await connection.client.create(services, service, { fieldManager, signal });
     await connection.client.create(pods, pod, { fieldManager, signal });
     const deadline = clock() + timeoutMs;

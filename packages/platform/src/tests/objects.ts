@@ -3,6 +3,7 @@ import type { KubeObject } from "@kws/kube/object";
 import type { Datastore } from "../project/schema.ts";
 import { fieldManager, managedByLabel, testLabel } from "../services/labels.ts";
 import type { TestSuite } from "./levels.ts";
+import type { Place } from "./place.ts";
 
 export const defaultReports = "/reports";
 /** The containers of a test's pod. */
@@ -22,7 +23,7 @@ export interface TestPod {
   deadlineSeconds: number;
 }
 
-const labelsOf = ({ level }: TestSuite) => ({ [managedByLabel]: fieldManager, [testLabel]: level });
+export const labelsOf = ({ level }: TestSuite) => ({ [managedByLabel]: fieldManager, [testLabel]: level });
 
 const confined = { allowPrivilegeEscalation: false };
 
@@ -46,7 +47,7 @@ export function testPod({ name, namespace, suite, image, deadlineSeconds }: Test
           ...shared,
           name: testContainer,
           command: run,
-          env: Object.entries(env).map(([key, value]) => ({ name: key, value })),
+          env: envOf(suite, name, env),
           resources: { requests: { cpu: "100m", memory: "64Mi" }, limits: { cpu, memory } },
           securityContext: confined,
         },
@@ -63,6 +64,14 @@ export function testPod({ name, namespace, suite, image, deadlineSeconds }: Test
   };
 }
 
+/** The suite's secrets first: `$(NAME)` in what follows stands for those before it (Container v1, `env.value`). */
+function envOf({ config: { secrets = [] } }: TestSuite, pod: string, env: Record<string, string>): object[] {
+  return [
+    ...secrets.map((key) => ({ name: key, valueFrom: { secretKeyRef: { name: pod, key } } })),
+    ...Object.entries(env).map(([name, value]) => ({ name, value })),
+  ];
+}
+
 const podDefaults = {
   restartPolicy: "Never",
   automountServiceAccountToken: false,
@@ -70,15 +79,15 @@ const podDefaults = {
   terminationGracePeriodSeconds: 1,
 };
 
-/** A datastore's pod, and the Service that gives it its name. */
+/** A datastore's pod; the place's is that of the tests, whose secrets it shares; and the Service that gives it its name. */
 export function datastoreObjects(
   name: string,
   {
-    namespace,
+    place: { namespace, pod },
     suite,
     config,
     image,
-  }: { namespace: string; suite: TestSuite; config: Datastore; image: string },
+  }: { place: Pick<Place, "namespace" | "pod">; suite: TestSuite; config: Datastore; image: string },
 ): { pod: KubeObject; service: KubeObject } {
   const { env = {}, args, ports } = config;
   const metadata = { name, namespace, labels: { ...labelsOf(suite), [datastoreLabel]: name } };
@@ -95,7 +104,7 @@ export function datastoreObjects(
             image,
             imagePullPolicy: "IfNotPresent",
             ...(args === undefined ? {} : { args }),
-            env: Object.entries(env).map(([key, value]) => ({ name: key, value })),
+            env: envOf(suite, pod, env),
             ports: ports.map((containerPort) => ({ containerPort })),
             readinessProbe: { ...probeOf(config), periodSeconds: 1, timeoutSeconds: 5, failureThreshold: 1 },
             resources: { requests: { cpu: "100m", memory: "64Mi" }, limits: { cpu: "2", memory: "1Gi" } },
