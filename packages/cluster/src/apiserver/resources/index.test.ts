@@ -312,6 +312,56 @@ test.each([
   expect(humanDuration(milliseconds)).toBe(text);
 });
 
+test("an autoscaler's targets and behavior are such that can be followed", () => {
+  const definition = find("autoscaling", "horizontalpodautoscalers", "v2");
+  const faults = (spec: object) => {
+    const object = objectOf({ scaleTargetRef: { kind: "Deployment", name: "a" }, maxReplicas: 2, ...spec });
+    definition.setDefaults?.(object);
+    return (definition.validate?.(object) ?? []).map(({ field }) => field);
+  };
+  expect(faults({})).toEqual([]);
+  const target = (resource: object) => faults({ metrics: [{ type: "Resource", resource }] });
+  const at = "spec.metrics[0].resource";
+  expect(target({ name: "cpu", target: { type: "AverageValue", averageValue: "100m" } })).toEqual([]);
+  expect(target({ target: { averageUtilization: 0 } })).toEqual([
+    `${at}.name`,
+    `${at}.target.averageUtilization`,
+  ]);
+  expect(target({ name: "cpu", target: {} })).toEqual([`${at}.target.averageUtilization`]);
+  expect(target({ name: "cpu", target: { averageValue: "0" } })).toEqual([`${at}.target.averageValue`]);
+  expect(target({ name: "cpu", target: { averageValue: "1", averageUtilization: 1 } })).toEqual([
+    `${at}.target.averageValue`,
+  ]);
+  expect(faults({ metrics: [{ type: "ContainerResource" }] })).toEqual(["spec.metrics[0].containerResource"]);
+  expect(
+    faults({ behavior: { scaleUp: {}, scaleDown: { selectPolicy: "Min", tolerance: "0.05" } } }),
+  ).toEqual([]);
+  const policies = [{ type: "Pod", value: 0, periodSeconds: 1801 }];
+  const scaleUp = { stabilizationWindowSeconds: 3601, selectPolicy: "Most", tolerance: "-1", policies };
+  expect(faults({ behavior: { scaleUp, scaleDown: { policies: [] } } })).toEqual([
+    "spec.behavior.scaleUp.stabilizationWindowSeconds",
+    "spec.behavior.scaleUp.selectPolicy",
+    "spec.behavior.scaleUp.tolerance",
+    "spec.behavior.scaleUp.policies[0].type",
+    "spec.behavior.scaleUp.policies[0].value",
+    "spec.behavior.scaleUp.policies[0].periodSeconds",
+    "spec.behavior.scaleDown.policies",
+  ]);
+});
+
+test("an autoscaler that is written by the older version keeps what that cannot say", () => {
+  const metrics = [
+    { type: "Resource", resource: { name: "memory", target: { type: "AverageValue", averageValue: "1Gi" } } },
+    { type: "Resource", resource: { name: "cpu", target: { type: "Utilization", averageUtilization: 60 } } },
+  ];
+  const behavior = { scaleUp: { selectPolicy: "Disabled" } };
+  const stored = objectOf({ maxReplicas: 2, metrics, behavior });
+  const conversion = find("autoscaling", "horizontalpodautoscalers", "v1").storedAs;
+  const older = conversion?.fromStored(stored);
+  expect(older?.["spec"]).toEqual({ maxReplicas: 2, targetCPUUtilizationPercentage: 60 });
+  expect(older === undefined ? undefined : conversion?.toStored(older)["spec"]).toEqual(stored["spec"]);
+});
+
 test("a NetworkPolicy names blocks of addresses and ranges of ports that there are", () => {
   const definition = find("networking.k8s.io", "networkpolicies");
   const faults = (rule: object) =>
