@@ -13,7 +13,7 @@ const missing = (await findProgram("nft")) === undefined && process.env["CI"] ==
  * Every pod answers on TCP 80 (named `web`) and 81 and UDP 82 with the address that it sees, and on 90, which the node asks,
  * tries connections for the test: `tcp|udp <address> <port>` in, what was answered or what went wrong out. A `keep` stays open and says `more` each time.
  */
-const program = `const net = require("net"), dgram = require("dgram");
+const program = `process.on("SIGTERM", () => process.exit()); const net = require("net"), dgram = require("dgram");
 for (const port of [80, 81]) net.createServer((s) => { s.on("error", () => {}); s.write(s.remoteAddress); s.on("data", (d) => s.write(d)); }).listen(port, "0.0.0.0");
 const u = dgram.createSocket("udp4"); u.on("message", (m, r) => u.send(r.address, r.port, r.address)); u.bind(82);
 let kept;
@@ -137,14 +137,14 @@ describe.skipIf(missing)("NetworkPolicies", () => {
         await h.runtime.startContainer(spec);
       }
       for (const name of names) await until(() => h.logOf(id(name)).includes("up"));
-      services.push(serviceOf("10.96.9.1", "a/x"));
+      const endpoints = [{ address: at("a/x"), port: 80 }];
+      services.push({
+        key: "a/x",
+        clusterIP: "10.96.9.1",
+        ports: [{ port: 8080, protocol: "TCP", endpoints }],
+      });
     }, 60_000);
 
-    const serviceOf = (clusterIP: string, name: string): ServiceEntry => ({
-      key: name,
-      clusterIP,
-      ports: [{ port: 8080, protocol: "TCP", endpoints: [{ address: at(name), port: 80 }] }],
-    });
     const apply = (policies: NetworkPolicy[]) =>
       h.sandbox.network.apply({
         records: [{ type: "A", name: "x.a.svc.cluster.local", address: "10.96.9.1" }],
