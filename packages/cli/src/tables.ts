@@ -1,11 +1,13 @@
 /** How statuses look as tables. */
+import type { Repository } from "@kws/api/repositories";
 import { formatAge } from "@kws/base/duration";
 import type { LocalImage } from "@kws/platform/providers/embedded";
 import type { ProviderStatus } from "@kws/platform/providers/provider";
 import type { Snapshot } from "@kws/platform/providers/snapshots";
 import type { ServiceStatus } from "@kws/platform/services/status";
+import type { ServerStatus } from "@kws/server/lifecycle";
 import type { RemoteStatus } from "./remote-status.ts";
-import type { Style } from "./style.ts";
+import { printable, type Style } from "./style.ts";
 
 export function stateColor(style: Style, state: string): string {
   if (["ready", "running", "remote"].includes(state)) return style.green(state);
@@ -44,6 +46,44 @@ export function remoteRows(remote: RemoteStatus[], style: Style): string[][] {
     "",
     `${namespace} of ${context}`,
   ]);
+}
+
+export function serverTable(
+  { state, url = "", pid, startedAt, memoryBytes, version = "" }: ServerStatus,
+  style: Style,
+  now: number,
+): { columns: string[]; rows: string[][] } {
+  return {
+    columns: ["STATE", "ADDRESS", "VERSION", "PID", "UPTIME", "MEMORY"],
+    rows: [
+      [
+        stateColor(style, state),
+        url,
+        version,
+        String(pid ?? ""),
+        startedAt === undefined ? "" : age(startedAt, now),
+        memoryBytes === undefined ? "" : `${Math.round(memoryBytes / 2 ** 20)} MiB`,
+      ],
+    ],
+  };
+}
+
+export function repositoryTable(
+  repositories: Repository[],
+  style: Style,
+): { columns: string[]; rows: string[][] } {
+  return {
+    columns: ["NAME", "TEAM", "STATE", "BRANCH", "COMMIT", "SERVICES", "URL"],
+    rows: repositories.map(({ name, team, state, branch, commit = "", services, url, problem }) => [
+      name,
+      team,
+      stateColor(style, state) + (problem === undefined ? "" : `: ${printable(problem)}`),
+      branch,
+      commit.slice(0, 10),
+      services.map((service) => service.name).join(", "),
+      url,
+    ]),
+  };
 }
 
 export function clusterTable(

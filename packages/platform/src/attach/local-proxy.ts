@@ -4,7 +4,7 @@
  */
 import { once } from "node:events";
 import { createServer as createHttp, type IncomingMessage, type Server as HttpServer } from "node:http";
-import { type AddressInfo, createServer, type Socket } from "node:net";
+import { type AddressInfo, createServer } from "node:net";
 import type { Duplex } from "node:stream";
 import { services } from "@kws/kube/resources";
 import { isApiError } from "@kws/kube/status";
@@ -32,21 +32,27 @@ type Dial = (host: string, port: number) => Promise<Duplex>;
 export async function openLocalProxy(options: LocalProxyOptions): Promise<LocalProxy> {
   const { signal } = options;
   const forwards = new Map<string, Promise<Forward>>();
+  const open = new Set<Duplex>();
+  let closed = false;
+  const track = <Connection extends Duplex>(connection: Connection): Connection => {
+    open.add(connection);
+    connection.once("close", () => open.delete(connection));
+    if (closed) connection.destroy();
+    return connection;
+  };
   const dial: Dial = async (host, port) => {
     const target = await findTarget(host, port, options);
-    if (target === undefined) return dialTcp(host, port);
+    if (closed) throw new Error("the proxy is closed");
+    if (target === undefined) return track(await dialTcp(host, port));
     const key = `${target.namespace}/${target.kubeService}:${port}`;
     const rest = { address: "127.0.0.1", localPort: 0, preferred: port, signal, onState: () => {} };
     const forward = forwards.get(key) ?? openForward({ cluster: options.cluster, target, ...rest });
     forwards.set(key, forward);
-    return dialTcp("127.0.0.1", (await forward).port);
+    return track(await dialTcp("127.0.0.1", (await forward).port));
   };
   const http = httpServer(dial);
-  const open = new Set<Socket>();
   const server = createServer({ allowHalfOpen: true }, (client) => {
-    open.add(client);
-    client.on("error", () => client.destroy());
-    client.once("close", () => open.delete(client));
+    track(client).on("error", () => client.destroy());
     client.once("data", (first: Buffer) => {
       client.pause();
       client.unshift(first);
@@ -62,9 +68,10 @@ export async function openLocalProxy(options: LocalProxyOptions): Promise<LocalP
   return {
     port: (server.address() as AddressInfo).port,
     async [Symbol.asyncDispose]() {
-      const closed = new Promise((resolve) => server.close(resolve));
-      for (const client of open) client.destroy();
-      await closed;
+      closed = true;
+      const over = new Promise((resolve) => server.close(resolve));
+      for (const connection of open) connection.destroy();
+      await over;
       for (const forward of await Promise.allSettled(forwards.values()))
         if (forward.status === "fulfilled") await forward.value[Symbol.asyncDispose]();
     },
@@ -98,10 +105,9 @@ function httpServer(dial: Dial): HttpServer {
     const place = placeOf(incoming);
     if (place === undefined) fail(outgoing);
     else
-      dial(place.host, place.port).then(
-        (remote) => exchange(incoming, outgoing, remote),
-        () => fail(outgoing),
-      );
+      dial(place.host, place.port)
+        .then((remote) => exchange(incoming, outgoing, remote))
+        .catch(() => fail(outgoing));
   });
   server.on("connect", (incoming: IncomingMessage, client: Duplex, head: Buffer) => {
     incoming.url = `http://${incoming.url}`;

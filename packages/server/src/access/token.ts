@@ -1,33 +1,30 @@
-/**
- * Bearer tokens: `kws_<id>_<secret>`. The id finds the row, and the row holds the SHA-256 of the secret alone: the secret
- * has 256 random bits, so a slow hash would protect nothing more. The prefix lets secret scanners know one when they see it.
- */
-import { createHash, randomBytes, timingSafeEqual } from "node:crypto";
+/** The token of this machine: made at the first start, in a file that its owner alone reads. */
+import { randomBytes } from "node:crypto";
+import { link, readFile, rm, writeFile } from "node:fs/promises";
+import { isErrno } from "@kws/base/errors";
 
-export interface NewToken {
-  id: string;
-  /** What the owner gets, once. */
-  text: string;
-  /** What the database keeps, 32 bytes. */
-  hash: Buffer;
+export async function localToken(path: string): Promise<string> {
+  const known = await readToken(path);
+  if (known !== undefined) return known;
+  const mine = `${path}.${randomBytes(6).toString("hex")}`;
+  try {
+    await writeFile(mine, `${randomBytes(32).toString("base64url")}\n`, { mode: 0o600, flag: "wx" });
+    // Whole, and only where there is none.
+    await link(mine, path);
+  } catch (error) {
+    if (!isErrno(error, "EEXIST")) throw error;
+  } finally {
+    await rm(mine, { force: true });
+  }
+  const token = await readToken(path);
+  if (token === undefined) throw new Error(`${path} is empty`);
+  return token;
 }
 
-export function newToken(random: (bytes: number) => Buffer = randomBytes): NewToken {
-  const id = random(9).toString("base64url").replaceAll("_", "-");
-  const secret = random(32).toString("base64url");
-  return { id, text: `kws_${id}_${secret}`, hash: hashOf(secret) };
-}
-
-/** Undefined for what is not the text of a token. */
-export function parseToken(text: string): { id: string; hash: Buffer } | undefined {
-  const [, id, secret] = /^kws_([A-Za-z0-9-]{12})_([\w-]{43})$/.exec(text) ?? [];
-  return id === undefined || secret === undefined ? undefined : { id, hash: hashOf(secret) };
-}
-
-export function isSameHash(one: Buffer, other: Buffer): boolean {
-  return one.length === other.length && timingSafeEqual(one, other);
-}
-
-function hashOf(secret: string): Buffer {
-  return createHash("sha256").update(secret).digest();
+async function readToken(path: string): Promise<string | undefined> {
+  const text = await readFile(path, "utf8").catch((error: unknown) => {
+    if (isErrno(error, "ENOENT")) return "";
+    throw error;
+  });
+  return text.trim() === "" ? undefined : text.trim();
 }

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { isSameHash, newToken, parseToken } from "./token.ts";
+import { isSameHash, newToken, parseToken } from "./bearer.ts";
 
 test("a token is found by its id and known by its secret, which is not kept", () => {
   const token = newToken();
