@@ -33,7 +33,6 @@ export const cronJobs = of("batch", "v1", "cronjobs");
 export const networkPolicies = of("networking.k8s.io", "v1", "networkpolicies");
 export const ingresses = of("networking.k8s.io", "v1", "ingresses");
 export const ingressClasses = of("networking.k8s.io", "v1", "ingressclasses", false);
-export const networkPolicies = of("networking.k8s.io", "v1", "networkpolicies");
 export const endpointSlices = of("discovery.k8s.io", "v1", "endpointslices");
 export const leases = of("coordination.k8s.io", "v1", "leases");
 export const storageClasses = of("storage.k8s.io", "v1", "storageclasses", false);
