@@ -6,6 +6,8 @@ const onRealProcesses = { maxWorkers: 2, sequence: { groupOrder: 1 } };
 
 export default defineConfig({
   test: {
+    // What libraries say in a test that passes is of no use to anybody.
+    silent: "passed-only",
     projects: [
       {
         test: {

@@ -122,7 +122,7 @@ function ask(port: number): Promise<string> {
 }
 
 /** Of the process and of all that it started: user and system time (proc_pid_stat(5), in hundredths of a second). */
-async function processorSeconds(pid: number): Promise<number> {
+export async function processorSeconds(pid: number): Promise<number> {
   const stats = await Promise.all(
     (await readdir("/proc"))
       .filter((entry) => /^\d+$/.test(entry))

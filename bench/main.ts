@@ -10,9 +10,11 @@ import * as deploy from "./deploy.ts";
 import * as dev from "./dev.ts";
 import { machine, type Measurement } from "./measure.ts";
 import { disposeAll } from "./product.ts";
+import * as pipeline from "./pipeline.ts";
 import * as sops from "./sops.ts";
 import * as sync from "./sync.ts";
 import * as stack from "./stack.ts";
+import * as webhooks from "./webhooks.ts";
 import * as workspace from "./workspace.ts";
 
 const suites: Record<string, () => Promise<Measurement[]>> = {
@@ -21,9 +23,11 @@ const suites: Record<string, () => Promise<Measurement[]>> = {
   demo: demo.measure,
   deploy: deploy.measure,
   dev: dev.measure,
+  pipeline: pipeline.measure,
   sops: sops.measure,
   sync: sync.measure,
   stack: stack.measure,
+  webhooks: webhooks.measure,
   workspace: workspace.measure,
 };
 

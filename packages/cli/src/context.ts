@@ -25,6 +25,8 @@ export interface World {
   version: string;
   /** The Node that runs kws; commands that it starts find it first. */
   nodePath: string;
+  /** The file of kws itself, which that Node runs. */
+  program: string;
   signal: AbortSignal;
   /** Leaves Ctrl-C to a program that has the terminal while this runs, such as an editor. */
   foreground: <T>(run: () => Promise<T>) => Promise<T>;
@@ -54,6 +56,8 @@ export interface Context extends World {
   findProject(): Promise<Project | undefined>;
   /** The provider by flags, workspace and user; `cluster` is the name of one of its clusters. */
   provider(cluster?: string): Promise<Provider>;
+  /** Another cluster that exists, by a context of the user's kubeconfig, which must be allowed. */
+  contextProvider(context: string): Promise<Provider>;
   /** Open to the provider's cluster, which must run. Closed when the command ends. */
   connect(provider?: Provider): Promise<Connection>;
   /** Steps that show themselves on standard error. */

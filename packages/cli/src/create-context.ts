@@ -25,12 +25,24 @@ export function createContext(
   const level = globals["log-level"] ?? "info";
   const quiet = globals.quiet === true || level === "warn" || level === "error";
   const log = createLogger((line) => stderr.write(line), level === "debug" ? level : "warn");
-  const provider = async (cluster?: string): Promise<Provider> => {
+  const settings = async () => {
     const [{ chooseProvider }, { loadUserConfig }] = await Promise.all([
       import("@kws/platform/providers/choose"),
       import("@kws/platform/project/workspace"),
     ]);
     const [workspace, user] = await Promise.all([workspaces.findProject(), loadUserConfig(places.config)]);
+    const known = {
+      workspace: workspace?.cluster ?? {},
+      user: user.cluster ?? {},
+      data: places.data,
+      userConfig: `${places.config}/config.yaml`,
+      env,
+      home,
+    };
+    return { chooseProvider, known };
+  };
+  const provider = async (cluster?: string): Promise<Provider> => {
+    const { chooseProvider, known } = await settings();
     const name = cluster ?? globals.cluster;
     const named = providerNames.find((one) => one === globals.provider);
     return chooseProvider({
@@ -38,12 +50,7 @@ export function createContext(
       ...(globals.context === undefined ? {} : { context: globals.context }),
       ...(globals.kubeconfig === undefined ? {} : { kubeconfig: globals.kubeconfig }),
       ...(name === undefined ? {} : { cluster: name }),
-      workspace: workspace?.cluster ?? {},
-      user: user.cluster ?? {},
-      data: places.data,
-      userConfig: `${places.config}/config.yaml`,
-      env,
-      home,
+      ...known,
     });
   };
   const context: Context = {
@@ -62,6 +69,10 @@ export function createContext(
     log,
     ...workspaces,
     provider,
+    async contextProvider(context) {
+      const { chooseProvider, known } = await settings();
+      return chooseProvider({ ...known, context });
+    },
     async connect(given) {
       const { connect } = await import("@kws/platform/providers/provider");
       const connection = await connect(given ?? (await provider()), log);

@@ -15,7 +15,8 @@ import { locateTool } from "@kws/platform/tools/locate";
 import type { Result } from "./command.ts";
 import type { Context } from "./context.ts";
 import { registryOf } from "./packaging.ts";
-import { defaultTimeoutMs, placed } from "./starting.ts";
+import { placed } from "./starting.ts";
+import { defaultTimeoutMs } from "./waiting.ts";
 
 export const registryOption = {
   type: "string",
@@ -46,7 +47,7 @@ export const deployOptions = {
   timeout: {
     type: "duration",
     value: "duration",
-    description: "for one service to become ready; 5m unless given",
+    description: "for one package to arrive, and one service to become ready; 5m unless given",
   },
 } as const;
 

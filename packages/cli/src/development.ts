@@ -15,7 +15,7 @@ import type { Result } from "./command.ts";
 import { openService } from "./commands/open.ts";
 import type { Context } from "./context.ts";
 import { openDebuggers } from "./debugging.ts";
-import { defaultTimeoutMs } from "./starting.ts";
+import { defaultTimeoutMs } from "./waiting.ts";
 import { untilAborted } from "./waiting.ts";
 
 export interface DevelopOptions {
@@ -50,10 +50,7 @@ export async function develop(ctx: Context, given: string[], options: DevelopOpt
   using view = openView(ctx, names, {
     plain: options.plain === true,
     restart: async (name) => sessions.find((one) => one.service === name)?.restart(),
-    open: async (name) => {
-      const stack = options.stack === undefined ? {} : { stack: options.stack };
-      return (await openService({ ...ctx, quiet: true }, name, stack)).url;
-    },
+    open: (name) => openService({ ...ctx, quiet: true }, name, options.stack),
     usage: () => {
       const namespaces = plans.map(({ namespace }) => namespace);
       return usageOf(connection.client, namespaces, signal);

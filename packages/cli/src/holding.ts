@@ -1,5 +1,6 @@
 /** What commands do about services in development mode. */
 import { UserError } from "@kws/base/errors";
+import { describeIntercepted, findIntercepted, type Intercepted } from "@kws/platform/attach/intercepted";
 import { giveBack } from "@kws/platform/dev/swap";
 import { describeHold, findHolds, type Hold } from "@kws/platform/services/held";
 import type { Holder } from "@kws/platform/services/lease";
@@ -24,9 +25,20 @@ export async function holdsOf(ctx: Context, { connection, releases }: Chosen): P
     );
 }
 
+/** Those of the chosen services whose requests somebody gets. */
+export async function interceptsOf(ctx: Context, { connection, releases }: Chosen): Promise<Intercepted[]> {
+  const { signal, holder, clock } = ctx;
+  const found = await Promise.all(
+    releases.map((release) =>
+      findIntercepted(connection.client, release, { host: holder.host, now: clock(), signal }),
+    ),
+  );
+  return found.filter((one) => one !== undefined);
+}
+
 /**
  * For commands on what a service is when nobody develops it: one that was left behind is given back where the person wants that;
- * one that is developed is an error.
+ * one that is developed is an error. Intercepts are told alone, for they change nothing about what runs.
  */
 export async function settleHolds(ctx: Context, chosen: Chosen): Promise<void> {
   for (const hold of await holdsOf(ctx, chosen)) {
@@ -40,9 +52,11 @@ export async function settleHolds(ctx: Context, chosen: Chosen): Promise<void> {
     }
     await giveBack(chosen.connection.client, hold, hold.service);
   }
+  if (ctx.quiet) return;
+  for (const one of await interceptsOf(ctx, chosen)) ctx.stderr.write(`${describeIntercepted(one)}.\n`);
 }
 
 /** Whether the person who runs this command began it, in this terminal or another one. */
-export function isOwn({ by }: Hold, { user, host }: Holder): boolean {
+export function isOwn({ by }: { by: string }, { user, host }: Holder): boolean {
   return by.split(" ")[0] === `${user}@${host}`;
 }

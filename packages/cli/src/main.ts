@@ -25,9 +25,9 @@ async function main(): Promise<void> {
   };
   process.on("SIGINT", onSignal);
   process.on("SIGTERM", onSignal);
-  // The terminal was closed: what a command holds is to be given back.
-  process.on("SIGHUP", onSignal);
-  // A reader that went away, such as `head` or a terminal, ends the command without a word.
+  // The terminal was closed, which the kernel tells and then the shell too: what a command holds is to be given back.
+  process.on("SIGHUP", () => controller.abort(interruption("SIGHUP")));
+  // A reader that went away, such as `head` or a terminal, ends the command without a word; so does a terminal that can no longer be read from.
   let unheard = false;
   const onOutputError = (error: NodeJS.ErrnoException) => {
     if (error.code !== "EPIPE" && error.code !== "EIO") throw error;
@@ -36,6 +36,7 @@ async function main(): Promise<void> {
   };
   process.stdout.on("error", onOutputError);
   process.stderr.on("error", onOutputError);
+  process.stdin.on("error", onOutputError);
   const userName = () => {
     try {
       return userInfo().username;
@@ -53,6 +54,7 @@ async function main(): Promise<void> {
     home: process.env["HOME"] ?? homedir(),
     version: packageJson.version,
     nodePath: process.execPath,
+    program: process.argv[1] ?? "",
     signal: controller.signal,
     async foreground(run) {
       inForeground++;

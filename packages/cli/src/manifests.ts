@@ -2,12 +2,13 @@
 import { resolve } from "node:path";
 import { limiter } from "@kws/base/limiter";
 import { profileNames, refuseUnknownProfiles } from "@kws/platform/charts/profiles";
-import { fetchesAtATime, type PackageSource } from "@kws/platform/packages/fetch";
+import { fetchesAtATime, fetchPackage, type PackageSource } from "@kws/platform/packages/fetch";
 import { fetchManifest, type Manifest, readManifestFile } from "@kws/platform/releases/manifest";
-import { type Prepared, prepare } from "@kws/platform/packages/prepare";
+import { openPackage, type Prepared } from "@kws/platform/packages/prepare";
 import { secretOpener } from "@kws/platform/secrets/open";
 import type { Context } from "./context.ts";
 import { checkProfiles, chosenProfile } from "./deploying.ts";
+import { defaultTimeoutMs, fetchedWithin } from "./waiting.ts";
 
 export const manifestArgument = {
   name: "manifest",
@@ -30,7 +31,12 @@ export async function openManifest(
 export async function prepareManifest(
   ctx: Context,
   { packages }: Manifest,
-  { source, folder, given }: { source: PackageSource; folder: string; given: string[] },
+  {
+    source,
+    folder,
+    given,
+    timeoutMs = defaultTimeoutMs,
+  }: { source: PackageSource; folder: string; given: string[]; timeoutMs?: number | undefined },
 ): Promise<Prepared[]> {
   const { signal } = ctx;
   checkProfiles(
@@ -42,7 +48,14 @@ export async function prepareManifest(
   const prepared = await Promise.all(
     packages.map((one) => {
       const profile = chosenProfile(given, one.service)?.profile ?? one.profile;
-      return limit(() => prepare(one, { source, folder, decrypt, profile, settings: [], signal }));
+      return limit(async () => {
+        const found = await fetchedWithin((within) => fetchPackage(source, one, { signal: within }), {
+          service: one.service,
+          ms: timeoutMs,
+          signal,
+        });
+        return openPackage(found, { folder, decrypt, profile, settings: [] });
+      });
     }),
   );
   const asked = prepared.map(async ({ found: { service, version }, chart }) => {

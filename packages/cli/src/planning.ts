@@ -16,13 +16,14 @@ import { listReleases } from "@kws/platform/services/releases";
 import { type Packages, planStack, type Selection, type ServicePlan } from "@kws/platform/stacks/plan";
 import type { Context } from "./context.ts";
 import { gitSettings, shortFolder } from "./repositories.ts";
+import { defaultTimeoutMs, fetchedWithin } from "./waiting.ts";
 
 /** Of the commands that start services. */
 export const startOptions = {
   timeout: {
     type: "duration",
     value: "duration",
-    description: "for one service to become ready; 5m unless given",
+    description: "for one package to arrive, and one service to become ready; 5m unless given",
   },
   profile: {
     type: "string",
@@ -39,6 +40,22 @@ export const startOptions = {
   },
 } as const;
 
+/** Of the commands that start some services, and may use others from another cluster. */
+export const remoteOptions = {
+  remote: {
+    type: "list",
+    value: "services",
+    description: "use these too from the other cluster of the stack's `remote`; may be repeated",
+    completes: "services",
+  },
+  local: {
+    type: "list",
+    value: "services",
+    description: "start these here, though `remote` says otherwise; may be repeated",
+    completes: "services",
+  },
+} as const;
+
 /** Of an option that may be repeated, and each time hold several, separated by commas. */
 export function listed(given: string[] = []): string[] {
   return given.flatMap((one) => one.split(",")).filter((one) => one !== "");
@@ -52,6 +69,10 @@ export interface PlanRequest {
   /** Packages also of services whose source is at hand, and of the chosen one in this version. */
   production?: { version?: string | undefined };
   provider: Provider;
+  /** For one service to become ready, and for one package to arrive. */
+  timeoutMs?: number;
+  /** Services that another cluster has. */
+  remote?: string[];
   /** Fetch again what comes from elsewhere: services from git, base images from registries. */
   refresh?: boolean;
 }
@@ -62,7 +83,7 @@ export async function plan(
   request: PlanRequest,
   { steps, folder }: { steps: Steps; folder: string },
 ): Promise<ServicePlan[]> {
-  const { project, stack, provider, selection, production, refresh } = request;
+  const { project, stack, provider, selection, production, refresh, remote = [] } = request;
   const { signal, locations, childEnv } = ctx;
   const services = openServices(project, {
     cache: locations.cache,
@@ -83,7 +104,7 @@ export async function plan(
     provider,
     decrypt: secretOpener(ctx, signal),
     packages: packagesOf(ctx, request, { steps, folder }),
-    ...(selection === undefined ? {} : { selection }),
+    selection: { ...selection, skip: [...(selection?.skip ?? []), ...remote] },
     signal,
   });
   const builds = plans.flatMap((one) => (one.how === "build" ? [one.service] : []));
@@ -102,7 +123,7 @@ async function tellClone(ctx: Context, { name, dir, origin }: ProjectService, st
 
 function packagesOf(
   ctx: Context,
-  { project, stack, selection, production }: PlanRequest,
+  { project, stack, selection, production, timeoutMs = defaultTimeoutMs }: PlanRequest,
   { steps, folder }: { steps: Steps; folder: string },
 ): Packages {
   const { signal, childEnv } = ctx;
@@ -119,10 +140,13 @@ function packagesOf(
     const chosen = selection?.only?.includes(name) === true ? production?.version : undefined;
     const version = chosen ?? pin.version;
     try {
-      const found =
-        pin.chart === undefined
-          ? await fetchPackage(source, { service: name, version }, { signal })
-          : await foreign({ service: name, address: pin.chart, version }, { signal });
+      const found = await fetchedWithin(
+        (within) =>
+          pin.chart === undefined
+            ? fetchPackage(source, { service: name, version }, { signal: within })
+            : foreign({ service: name, address: pin.chart, version }, { signal: within }),
+        { service: name, ms: timeoutMs, signal },
+      );
       return { found, source };
     } catch (error) {
       if (!(error instanceof UserError) || error.at !== undefined || chosen !== undefined) throw error;
@@ -157,20 +181,23 @@ export async function installedServices(
     .map(({ service }) => service);
 }
 
-/** Whether Helm can render what is to be installed. */
+/** Whether Helm can render what is to be installed; answers the memory that it will ask for, in bytes, by service. */
 export async function checkCharts(
   ctx: Context,
   helm: string,
   stack: ProjectStack,
   plans: ServicePlan[],
-): Promise<void> {
+): Promise<Map<string, number>> {
   const { namespace } = stack;
   const options = { helm, namespace, cache: ctx.locations.cache, env: ctx.childEnv, signal: ctx.signal };
+  const memory = new Map<string, number>();
   await Promise.all(
     plans.map(async (plan) => {
       if (plan.how === "await") return;
+      const { name } = plan.service;
       const images = plan.how === "build" ? placeholderValues(plan.service) : {};
-      await checkRenders(plan.chart, { ...options, release: plan.service.name, images });
+      memory.set(name, await checkRenders(plan.chart, { ...options, release: name, images }));
     }),
   );
+  return memory;
 }

@@ -31,6 +31,7 @@ function world(cwd: string, env: NodeJS.ProcessEnv = {}): World & { out: () => s
     home: cwd,
     version: "9.9.9",
     nodePath: process.execPath,
+    program: "",
     signal: new AbortController().signal,
     foreground: (run) => run(),
     now: () => 0,

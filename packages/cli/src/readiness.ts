@@ -4,7 +4,7 @@ import type { Connection } from "@kws/platform/providers/provider";
 import { untilReady } from "@kws/platform/stacks/ready";
 import { NamespaceView } from "@kws/platform/stacks/view";
 import type { Context } from "./context.ts";
-import { defaultTimeoutMs } from "./starting.ts";
+import { defaultTimeoutMs } from "./waiting.ts";
 
 /** Throws `timeout` where it is not ready in time, or what is known to keep it from that. */
 export async function readyAgain(

@@ -9,6 +9,7 @@ export interface RunOptions {
   namespace: string;
   container?: string | undefined;
   command: string[];
+  proxy?: boolean;
   /** Ends the process. */
   signal: AbortSignal;
 }
@@ -21,6 +22,7 @@ export function runInTerminal(ctx: Context, options: RunOptions): Promise<number
   return ctx.foreground(() =>
     runLocally({
       container: undefined,
+      proxy: false,
       ...options,
       cwd: ctx.cwd,
       env: ctx.childEnv,

@@ -193,9 +193,13 @@ export async function valueToSet(
     );
     return parseJson(argument, "the value");
   }
-  if (ctx.interactive) return askForValue();
-  const given = await standardInput(ctx);
-  return isJson ? parseJson(given, "standard input") : given.replace(/\r?\n$/, "");
+  if (ctx.interactive || !isJson) return givenText(ctx);
+  return parseJson(await standardInput(ctx), "standard input");
+}
+
+/** A secret that is asked for on a terminal, and read from standard input elsewhere. */
+export async function givenText(ctx: Context): Promise<string> {
+  return ctx.interactive ? askForValue() : (await standardInput(ctx)).replace(/\r?\n$/, "");
 }
 
 async function standardInput(ctx: Context): Promise<string> {

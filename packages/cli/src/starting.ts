@@ -2,12 +2,14 @@
 import { UserError } from "@kws/base/errors";
 import type { StepRecord, Steps } from "@kws/base/steps";
 import { tempDir } from "@kws/base/tempdir";
+import type { KubeObject } from "@kws/kube/object";
 import { placeholderValues } from "@kws/platform/images/build";
 import { findStack, graphNode, type Project, type ProjectStack } from "@kws/platform/project/workspace";
 import { openServices } from "@kws/platform/project/services";
 import type { Connection, Provider, ProviderStatus } from "@kws/platform/providers/provider";
+import { instanceLabel } from "@kws/platform/services/labels";
 import { listReleases } from "@kws/platform/services/releases";
-import { memoryCommitment } from "@kws/platform/services/resources";
+import { memoryCommitment, memoryRequests } from "@kws/platform/services/resources";
 import { serviceStatuses, type ServiceStatus } from "@kws/platform/services/status";
 import type { RemoveStackOptions } from "@kws/platform/stacks/remove";
 import { isWhole } from "@kws/platform/stacks/plan";
@@ -16,36 +18,41 @@ import { locateTool } from "@kws/platform/tools/locate";
 import type { Result } from "./command.ts";
 import type { Context } from "./context.ts";
 import { checkCharts, plan, type PlanRequest } from "./planning.ts";
+import { findRemotes, linkRemotes } from "./remote.ts";
+import { type RemoteStatus, remoteStatuses } from "./remote-status.ts";
 import { renderCriticalPath } from "./progress.ts";
-
-export const defaultTimeoutMs = 300_000;
-
-export interface StartRequest extends PlanRequest {
-  timeoutMs?: number;
-}
+import { defaultTimeoutMs } from "./waiting.ts";
 
 export interface Started {
   cluster: ProviderStatus;
   services: (ServiceStatus & { changed: boolean; digest?: string })[];
+  /** Those that are used from another cluster. */
+  remote: RemoteStatus[];
   steps: StepRecord[];
   criticalPath: string[];
 }
 
-export async function start(ctx: Context, request: StartRequest): Promise<Started> {
+export async function start(ctx: Context, request: PlanRequest): Promise<Started> {
   const { project, stack, provider } = request;
   const { signal, locations, childEnv } = ctx;
   const steps = ctx.steps();
   await using work = await tempDir("kws-start");
   const plans = await plan(ctx, request, { steps, folder: work.path });
   const helm = await prepareTool(ctx, steps);
-  await checkCharts(ctx, helm, stack, plans);
+  const asked = await checkCharts(ctx, helm, stack, plans);
+  const found = await findRemotes(ctx, request, plans, steps);
   const cluster = await startCluster(ctx, provider, steps);
   const connection = await ctx.connect(provider);
+  await warnOfRequests(ctx, connection, { stack, asked });
+  const whole = isWhole(request.selection ?? {});
+  const timeoutMs = request.timeoutMs ?? defaultTimeoutMs;
+  const link = { project, stack, plans, whole, found, provider, connection, cluster, steps, timeoutMs };
   const results = await startStack({
     project,
     stack,
     plans,
-    whole: isWhole(request.selection ?? {}),
+    whole,
+    remote: linkRemotes(ctx, link),
     provider,
     connection,
     helm,
@@ -54,7 +61,7 @@ export async function start(ctx: Context, request: StartRequest): Promise<Starte
     log: ctx.log,
     steps,
     signal,
-    timeoutMs: request.timeoutMs ?? defaultTimeoutMs,
+    timeoutMs,
     ...(request.refresh === undefined ? {} : { pull: request.refresh }),
     clock: ctx.clock,
     holder: ctx.holder,
@@ -67,6 +74,7 @@ export async function start(ctx: Context, request: StartRequest): Promise<Starte
     cluster,
     steps: steps.records(),
     criticalPath: path.map((step) => step.id),
+    remote: await remoteStatuses(ctx, connection.client, { stack: stack.name, namespace: stack.namespace }),
     services: statuses.map((status) => {
       const result = results.find(({ service }) => service === status.service);
       const { changed = false, digest } = result ?? {};
@@ -75,11 +83,39 @@ export async function start(ctx: Context, request: StartRequest): Promise<Starte
   };
 }
 
+/** Told before the start, which would wait in vain for pods that no node has room for. */
+async function warnOfRequests(
+  ctx: Context,
+  { client }: Connection,
+  { stack, asked }: { stack: ProjectStack; asked: Map<string, number> },
+): Promise<void> {
+  if (ctx.quiet) return;
+  const isReplaced = ({ metadata: { namespace, labels } }: KubeObject) => {
+    const instance = labels?.[instanceLabel];
+    return namespace === stack.namespace && (instance === undefined || asked.has(instance));
+  };
+  const found = await memoryRequests(client, isReplaced, ctx.signal);
+  if (found === undefined) return;
+  const { requested, allocatable } = found;
+  const wanted = [...asked.values()].reduce((total, bytes) => total + bytes, 0);
+  if (requested + wanted <= allocatable) return;
+  const [most] = [...asked].toSorted(([, a], [, b]) => b - a);
+  ctx.stderr.write(
+    `warning: these services ask for ${gibibytes(wanted)} GiB of memory beside ${gibibytes(requested)} GiB of other pods, and the ` +
+      `nodes have ${gibibytes(allocatable)} GiB: some pods will not start. Lower \`resources.requests\`, of ${most?.[0]} first, ` +
+      "or leave services out with --skip\n",
+  );
+}
+
+function gibibytes(bytes: number): string {
+  return (bytes / 2 ** 30).toFixed(1);
+}
+
 /** A machine that runs out of memory ends what is not to blame. */
 async function warnOfMemory(ctx: Context, { client }: Connection): Promise<void> {
   const found = await memoryCommitment(client, ctx.signal);
   if (ctx.quiet || found === undefined || found.promised <= found.allocatable) return;
-  const [promised, has] = [found.promised, found.allocatable].map((bytes) => (bytes / 2 ** 30).toFixed(1));
+  const [promised, has] = [gibibytes(found.promised), gibibytes(found.allocatable)];
   ctx.stderr.write(
     `warning: the pods of this cluster may use ${promised} GiB of memory, and its nodes have ${has} GiB: ` +
       "lower limits, or leave services out with --skip\n",
@@ -130,6 +166,7 @@ export async function dryRun(ctx: Context, request: PlanRequest): Promise<Result
   await using work = await tempDir("kws-start");
   const plans = await plan(ctx, request, { steps, folder: work.path });
   await checkCharts(ctx, await prepareTool(ctx, steps), stack, plans);
+  const { names: remote = [], place } = (await findRemotes(ctx, request, plans, steps)) ?? {};
   const data = plans
     .filter((one) => one.how !== "await")
     .map((one) => {
@@ -146,9 +183,20 @@ export async function dryRun(ctx: Context, request: PlanRequest): Promise<Result
     stack.profile,
     stack.namespace,
   ]);
+  const elsewhere = remote.map((name) => [
+    name,
+    "no",
+    "",
+    "",
+    "",
+    `${place?.namespace} of ${place?.context}`,
+  ]);
   return {
-    data: { stack: stack.name, namespace: stack.namespace, profile: stack.profile, services: data },
-    table: { columns: ["SERVICE", "BUILDS", "CHART", "AFTER", "PROFILE", "NAMESPACE"], rows },
+    data: { stack: stack.name, namespace: stack.namespace, profile: stack.profile, services: data, remote },
+    table: {
+      columns: ["SERVICE", "BUILDS", "CHART", "AFTER", "PROFILE", "NAMESPACE"],
+      rows: [...rows, ...elsewhere],
+    },
     text: "Nothing was changed.",
   };
 }

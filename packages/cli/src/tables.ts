@@ -1,13 +1,16 @@
 /** How statuses look as tables. */
+import type { Repository } from "@kws/api/repositories";
 import { formatAge } from "@kws/base/duration";
 import type { LocalImage } from "@kws/platform/providers/embedded";
 import type { ProviderStatus } from "@kws/platform/providers/provider";
 import type { Snapshot } from "@kws/platform/providers/snapshots";
 import type { ServiceStatus } from "@kws/platform/services/status";
-import type { Style } from "./style.ts";
+import type { ServerStatus } from "@kws/server/lifecycle";
+import type { RemoteStatus } from "./remote-status.ts";
+import { printable, type Style } from "./style.ts";
 
 export function stateColor(style: Style, state: string): string {
-  if (state === "ready" || state === "running") return style.green(state);
+  if (["ready", "running", "remote"].includes(state)) return style.green(state);
   return state === "failed" || state === "unreachable" ? style.red(state) : style.yellow(state);
 }
 
@@ -27,6 +30,58 @@ export function serviceTable(
       String(status.revision),
       age(status.updatedAt, now),
       status.address,
+    ]),
+  };
+}
+
+/** As rows of a table of services. */
+export function remoteRows(remote: RemoteStatus[], style: Style): string[][] {
+  return remote.map(({ service, stack, state, namespace, context }) => [
+    service,
+    stack,
+    stateColor(style, state === "ready" ? "remote" : state),
+    "",
+    "",
+    "",
+    "",
+    `${namespace} of ${context}`,
+  ]);
+}
+
+export function serverTable(
+  { state, url = "", pid, startedAt, memoryBytes, version = "" }: ServerStatus,
+  style: Style,
+  now: number,
+): { columns: string[]; rows: string[][] } {
+  return {
+    columns: ["STATE", "ADDRESS", "VERSION", "PID", "UPTIME", "MEMORY"],
+    rows: [
+      [
+        stateColor(style, state),
+        url,
+        version,
+        String(pid ?? ""),
+        startedAt === undefined ? "" : age(startedAt, now),
+        memoryBytes === undefined ? "" : `${Math.round(memoryBytes / 2 ** 20)} MiB`,
+      ],
+    ],
+  };
+}
+
+export function repositoryTable(
+  repositories: Repository[],
+  style: Style,
+): { columns: string[]; rows: string[][] } {
+  return {
+    columns: ["NAME", "TEAM", "STATE", "BRANCH", "COMMIT", "SERVICES", "URL"],
+    rows: repositories.map(({ name, team, state, branch, commit = "", services, url, problem }) => [
+      name,
+      team,
+      stateColor(style, state) + (problem === undefined ? "" : `: ${printable(problem)}`),
+      branch,
+      commit.slice(0, 10),
+      services.map((service) => service.name).join(", "),
+      url,
     ]),
   };
 }

@@ -127,7 +127,11 @@ async function fetchToken(
   const answer = await send(exchange);
   const body = await readBody(answer, tokenLimit);
   if (answer.status !== 200) {
-    throw statusError(host, `a token for ${scopes.join(" ")}`, answer.status, saidIn(body));
+    throw statusError(host, `a token for ${scopes.join(" ")}`, {
+      status: answer.status,
+      said: saidIn(body),
+      sends: false,
+    });
   }
   return readToken(host, body);
 }

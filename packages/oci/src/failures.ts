@@ -14,9 +14,13 @@ export class RegistryError extends UserError {
   }
 }
 
-/** `what` was asked for; `said` is the registry's own reason. */
-export function statusError(host: string, what: string, status: number, said: string): RegistryError {
-  const { code, why, fix } = kindOf(host, status);
+/** `what` was asked for, or with `sends` was to be taken; `said` is the registry's own reason. */
+export function statusError(
+  host: string,
+  what: string,
+  { status, said, sends }: { status: number; said: string; sends: boolean },
+): RegistryError {
+  const { code, why, fix } = status === 404 && sends ? nowhere(host) : kindOf(host, status);
   return new RegistryError(`${what}: ${host} ${why}${said === "" ? "" : `: ${said}`}`, { code, fix, status });
 }
 
@@ -56,6 +60,17 @@ function kindOf(host: string, status: number): { code: ErrorCode; why: string; f
     code: "failed",
     why: `answered ${status}`,
     fix: `Check that ${host} is an OCI registry, and that the name is one it allows.`,
+  };
+}
+
+/** Registries with projects answer so where there is none of that name, and some of them to those who may not push. */
+function nowhere(host: string): ReturnType<typeof kindOf> {
+  return {
+    code: "not-found",
+    why: "has no place for it (404)",
+    fix:
+      `Correct the registry's address, path included; make the project or repository there first, where ${host} wants that; ` +
+      `and log in with docker login ${host} as somebody who may push.`,
   };
 }
 

@@ -144,7 +144,9 @@ export function openSession(options: SessionOptions): Session {
     };
     const answer = await (call.once === true ? once() : persistent(once, call.signal));
     if (call.expected.includes(answer.status)) return { ...answer, url };
-    throw statusError(host, call.what, answer.status, saidIn(await readBody(answer, wasteLimit)));
+    const said = saidIn(await readBody(answer, wasteLimit));
+    const sends = call.method !== "GET" && call.method !== "HEAD";
+    throw statusError(host, call.what, { status: answer.status, said, sends });
   };
 
   return {

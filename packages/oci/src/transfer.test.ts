@@ -110,6 +110,21 @@ describe("connections that break", () => {
     expect(there).toBe(true);
   });
 
+  test("a registry that has no place for it is asked once, and told as that", async () => {
+    const posts: string[] = [];
+    const repository = await open((request, response) => {
+      if (request.method === "POST") posts.push("POST");
+      if (request.method === "HEAD") response.writeHead(404).end();
+      else json(response, 404, { errors: [{ code: "NAME_UNKNOWN", message: "no project shop" }] });
+    });
+    await expect(push(repository)).rejects.toMatchObject({
+      code: "not-found",
+      message: expect.stringContaining("has no place for it (404): no project shop"),
+      fix: expect.stringMatching(/address, path included.*make the project or repository/),
+    });
+    expect(posts).toEqual(["POST"]);
+  });
+
   test("an upload that the registry refuses half-way is told with its reason", async () => {
     const repository = await open((request, response) => {
       if (request.method === "PATCH") json(response, 413, { errors: [{ message: "1 MB at most" }] });

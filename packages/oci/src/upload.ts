@@ -108,7 +108,7 @@ export async function uploadBlob(
       return;
     } catch (error) {
       signal?.throwIfAborted();
-      if (!mayPass(error) || attempt === attempts) throw error;
+      if (!mayPass(error, upload !== undefined) || attempt === attempts) throw error;
     }
     await session.pause(attempt, signal);
     // The answer may have been lost, and not the request.
@@ -117,11 +117,12 @@ export async function uploadBlob(
   }
 }
 
-/** Broken connections, faults of the registry, and uploads that it has forgotten. */
-function mayPass(error: unknown): boolean {
+/** Broken connections, faults of the registry, and uploads that had begun and that it has forgotten. */
+function mayPass(error: unknown, begun: boolean): boolean {
   if (!(error instanceof RegistryError)) return isTransient(error);
   const { status } = error;
-  return status !== undefined && (status >= 500 || [404, 408, 416, 429].includes(status));
+  if (status === 404) return begun;
+  return status !== undefined && (status >= 500 || [408, 416, 429].includes(status));
 }
 
 function locationOf({ headers, url }: CallAnswer, what: string): URL {

@@ -22,7 +22,7 @@ const screen = openScreen(process.stdin, process.stdout, {
   onKey(key) {
     if (key.name === "x") throw new Error("crashed");
     if (key.name === "q") { screen[Symbol.dispose](); console.log("ended"); return; }
-    if (key.ctrl) { screen.suspend(); return; }
+    if (key.ctrl) { screen.suspend("suspended"); return; }
     typed += key.name;
     draw();
   },
@@ -82,7 +82,7 @@ test("Ctrl-Z gives the terminal to the shell, and fg takes it again", async () =
   await start();
   await shows(/^40x8\n/);
   await type("C-z");
-  await shows(/Stopped/);
+  await shows(/^suspended\n[^]*Stopped/m);
   await type("fg", "Enter");
   await shows(/^40x8\n/);
   await type("b");

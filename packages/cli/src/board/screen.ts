@@ -19,8 +19,8 @@ export interface Screen extends Disposable {
   draw(lines: string[]): void;
   /** Everything again at the next drawing. */
   forget(): void;
-  /** As Ctrl-Z does where nobody reads the keys. */
-  suspend(): void;
+  /** As Ctrl-Z does where nobody reads the keys; the text is told on the terminal that the shell gets back. */
+  suspend(text: string): void;
 }
 
 export function openScreen(
@@ -78,8 +78,9 @@ export function openScreen(
       if (changed.length > 0) stdout.write(`\u001b[?2026h${changed.join("")}\u001b[?2026l`);
     },
     forget,
-    suspend() {
+    suspend(text) {
       restore();
+      writeSync(1, `${text}\n`);
       process.kill(process.pid, "SIGTSTP");
     },
     [Symbol.dispose]() {

@@ -75,7 +75,7 @@ export function showBoard(
       const wish = applyKey(board, key, logHeight(board, screen.size()));
       const service = board.rows[board.selected]?.service ?? "";
       if (wish === "quit") onQuit();
-      else if (wish === "suspend") screen.suspend();
+      else if (wish === "suspend") screen.suspend(suspended(services));
       else if (wish === "redraw") screen.forget();
       else if (wish === "restart") void attempt(service, () => actions.restart(service));
       else if (wish === "open") void attempt(service, () => actions.open(service));
@@ -101,4 +101,8 @@ export function showBoard(
       screen[Symbol.dispose]();
     },
   };
+}
+
+function suspended(services: string[]): string {
+  return `kws is suspended, and ${services.join(", ")} stay in development mode: \`fg\` goes on, \`kws service down ${services.join(" ")}\` gives them back`;
 }

@@ -3,7 +3,8 @@ import { profileNames, unknownProfile } from "@kws/platform/charts/profiles";
 import { whatChanges } from "@kws/platform/releases/changes";
 import { deploy } from "@kws/platform/releases/deploy";
 import { unitOf } from "@kws/platform/releases/unit";
-import { prepare } from "@kws/platform/packages/prepare";
+import { fetchPackage } from "@kws/platform/packages/fetch";
+import { openPackage } from "@kws/platform/packages/prepare";
 import { secretOpener } from "@kws/platform/secrets/open";
 import { defineCommand } from "../command.ts";
 import {
@@ -17,6 +18,7 @@ import {
   stackFor,
   workFolder,
 } from "../deploying.ts";
+import { defaultTimeoutMs, fetchedWithin } from "../waiting.ts";
 
 export const command = defineCommand({
   summary: "install or upgrade one service from its package",
@@ -60,17 +62,13 @@ export const command = defineCommand({
     const steps = ctx.steps();
     await using work = await workFolder(ctx);
     const prepared = await steps.run({ id: `fetch ${service}`, title: `fetch ${service}` }, async (step) => {
-      const one = await prepare(
-        { service, version: options.version },
-        {
-          source,
-          folder: work.path,
-          decrypt: secretOpener(ctx, ctx.signal),
-          profile,
-          settings: options.set ?? [],
-          signal: ctx.signal,
-        },
+      const settings = options.set ?? [];
+      const found = await fetchedWithin(
+        (signal) => fetchPackage(source, { service, version: options.version }, { signal }),
+        { service, ms: timeout ?? defaultTimeoutMs, signal: ctx.signal },
       );
+      const decrypt = secretOpener(ctx, ctx.signal);
+      const one = await openPackage(found, { folder: work.path, decrypt, profile, settings });
       step.note(one.found.version);
       return one;
     });

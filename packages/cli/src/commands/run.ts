@@ -37,8 +37,16 @@ export const command = defineCommand({
       value: "name",
       description: "the container; the pod's first unless given",
     },
+    proxy: {
+      type: "boolean",
+      description: "also a proxy for the cluster's names, in HTTP_PROXY, HTTPS_PROXY and ALL_PROXY",
+    },
   },
-  examples: ["kws run -s orders -- npm start", "kws run -s orders -- sh -c 'curl http://payments'"],
+  examples: [
+    "kws run -s orders -- npm start",
+    "kws run -s orders -- sh -c 'curl http://payments'",
+    "kws run -s orders --proxy -- curl http://payments.billing.svc:8080",
+  ],
   async run({ args, options }, ctx) {
     const { service } = options;
     if (service === undefined) {
@@ -51,6 +59,7 @@ export const command = defineCommand({
       namespace: releases[0]?.namespace ?? "",
       container: options.container,
       command: args,
+      proxy: options.proxy === true,
       signal: ctx.signal,
     });
     return { exitCode };

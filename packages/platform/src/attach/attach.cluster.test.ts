@@ -5,6 +5,7 @@ import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { hostname } from "node:os";
 import { join } from "node:path";
+import { exec } from "@kws/base/exec";
 import { tempDir, type TempDir } from "@kws/base/tempdir";
 import type { KubeObject } from "@kws/kube/object";
 import { deployments, endpointSlices, pods, secrets, services } from "@kws/kube/resources";
@@ -14,6 +15,7 @@ import { connect, type Connection, type Provider } from "../providers/provider.t
 import { type Cluster, clusterOf } from "./cluster.ts";
 import { openForward } from "./forward.ts";
 import { type InterceptEvent, startIntercept } from "./intercept.ts";
+import { openLocalProxy, proxyVariables } from "./local-proxy.ts";
 import { namesOf } from "./objects.ts";
 import { endIntercept } from "./take.ts";
 
@@ -135,6 +137,28 @@ test("a connection that comes while there is no pod waits for one, and the next 
   const second = await ask(forward.port);
   expect(second).toMatch(/^pod web-/);
   expect(second).not.toBe(first);
+});
+
+test("programs reach the cluster's Services by name through the proxy, over HTTP, CONNECT and SOCKS", async () => {
+  await using proxy = await openLocalProxy({ cluster, namespace, signal: new AbortController().signal });
+  const env = { PATH: process.env["PATH"], ...proxyVariables(proxy) };
+  const curl = async (...args: string[]) => {
+    const { stdout } = await exec("curl", ["-sS", "--max-time", "30", ...args], { env });
+    return stdout;
+  };
+  for (const name of ["web", "web.default", "web.default.svc.cluster.local"])
+    expect(await curl(`http://${name}/x`)).toMatch(/^pod web-/);
+  expect(await curl("--proxytunnel", "http://web/x")).toMatch(/^pod web-/);
+  expect(await curl("--proxy", proxyVariables(proxy)["ALL_PROXY"] ?? "", "http://web/x")).toMatch(
+    /^pod web-/,
+  );
+  // What is no Service of the cluster is reached from here, with the path that it would be asked for without a proxy.
+  const { port } = laptop.address() as AddressInfo;
+  expect(await curl("--noproxy", "", `http://localhost:${port}/here`)).toBe("laptop /here");
+  expect(await curl("--noproxy", "", "--proxytunnel", `http://localhost:${port}/there`)).toBe(
+    "laptop /there",
+  );
+  expect(await curl("--noproxy", "", "-w", "%{http_code}", "http://localhost:1/")).toMatch(/502$/);
 });
 
 test("requests with the header come here, others and those that nothing answers go to the pods", async () => {

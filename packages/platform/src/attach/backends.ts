@@ -22,6 +22,7 @@ export interface ServicePort {
   port: number;
   protocol?: string;
   targetPort?: number | string;
+  appProtocol?: string;
 }
 
 /** The Kubernetes Services of a service. */

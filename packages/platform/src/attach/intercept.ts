@@ -31,14 +31,14 @@ import {
   type Holder,
   holdLease,
   identityOf,
-  isRenewed,
+  isHeld,
   tryTakeLease,
 } from "../services/lease.ts";
 import { findPort, portsOf } from "./backends.ts";
 import type { Cluster } from "./cluster.ts";
 import { openLaptop } from "./laptop.ts";
 import { namesOf, originalService, programSecret, proxyDeployment, selfRemoval } from "./objects.ts";
-import { proxyProgram } from "./program.ts";
+import { clusterProgram } from "./program.ts";
 import type { ProxyConfig } from "./proxy/main.ts";
 import { proxyLabel } from "./proxy/restore.ts";
 import { endIntercept, giveServiceBack, isTaken, originalSelector, takeService } from "./take.ts";
@@ -185,7 +185,7 @@ async function takeLease(options: InterceptOptions): Promise<HeldLease> {
         code: "conflict",
         fix: `Ask them, or take it over with --take-over.`,
       });
-    if (!takeOver && isRenewed(other, holder.host, clock())) throw taken();
+    if (!takeOver && isHeld(other, holder.host, clock())) throw taken();
     if ((await tryTakeLease(lease, other.metadata.resourceVersion)) !== undefined) throw taken();
   }
   return holdLease({
@@ -264,7 +264,7 @@ class Session implements Intercept {
     const apply = (resource: Resource, desired: KubeObject) =>
       cluster.client.apply(resource, desired, { fieldManager, force: true });
     const current = await cluster.client.get(services, object.metadata.name, namespace);
-    const program = await proxyProgram();
+    const program = await clusterProgram("intercept-proxy");
     const owner = await apply(secrets, programSecret(names, current, program, config));
     await apply(services, originalService(names, owner, originalSelector(current), ports));
     const removesItself = await this.#allowRemoval(owner, apply);
@@ -308,7 +308,7 @@ class Session implements Intercept {
           const tunnel = await openLaptop({
             cluster,
             pod,
-            local,
+            local: async () => local,
             token: this.#plan.config.token,
             signal: this.#over.signal,
             onConnection: (taken) => this.#onConnection(taken),

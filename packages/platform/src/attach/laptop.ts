@@ -5,12 +5,17 @@ import { connect } from "node:net";
 import { openPodPort, type PodPort } from "@kws/kube/port-forward";
 import type { Cluster } from "./cluster.ts";
 
+export interface LocalAddress {
+  host: string;
+  port: number;
+}
+
 export interface LaptopOptions {
   cluster: Cluster;
   pod: PodPort;
   token: string;
-  /** Where the process listens. */
-  local: { host: string; port: number };
+  /** Where the process listens that a connection of that path is for; undefined where there is none. */
+  local: (path: string) => Promise<LocalAddress | undefined>;
   signal: AbortSignal;
   /** Told for each connection that came. */
   onConnection: (taken: boolean) => void;
@@ -31,7 +36,13 @@ export async function openLaptop(options: LaptopOptions): Promise<{ closed: Prom
   const session = performServerHandshake(wire, { settings: { initialWindowSize: windowSize } });
   const closed = new Promise<void>((resolve) => session.once("close", () => resolve()));
   session.on("error", () => session.destroy());
-  session.on("stream", (stream) => take(stream, options));
+  session.on("stream", (stream, headers) => {
+    stream.on("error", () => stream.destroy());
+    options
+      .local(String(headers[":path"]))
+      .then((local) => take(stream, local, options))
+      .catch(() => stream.destroy());
+  });
   wire.once("close", () => session.destroy());
   keepAlive(session);
   const stop = () => session.destroy();
@@ -86,7 +97,17 @@ function keepAlive(session: ServerHttp2Session): void {
   session.once("close", () => clearInterval(timer));
 }
 
-function take(stream: ServerHttp2Stream, { local, onConnection }: LaptopOptions): void {
+function refuse(stream: ServerHttp2Stream, { onConnection }: LaptopOptions): void {
+  if (stream.destroyed) return;
+  onConnection(false);
+  stream.respond({ ":status": 503 }, { endStream: true });
+}
+
+function take(stream: ServerHttp2Stream, local: LocalAddress | undefined, options: LaptopOptions): void {
+  if (local === undefined || stream.destroyed) {
+    refuse(stream, options);
+    return;
+  }
   const socket = connect({ ...local, allowHalfOpen: true });
   const timer = setTimeout(() => socket.destroy(new Error("timeout")), connectMs);
   let connected = false;
@@ -97,18 +118,14 @@ function take(stream: ServerHttp2Stream, { local, onConnection }: LaptopOptions)
   socket.once("connect", () => {
     clearTimeout(timer);
     connected = true;
-    onConnection(true);
+    options.onConnection(true);
     stream.respond({ ":status": 200 });
     socket.pipe(stream);
     stream.pipe(socket);
   });
   socket.on("error", () => {
     clearTimeout(timer);
-    if (stream.destroyed) return;
-    if (connected) stream.close();
-    else {
-      onConnection(false);
-      stream.respond({ ":status": 503 }, { endStream: true });
-    }
+    if (!connected) refuse(stream, options);
+    else if (!stream.destroyed) stream.close();
   });
 }

@@ -9,6 +9,7 @@ import { openMemoryFolder } from "../secrets/memory-folder.ts";
 import { readNamespace, workloadsOf } from "../services/workloads.ts";
 import type { Cluster } from "./cluster.ts";
 import { environmentOf, filesOf, type PodContainer, relocate, Sources } from "./environment.ts";
+import { openLocalProxy, proxyVariables } from "./local-proxy.ts";
 import { hostsLines, openNames, rewriteHosts } from "./names.ts";
 
 export interface LocalRun {
@@ -18,6 +19,8 @@ export interface LocalRun {
   /** The pod's container; its first unless given. */
   container: string | undefined;
   command: string[];
+  /** Also a proxy for the cluster's names, in the variables that programs look for one in. */
+  proxy: boolean;
   cwd: string;
   /** This machine's variables; the service's are added. */
   env: NodeJS.ProcessEnv;
@@ -58,11 +61,13 @@ export async function runLocally(run: LocalRun): Promise<number> {
       rewriteHosts(value, local.names, hostsKnown),
     ]),
   );
+  await using proxy = run.proxy ? await openLocalProxy(run) : undefined;
+  const proxied = proxy === undefined ? {} : proxyVariables(proxy);
   const hosts = join(folder.path, "hosts");
   if (hostsKnown) await writeFile(hosts, (await readFile("/etc/hosts", "utf8")) + hostsLines(local.names));
   const command = wrapper === undefined ? run.command : [...wrapper, hosts, ...run.command];
   // Awaited here: what it uses goes away with this function.
-  return await finish(command, { ...env, ...own, KWS_ROOT: root }, run);
+  return await finish(command, { ...env, ...own, ...proxied, KWS_ROOT: root }, run);
 }
 
 async function findContainer({

@@ -92,6 +92,39 @@ export function selfRemoval(names: InterceptNames, owner: Owner, kubeService: st
   ];
 }
 
+interface ProgramRun {
+  image: string;
+  /** The program's first file. */
+  main: string;
+  ports: { containerPort: number; name?: string }[];
+  readinessProbe: Record<string, unknown>;
+}
+
+/** The part of a pod's specification that runs the program of a Secret, with its `config.json`, and is allowed nothing else. */
+export function programRun(secret: string, { image, main, ports, readinessProbe }: ProgramRun): object {
+  return {
+    containers: [
+      {
+        name: "proxy",
+        image,
+        command: ["node", `${folder}/${main}`, `${folder}/config.json`],
+        ports,
+        readinessProbe,
+        resources: { requests: { cpu: "10m", memory: "64Mi" }, limits: { memory: "256Mi" } },
+        securityContext: {
+          runAsUser: 65532,
+          runAsNonRoot: true,
+          allowPrivilegeEscalation: false,
+          capabilities: { drop: ["ALL"] },
+          seccompProfile: { type: "RuntimeDefault" },
+        },
+        volumeMounts: [{ name: "program", mountPath: folder, readOnly: true }],
+      },
+    ],
+    volumes: [{ name: "program", secret: { secretName: secret } }],
+  };
+}
+
 const folder = "/kws";
 const unprivileged = 1024;
 
@@ -126,28 +159,15 @@ export function proxyDeployment(names: InterceptNames, owner: Owner, pod: ProxyP
           ...(config.ports.some(({ listen }) => listen < unprivileged)
             ? { securityContext: { sysctls: [{ name: "net.ipv4.ip_unprivileged_port_start", value: "0" }] } }
             : {}),
-          containers: [
-            {
-              name: "proxy",
-              image: pod.image,
-              command: ["node", `${folder}/${pod.main}`, `${folder}/config.json`],
-              ports: config.ports.map(({ listen }) => ({
-                containerPort: listen,
-                ...(pod.portNames[listen] === undefined ? {} : { name: pod.portNames[listen] }),
-              })),
-              readinessProbe: { tcpSocket: { port: config.control }, periodSeconds: 1 },
-              resources: { requests: { cpu: "10m", memory: "64Mi" }, limits: { memory: "256Mi" } },
-              securityContext: {
-                runAsUser: 65532,
-                runAsNonRoot: true,
-                allowPrivilegeEscalation: false,
-                capabilities: { drop: ["ALL"] },
-                seccompProfile: { type: "RuntimeDefault" },
-              },
-              volumeMounts: [{ name: "program", mountPath: folder, readOnly: true }],
-            },
-          ],
-          volumes: [{ name: "program", secret: { secretName: name } }],
+          ...programRun(name, {
+            image: pod.image,
+            main: pod.main,
+            ports: config.ports.map(({ listen }) => ({
+              containerPort: listen,
+              ...(pod.portNames[listen] === undefined ? {} : { name: pod.portNames[listen] }),
+            })),
+            readinessProbe: { tcpSocket: { port: config.control }, periodSeconds: 1 },
+          }),
         },
       },
     },

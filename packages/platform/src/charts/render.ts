@@ -3,17 +3,18 @@
  * alone, so a good answer is remembered.
  */
 import { createHash } from "node:crypto";
-import { existsSync } from "node:fs";
-import { writeFile } from "node:fs/promises";
+import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { gzip } from "node:zlib";
-import { UserError } from "@kws/base/errors";
+import { replaceFile } from "@kws/base/atomicfile";
+import { isErrno, UserError } from "@kws/base/errors";
 import { makeFolder } from "@kws/base/folder";
 import { exec, lastLines } from "@kws/base/exec";
 import type { KubeconfigRef } from "../providers/provider.ts";
 import type { Chart } from "./chart.ts";
 import { mergeValues, type Values } from "./layers.ts";
+import { requestedMemory } from "./memory.ts";
 import { redactor } from "./redact.ts";
 
 /** A chart, in a folder or an archive, and its values. */
@@ -38,20 +39,30 @@ export interface CheckOptions extends RenderOptions {
   cache: string;
 }
 
-/** Throws `config` with the place for a chart whose files are at fault. What only a cluster can tell is left to the install. */
-export async function checkRenders(chart: Chart, options: CheckOptions): Promise<void> {
+/**
+ * Throws `config` with the place for a chart whose files are at fault. What only a cluster can tell is left to the install.
+ * Answers the bytes of memory that its pods will ask for, as far as that is known.
+ */
+export async function checkRenders(chart: Chart, options: CheckOptions): Promise<number> {
   const values = mergeValues(chart.values, options.images);
   const identity = JSON.stringify([chart.digest, values, options.release, options.namespace]);
-  const record = join(options.cache, "charts", createHash("sha256").update(identity).digest("hex"));
-  if (existsSync(record)) return;
+  const hash = createHash("sha256").update(identity).digest("hex");
+  const record = join(options.cache, "charts", `${hash}.memory`);
+  const known = await readFile(record, "utf8").catch((error: unknown) => {
+    if (isErrno(error, "ENOENT")) return "";
+    throw error;
+  });
+  if (known !== "") return Number(known);
   const result = await template(chart, values, options);
   if (result.exitCode === 0) {
+    const memory = requestedMemory(result.stdout);
     await makeFolder(join(options.cache, "charts"));
-    await writeFile(record, "");
-    return;
+    await replaceFile(record, String(memory));
+    return memory;
   }
   const fault = chartFault(result.said, chart.dir);
   if (fault !== undefined) throw fault;
+  return 0;
 }
 
 /** What Helm would install and keep. */

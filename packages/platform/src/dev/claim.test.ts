@@ -44,3 +44,12 @@ test("what nobody has renewed for a minute is free", async () => {
   await using second = await claim("web", options("bob", { clock: later }));
   expect(second.signal.aborted).toBe(false);
 });
+
+test("a session of this machine that is suspended, and renews nothing, has its service still", async () => {
+  const options = setUp();
+  await using _first = await claim("web", options("ann"));
+  const later = () => Date.UTC(2030, 0, 2);
+  const here = { user: "bob", host: "ann", pid: process.ppid };
+  await expect(claim("web", options("bob", { clock: later, holder: here }))).rejects.toThrow("develops web");
+  await using _other = await claim("web", options("bob", { clock: later }));
+});

@@ -7,7 +7,7 @@ import {
   heldSince,
   type HeldLease,
   holdLease,
-  isRenewed,
+  isHeld,
   type LeaseOptions,
   tryTakeLease,
 } from "../services/lease.ts";
@@ -31,7 +31,7 @@ export async function claim(service: string, options: ClaimOptions): Promise<Hel
         code: "conflict",
         fix: `Ask them, or take it over with \`kws service up ${service} --take-over\`.`,
       });
-    if (!takeOver && isRenewed(other, holder.host, clock())) throw taken();
+    if (!takeOver && isHeld(other, holder.host, clock())) throw taken();
     if ((await tryTakeLease(lease, other.metadata.resourceVersion)) !== undefined) throw taken();
   }
   return holdLease({

@@ -7,6 +7,8 @@ import type { Remote, RemoteProcess } from "./sync/remote.ts";
 /** Passes on each line as a restart, and says so. It stays, so that a restart does not wait for a connection. */
 const listener = `while read -r _; do kill -HUP "$(cat ${supervisorFolder}/pid)" && echo done; done`;
 const answerMs = 5000;
+/** What kubectl adds to the output of a command that failed. */
+const kubectlEnd = /^command terminated with exit code \d+$/;
 
 export class Control {
   readonly #remote: Remote;
@@ -47,7 +49,9 @@ export class Control {
     signal.addEventListener("abort", onAbort, { once: true });
     process.stdin.end();
     for (const stream of [process.stdout, process.stderr])
-      createInterface({ input: stream }).on("line", onLine);
+      createInterface({ input: stream }).on("line", (text) => {
+        if (!kubectlEnd.test(text)) onLine(text);
+      });
     try {
       return await process.ended;
     } finally {

@@ -43,6 +43,25 @@ test("a dev script that misses changes is started again", async () => {
   }
 });
 
+test.each([
+  ["npm start", "sync"],
+  ["sh -c npm run plain", "restart"],
+  ["nodemon server.js", "sync"],
+  ["node server.js", "restart"],
+  ["uvicorn app:app --reload", "sync"],
+  ["uvicorn app:app", "restart"],
+  ["flask --app shop run --debug", "sync"],
+  ["python manage.py runserver 0.0.0.0:8000", "sync"],
+  ["python manage.py runserver --noreload", "restart"],
+  ["php-fpm", "sync"],
+  ["nginx -g daemon off;", "sync"],
+  ["java -jar nginx.jar", "restart"],
+])("a save of what runs as `%s` leads to: %s", async (command, action) => {
+  await write({ "package.json": JSON.stringify({ scripts: { start: "vite", plain: "node ." } }) });
+  const { rules } = await defaultsOf(dir, { built: false, production: command.split(" ") });
+  expect(rules).toEqual([{ path: "**", action }]);
+});
+
 test("what decides an image's dependencies rebuilds it, where it is built from the folder", async () => {
   await write({ "package.json": "{}" });
   const { rules } = await defaultsOf(dir, { built: true, production });

@@ -20,13 +20,18 @@ export interface DevDefaults {
 }
 
 /**
- * Programs that see changes by themselves: a restart would only be in their way. Not Node's own `--watch`, which no longer looks
- * at a file that was removed and made again, as git does it (seen with Node 24).
+ * Programs that see changes by themselves, or look at their files at each request: a restart would only be in their way. Not
+ * Node's own `--watch`, which no longer looks at a file that was removed and made again, as git does it (seen with Node 24).
  */
 const reloading = (script: string): boolean =>
-  watching.test(script.replaceAll(/\bnode\b[^&|;]*?--watch\S*/g, ""));
-const watching =
-  /--watch|--hot|\b(nodemon|vite|nuxt|next dev|tsx watch|ts-node-dev|webpack serve|webpack-dev-server|nest start)\b/;
+  watching.test(script.replaceAll(/\bnode\b[^&|;]*?--watch\S*/g, "")) && !/--no-?reload\b/.test(script);
+const watching = new RegExp(
+  [
+    "--watch|--hot|--reload\\b|\\bdotnet watch\\b",
+    "\\b(nodemon|vite|nuxt|next dev|tsx watch|ts-node-dev|webpack serve|webpack-dev-server|nest start)\\b",
+    "\\b(flask\\b.* --debug|manage\\.py runserver|rails (s|server)|php|php-fpm|apache2\\S*|httpd\\S*|nginx)(?=\\s|$)",
+  ].join("|"),
+);
 
 /** `built`: the image is built from the folder. `production` is what the container runs when it is not developed. */
 export async function defaultsOf(
@@ -34,35 +39,35 @@ export async function defaultsOf(
   { built, production }: { built: boolean; production: string[] | undefined },
 ): Promise<DevDefaults> {
   const has = (name: string) => existsSync(join(dir, name));
-  const rules = (dependencies: string[], otherwise: "sync" | "restart"): DevRule[] => [
+  const produced = production?.join(" ") ?? "";
+  const rules = (dependencies: string[], running: string): DevRule[] => [
     ...["Dockerfile", ...dependencies]
       .filter(() => built)
       .map((path): DevRule => ({ path, action: "rebuild" })),
-    { path: "**", action: otherwise },
+    { path: "**", action: reloading(running) ? "sync" : "restart" },
   ];
   if (has("package.json")) {
-    const { script, main, needs } = await readPackage(join(dir, "package.json"));
+    const { scripts, main, needs } = await readPackage(join(dir, "package.json"));
+    const { dev } = scripts;
+    const [, name = ""] = /\b(?:npm|pnpm|yarn) (?:run )?([\w:.-]+)/.exec(produced) ?? [];
     return {
-      command: script === undefined ? (production ?? main) : npmScript(script),
-      rules: rules(
-        ["package.json", "package-lock.json"],
-        script !== undefined && reloading(script) ? "sync" : "restart",
-      ),
+      command: dev === undefined ? (production ?? main) : npmScript(dev),
+      rules: rules(["package.json", "package-lock.json"], dev ?? scripts[name] ?? produced),
       keep: needs && !has("node_modules") ? ["node_modules"] : [],
     };
   }
   if (has("go.mod")) {
     const target = await stageOf(dir, /(^|\/)golang([:@]|$)/);
-    return { command: ["go", "run", "."], ...target, rules: rules([], "restart"), keep: [] };
+    return { command: ["go", "run", "."], ...target, rules: rules([], ""), keep: [] };
   }
   if (has("pom.xml")) {
     const target = await stageOf(dir, /(^|\/)maven([:@]|$)/);
     const spring = (await readFile(join(dir, "pom.xml"), "utf8")).includes("spring-boot-maven-plugin");
     const goals = spring ? ["spring-boot:run"] : ["compile", "exec:java"];
-    return { command: ["mvn", "-q", ...goals], ...target, rules: rules(["pom.xml"], "restart"), keep: [] };
+    return { command: ["mvn", "-q", ...goals], ...target, rules: rules(["pom.xml"], ""), keep: [] };
   }
   // Python and all else: what runs in production, from the sources.
-  return { command: production, rules: rules(["requirements.txt", "pyproject.toml"], "restart"), keep: [] };
+  return { command: production, rules: rules(["requirements.txt", "pyproject.toml"], produced), keep: [] };
 }
 
 /** What a container runs: its own words win over the image's, as Kubernetes has it. Undefined where neither is known. */
@@ -88,15 +93,20 @@ function npmScript(script: string): string[] {
   return literal(["sh", "-c", `PATH="$PWD/node_modules/.bin:$PATH"; export PATH; ${script}`]);
 }
 
-async function readPackage(path: string): Promise<{ script?: string; main: string[]; needs: boolean }> {
+async function readPackage(
+  path: string,
+): Promise<{ scripts: Partial<Record<string, string>>; main: string[]; needs: boolean }> {
   const value: unknown = parse(await readFile(path, "utf8"), { maxAliasCount: 10 });
   const { scripts, main, dependencies } = (typeof value === "object" && value !== null ? value : {}) as {
-    scripts?: { dev?: unknown };
+    scripts?: Record<string, unknown>;
     main?: unknown;
     dependencies?: object;
   };
+  const texts = Object.entries(scripts ?? {}).flatMap(([name, text]) =>
+    typeof text === "string" ? [[name, text] as const] : [],
+  );
   return {
-    ...(typeof scripts?.dev === "string" ? { script: scripts.dev } : {}),
+    scripts: Object.fromEntries(texts),
     main: ["node", typeof main === "string" ? main : "."],
     needs: Object.keys(dependencies ?? {}).length > 0,
   };

@@ -127,7 +127,8 @@ class Session implements DevSession {
     if (this.#mounted) {
       this.#watcher = await watchFolder({
         root: plan.source,
-        ignore: plan.ignore,
+        // The container does not see what is kept: something else is mounted there.
+        ignore: [...plan.ignore, ...plan.keep.map((path) => `/${path}`)],
         signal: this.#over.signal,
         onBatch: (paths) => this.#onChange(paths.map(readable)),
         onError: (error) => this.#problem(error),
@@ -394,8 +395,9 @@ class Session implements DevSession {
   }
 
   #problem(error: unknown): void {
-    const fix = error instanceof UserError ? error.fix : undefined;
-    this.#emit({ kind: "problem", message: messageOf(error), ...(fix === undefined ? {} : { fix }) });
+    const { at, fix } = error instanceof UserError ? error : {};
+    const message = `${at === undefined ? "" : `${at}: `}${messageOf(error)}`;
+    this.#emit({ kind: "problem", message, ...(fix === undefined ? {} : { fix }) });
   }
 
   #emit(happening: Happening): void {

@@ -1,7 +1,8 @@
 /**
  * What is process 1 of a dev container: a script for any POSIX shell that runs the service's command, starts it again when it
  * is told to, and outlives it when it crashes, so that no restart costs a new pod. It needs `sh` and `sleep` of the image;
- * with `setsid`, what the command started itself ends with it.
+ * with `setsid`, what the command started itself ends with it. So does what left its group, once it has no other parent than
+ * process 1: debugpy's adapter does, and would keep the port from the next process.
  */
 
 /** Of a volume of the pod's: an image's own folders may be read-only. */
@@ -24,6 +25,15 @@ finish() {
   ( sleep ${graceSeconds}; kill -KILL "$group$child" ) >/dev/null 2>&1 &
   killer=$!
 }
+reap() {
+  for status in /proc/[0-9]*/status; do
+    pid= parent=
+    while read -r key value _; do
+      case "$key" in Pid:) pid=$value ;; PPid:) parent=$value; break ;; esac
+    done 2>/dev/null < "$status"
+    [ "$parent" != "$own" ] || [ "$pid" = "$killer" ] || kill -KILL "$pid" 2>/dev/null
+  done
+}
 pause() { while [ -z "$again$stop" ]; do sleep 1 & wait $!; done; }
 again= stop= child= killer= group=
 leader=
@@ -31,6 +41,7 @@ if command -v setsid >/dev/null 2>&1; then leader=setsid group=-; fi
 trap 'again=1; finish' HUP
 trap 'stop=1; finish' TERM INT
 sh -c 'echo "$PPID"' > ${folder}/pid
+read -r own < ${folder}/pid
 if [ "$1" = later ]; then say "waits for the first files"; pause; fi
 shift
 while [ -z "$stop" ]; do
@@ -46,6 +57,7 @@ while [ -z "$stop" ]; do
   done
   [ -z "$killer" ] || kill "$killer" 2>/dev/null
   [ -z "$leader" ] || signal KILL
+  reap
   child= killer=
   [ -n "$again$stop" ] || { say "ended with exit code $code; a change starts it again"; pause; }
 done

@@ -124,16 +124,14 @@ export async function giveBack(
   service: string,
 ): Promise<boolean> {
   const resource = resources[workload.kind];
+  // Before the workload: one that still says "at most one" would take away the replicas that come back.
+  const autoscalers = await autoscalersOf(client, workload);
+  for (const { metadata } of autoscalers) await change(client, horizontalPodAutoscalers, metadata, restore);
   const restored = await change(client, resource, workload, restore);
-  if (restored) {
-    // A StatefulSet waits for ever for a broken pod to become ready before it replaces it.
-    if (workload.kind === "StatefulSet") await removeDevPods(client, workload.namespace, service);
-    for (const { metadata } of await autoscalersOf(client, workload)) {
-      await change(client, horizontalPodAutoscalers, metadata, restore);
-      await change(client, horizontalPodAutoscalers, metadata, release);
-    }
-    await change(client, resource, workload, release);
-  }
+  // A StatefulSet waits for ever for a broken pod to become ready before it replaces it.
+  if (restored && workload.kind === "StatefulSet") await removeDevPods(client, workload.namespace, service);
+  for (const { metadata } of autoscalers) await change(client, horizontalPodAutoscalers, metadata, release);
+  if (restored) await change(client, resource, workload, release);
   await removeLease(client, workload.namespace, service);
   return restored;
 }

@@ -99,6 +99,17 @@ describe("a kws.yaml with a fault", () => {
     });
   });
 
+  test("a key that stands twice is named with both places, at any depth", async () => {
+    const text = "services:\n  orders: { path: a }\n  # the other one\n  orders:\n    path: b\n";
+    const error = await failure(async () => parseYaml("f", text));
+    expect(error).toMatchObject({
+      message: 'the key "orders" is there twice: it stands on line 2 too',
+      code: "config",
+      at: "f:4:3",
+      fix: expect.stringContaining("Remove one"),
+    });
+  });
+
   test("a source that is neither a path nor a repository is explained by the nearer of the two", async () => {
     const text = "services:\n  orders: { git: https://example.org/o.git, rev: v1 }\n";
     const error = await failure(() => validate(parseYaml("f", text), Workspace, "it"));

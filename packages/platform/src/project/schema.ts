@@ -3,13 +3,9 @@
  * `services` or `stacks` is a workspace's, any other a service's.
  */
 import { type Static, Type } from "typebox";
-import { providerNames, runtimeNames, type ProviderName, type RuntimeName } from "./provider-names.ts";
-
-/** DNS-1123 label: it becomes part of object names, namespaces and host names. */
-const Name = (description: string) =>
-  Type.String({ pattern: "^[a-z0-9]([-a-z0-9]{0,51}[a-z0-9])?$", description });
-const Argv = Type.Array(Type.String({ minLength: 1 }), { minItems: 1 });
-const strict = { additionalProperties: false };
+import { Pipeline } from "./pipeline-schema.ts";
+import { type ProviderName, providerNames, runtimeNames, type RuntimeName } from "./provider-names.ts";
+import { Argv, Datastore, Duration, Env, Name, Quantity, strict } from "./schema-parts.ts";
 
 const Tags = Type.Optional(
   Type.Array(Name("A word that `--tag` chooses services by."), {
@@ -97,6 +93,40 @@ export const PackagedSource = Type.Object(
   strict,
 );
 
+export const Remote = Type.Object(
+  {
+    context: Type.Optional(
+      Type.String({
+        minLength: 1,
+        description: "The kubeconfig context of the cluster that has them; it must be in `allowContexts`.",
+      }),
+    ),
+    namespace: Type.Optional(
+      Name("The namespace that they are in there; that of the stack here unless given."),
+    ),
+    services: Type.Optional(
+      Type.Array(Type.String(), { description: "The services of the stack that are used from there." }),
+    ),
+    except: Type.Optional(
+      Type.Array(Type.String(), {
+        description: "Instead of `services`: all of the stack are used from there but these.",
+      }),
+    ),
+    image: Type.Optional(
+      Type.String({
+        minLength: 1,
+        description:
+          "The image, with Node 22 or later, of the pod that passes connections on; `node:24-alpine` unless given or the cluster has one.",
+      }),
+    ),
+  },
+  {
+    ...strict,
+    description: "Services of the stack that are used from another cluster instead of being started.",
+  },
+);
+export type Remote = Static<typeof Remote>;
+
 export const Stack = Type.Object(
   {
     services: Type.Optional(
@@ -106,6 +136,7 @@ export const Stack = Type.Object(
     ),
     namespace: Type.Optional(Name("The namespace to install into; the stack's name unless given.")),
     profile: Type.Optional(Name("The chart profile to install with; `local` unless given.")),
+    remote: Type.Optional(Remote),
   },
   strict,
 );
@@ -365,50 +396,6 @@ export const Dev = Type.Object(
 );
 export type Dev = Static<typeof Dev>;
 
-const Env = (description: string) =>
-  Type.Optional(
-    Type.Record(Type.String({ pattern: "^[-._a-zA-Z][-._a-zA-Z0-9]*$" }), Type.String(), { description }),
-  );
-const Port = Type.Integer({ minimum: 1, maximum: 65_535 });
-const Duration = (description: string) =>
-  Type.Optional(Type.String({ pattern: "^(\\d+(\\.\\d+)?(ms|[smhdw]))+$", description }));
-const Quantity = (description: string) =>
-  Type.Optional(Type.String({ pattern: "^\\d+(\\.\\d+)?(m|k|M|G|Ki|Mi|Gi)?$", description }));
-
-export const Datastore = Type.Object(
-  {
-    image: Type.Optional(Type.String({ minLength: 1, description: "The image to run." })),
-    service: Type.Optional(
-      Type.String({
-        minLength: 1,
-        description: "The service of the workspace whose image it runs, instead of `image`.",
-      }),
-    ),
-    args: Type.Optional(
-      Type.Array(Type.String(), { description: "Arguments for the image's own command line." }),
-    ),
-    env: Env("Its environment; these are values for tests, and no secrets."),
-    ports: Type.Array(Port, { minItems: 1, description: "The ports that the tests reach under its name." }),
-    ready: Type.Optional(
-      Type.Union(
-        [
-          Type.Object({ tcp: Port }, strict),
-          Type.Object({ http: Type.String({ pattern: "^/" }), port: Type.Optional(Port) }, strict),
-          Type.Object({ exec: Argv }, strict),
-        ],
-        {
-          description:
-            "When the tests may begin: a port that takes connections, a path that answers, or a command inside that succeeds; " +
-            "the first of the ports unless given.",
-        },
-      ),
-    ),
-    timeout: Duration("How long it may take to become ready; `2m` unless given."),
-  },
-  strict,
-);
-export type Datastore = Static<typeof Datastore>;
-
 const testLevel = {
   run: Type.Array(Type.String({ minLength: 1 }), {
     minItems: 1,
@@ -429,6 +416,13 @@ const testLevel = {
       pattern: "^/.*[^/]$",
       description:
         "The folder in the container that the tests write JUnit XML and other files to, empty at first; `/reports` unless given.",
+    }),
+  ),
+  secrets: Type.Optional(
+    Type.Array(Type.String({ pattern: "^[a-zA-Z_][a-zA-Z0-9_]*$" }), {
+      uniqueItems: true,
+      description:
+        "Variables of the tests and of their datastores that get a password made for each run. In `env` of both, `$(NAME)` stands for it.",
     }),
   ),
   env: Env("The tests' environment."),
@@ -455,6 +449,8 @@ export const FunctionalTests = Type.Object(
   strict,
 );
 export type FunctionalTests = Static<typeof FunctionalTests>;
+
+export type { Datastore } from "./schema-parts.ts";
 
 export const Credential = Type.Object(
   {
@@ -500,6 +496,7 @@ export const Service = Type.Object(
         },
       ),
     ),
+    pipeline: Type.Optional(Pipeline),
     credentials: Type.Optional(
       Type.Record(Type.String(), Credential, {
         description:
@@ -539,6 +536,11 @@ export const Local = Type.Object(
       }),
     ),
     cluster: Type.Optional(ClusterSettings),
+    stacks: Type.Optional(
+      Type.Record(Type.String(), Type.Object({ remote: Type.Optional(Remote) }, strict), {
+        description: "By the names of the workspace's stacks: keys that count before those of kws.yaml.",
+      }),
+    ),
     defaults: Type.Optional(Defaults),
   },
   { ...strict, description: "What one person sets differently in a workspace; not for others." },

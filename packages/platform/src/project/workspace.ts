@@ -6,7 +6,15 @@ import { UserError } from "@kws/base/errors";
 import type { GraphNode } from "./graph.ts";
 import { type LocalSettings, readLocal } from "./local.ts";
 import { nearest, suggest } from "./nearest.ts";
-import { type ClusterSettings, type Condition, Service, UserConfig, Workspace } from "./schema.ts";
+import { remoteOf } from "./remote.ts";
+import {
+  type ClusterSettings,
+  type Condition,
+  type Remote,
+  Service,
+  UserConfig,
+  Workspace,
+} from "./schema.ts";
 import { validate } from "./validate.ts";
 import { parseYaml, readLimited, readYamlFile, type YamlFile } from "./yaml-file.ts";
 
@@ -69,6 +77,8 @@ export interface ProjectStack {
   profile: string;
   /** Undefined: all services of the workspace. */
   services: string[] | undefined;
+  /** Which of them are used from another cluster. */
+  remote?: Remote | undefined;
 }
 
 export interface Project {
@@ -147,6 +157,7 @@ async function base(
 ): Promise<Omit<Project, "implicit">> {
   const stacks = workspace.stacks ?? { [name]: {} };
   const local = await readLocal(root);
+  const remote = remoteOf(file, stacks, local);
   return {
     name,
     root,
@@ -159,6 +170,7 @@ async function base(
       namespace: settings.namespace ?? stack,
       profile: settings.profile ?? defaultProfile,
       services: settings.services,
+      remote: remote[stack],
     })),
   };
 }

@@ -124,6 +124,7 @@ export function parseYaml(path: string, text: string, dialect?: keyof typeof dia
   }
   const fault = document.errors[0];
   if (fault !== undefined) {
+    if (fault.code === "DUPLICATE_KEY") throw keyTwice(document, fault.pos[0], where, lines);
     const several = fault.code === "MULTIPLE_DOCS";
     const message = several ? "the file holds several documents, and one is meant" : fault.message;
     throw new UserError(`not valid YAML: ${message}`, { code: "config", at: where(fault.pos[0]) });
@@ -146,6 +147,35 @@ export function parseYaml(path: string, text: string, dialect?: keyof typeof dia
     at: (keys, key = false) => where(find(document, keys, key).offset),
     tag: (keys) => find(document, keys, false).tag,
   };
+}
+
+/** For a key that its mapping has already; `offset` is where the second one stands. */
+function keyTwice(
+  document: Document,
+  offset: number,
+  where: (offset?: number) => string,
+  lines: LineCounter,
+): UserError {
+  const startOf = ({ key }: Pair) => (isNode(key) ? key.range?.[0] : undefined);
+  const textOf = ({ key }: Pair) => String(isScalar(key) ? key.value : key);
+  let name = "";
+  let first: number | undefined;
+  visit(document, {
+    Map(_key, { items }) {
+      const second = items.find((pair) => startOf(pair) === offset);
+      const before = items.find((pair) => second !== undefined && textOf(pair) === textOf(second));
+      if (second === undefined || before === undefined) return undefined;
+      name = textOf(second);
+      first = startOf(before);
+      return visit.BREAK;
+    },
+  });
+  const { line } = lines.linePos(first ?? 0);
+  return new UserError(`the key "${name}" is there twice: it stands on line ${line} too`, {
+    code: "config",
+    at: where(offset),
+    fix: "Remove one of them, or put what both hold under one.",
+  });
 }
 
 /** The line where flow brackets nest too deep. Counted before parsing, because the parser itself recurses. */

@@ -22,8 +22,10 @@ export interface ClusterTool {
   name: ToolName;
   /** The name of its one cluster; undefined where there may be several. */
   only?: string;
-  /** It brings an Ingress controller, and serves it on the port that `create` is given. */
+  /** Its Ingress controller, brought along or installed later, is served on the port that `create` is given. */
   servesIngress?: true;
+  /** Why its clusters cannot be kept and brought back, where there is more to say than that the tool does not. */
+  noSnapshots?: string;
   /** Throws `tool-missing` where it is not installed. */
   version(): Promise<string>;
   list(): Promise<ToolCluster[]>;
@@ -60,6 +62,8 @@ export interface ToolWorld {
 export interface RunOptions extends ToolOptions {
   /** 20 s unless given. */
   timeoutMs?: number;
+  /** For standard input. */
+  input?: string;
   env?: NodeJS.ProcessEnv;
 }
 

@@ -55,6 +55,7 @@ export function embeddedProvider(options: EmbeddedOptions): Provider {
     // The base image that the cluster makes of the machine's own Node.
     shellImage: `${localRegistry}/node:${process.versions.node.split(".")[0]}`,
     sharesFiles: true,
+    buildsAlone: true,
     nodeImage: `${localRegistry}/node:${process.versions.node.split(".")[0]}`,
     ...embeddedBuilder(options),
     async start({ signal, ingressPort, runtime }) {

@@ -15,6 +15,9 @@ export function k3d(world: ToolWorld): ClusterTool {
   return {
     name: "k3d",
     servesIngress: true,
+    noSnapshots:
+      "the data of a node is in volumes of its container, which neither k3d nor `docker commit` copies, and what its database " +
+      "holds goes only with the token of that one cluster",
     async version() {
       return /k3d version v(\S+)/.exec(await run(["version"]))?.[1] ?? "unknown";
     },

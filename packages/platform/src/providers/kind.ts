@@ -14,6 +14,16 @@ interface NodeContainer {
 const clusterLabel = "io.x-k8s.kind.cluster";
 const roleLabel = "io.x-k8s.kind.role";
 
+/** One node, to which Ingress controllers made for kind go by its label (https://kind.sigs.k8s.io/docs/user/ingress/). */
+function configuration(ingressPort: number): object {
+  const http = { containerPort: 80, hostPort: ingressPort, listenAddress: "127.0.0.1", protocol: "TCP" };
+  return {
+    apiVersion: "kind.x-k8s.io/v1alpha4",
+    kind: "Cluster",
+    nodes: [{ role: "control-plane", labels: { "ingress-ready": "true" }, extraPortMappings: [http] }],
+  };
+}
+
 export function kind(world: ToolWorld): ClusterTool {
   const install =
     "Install kind (https://kind.sigs.k8s.io/docs/user/quick-start/#installation), or use another provider.";
@@ -38,6 +48,10 @@ export function kind(world: ToolWorld): ClusterTool {
       .sort((a, b) => Number(b.role === "control-plane") - Number(a.role === "control-plane"));
   return {
     name: "kind",
+    servesIngress: true,
+    noSnapshots:
+      "the data of a node is in volumes of its container, which neither kind nor `docker commit` copies, and what etcd " +
+      "holds goes only with the certificates of that one cluster",
     async version() {
       return /kind v(\S+)/.exec(await run(["version"]))?.[1] ?? "unknown";
     },
@@ -53,18 +67,11 @@ export function kind(world: ToolWorld): ClusterTool {
           : "stopped",
       }));
     },
-    async create(name, { ingressPort: _unused, ...options }) {
-      const args = [
-        "create",
-        "cluster",
-        "--name",
-        name,
-        "--kubeconfig",
-        world.kubeconfig(name),
-        "--wait",
-        "5m",
-      ];
-      await run(args, { timeoutMs: slowly, ...options });
+    async create(name, { ingressPort, ...options }) {
+      const place = ["--name", name, "--kubeconfig", world.kubeconfig(name)];
+      const args = ["create", "cluster", ...place, "--config", "-", "--wait", "5m"];
+      const input = JSON.stringify(configuration(ingressPort));
+      await run(args, { timeoutMs: slowly, input, ...options });
     },
     async start(name, options) {
       const names = (await nodesOf(name)).map((node) => node.name);

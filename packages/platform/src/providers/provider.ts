@@ -93,6 +93,8 @@ export interface Builder {
 export interface Provider extends Builder {
   /** Its nodes see the files of this machine under the same paths, so that a pod can mount a folder of it. */
   sharesFiles?: boolean;
+  /** It builds images also while its cluster does not run. */
+  buildsAlone?: true;
   /** An image with Node that its nodes have without a registry. */
   nodeImage?: string;
   name: ProviderName;

@@ -32,7 +32,7 @@ async function switched(before: string, server = "https://127.0.0.1:7001"): Prom
   await writeFile(from, own(server));
   await writeFile(to, before);
   expect(await switchContext({ path: from }, to)).toBe("kind-kws");
-  return readFile(to, "utf8");
+  return await readFile(to, "utf8");
 }
 
 test("the context becomes the current one, and all else stays, comments included", async () => {

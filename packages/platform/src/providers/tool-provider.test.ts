@@ -151,3 +151,11 @@ test("an image that is wanted by its digest is refused where nodes know tags alo
     fix: expect.stringContaining("kws publish"),
   });
 });
+
+test("a snapshot is refused with the tool's own reason", () => {
+  const refusal = (own?: Partial<ClusterTool>) => () => provider(own).snapshots();
+  expect(refusal({ noSnapshots: "its data is elsewhere" })).toThrow(
+    "clusters of k3d have no snapshots: its data is elsewhere",
+  );
+  expect(refusal()).toThrow("the tool has no command");
+});

@@ -225,7 +225,7 @@ export function toolProvider(tool: ClusterTool, options: ToolProviderOptions): P
       return tool.kubeconfig(name);
     },
     snapshots: () =>
-      noSnapshots(tool.name, "its nodes keep their data in volumes that its tool does not copy"),
+      noSnapshots(tool.name, tool.noSnapshots ?? "the tool has no command that copies a node's data"),
     checkBuild: (build, context) => builder.checkBuild(build, context),
     async buildImage(build, context) {
       const image = await builder.buildImage(build, context);

@@ -5,7 +5,7 @@
 import type { KubeClient } from "@kws/kube/client";
 import type { KubeObject } from "@kws/kube/object";
 import { leases } from "@kws/kube/resources";
-import { describeHolder, heldSince, isRenewed } from "./lease.ts";
+import { describeHolder, heldSince, isHeld } from "./lease.ts";
 import type { NamespaceObjects } from "./workloads.ts";
 
 /** On a workload: who replaced it, and since when; on its pods, as a label: the service's name. */
@@ -67,7 +67,7 @@ export async function findHolds(
   return Promise.all(
     marked.map(async ({ object, kind, mark }) => {
       const lease = await client.find(leases, leaseName(mark.service), namespace);
-      const alive = lease !== undefined && isRenewed(lease, host, now);
+      const alive = lease !== undefined && isHeld(lease, host, now);
       const { by, since } = alive ? { by: describeHolder(lease), since: heldSince(lease) } : mark;
       const { service, container } = mark;
       return { service, container, by, since, namespace, kind, name: object.metadata.name, alive };

@@ -3,7 +3,7 @@
  * that people on other machines are kept apart as well. They say who holds, and since when.
  */
 import { messageOf, UserError } from "@kws/base/errors";
-import { isGone, processName } from "@kws/base/process";
+import { isRunning, type ProcessIdentity, processName, processOf } from "@kws/base/process";
 import { sleep } from "@kws/base/retry";
 import type { KubeClient } from "@kws/kube/client";
 import type { KubeObject } from "@kws/kube/object";
@@ -48,7 +48,7 @@ export async function tryTakeLease(options: LeaseOptions, expired?: string): Pro
       return undefined;
     }
     const holder = String(found["spec"]?.holderIdentity ?? "");
-    const free = holder === "" || holder === me || holderIsGone(holder, options.holder.host);
+    const free = holder === "" || holder === me || holderRuns(holder, options.holder.host) === false;
     if (!free && found.metadata.resourceVersion !== expired) return found;
     const fresh = leaseOf(options, me);
     const metadata = { ...found.metadata, ...fresh.metadata };
@@ -143,16 +143,28 @@ export function identityOf({ user, host, pid }: Holder): string {
   return `${user}@${processName(host, pid)}`;
 }
 
-function holderIsGone(identity: string, host: string): boolean {
-  return isGone(identity.slice(identity.lastIndexOf("@") + 1), host);
+/** Undefined where it is of another machine. */
+function holderRuns(identity: string, host: string): boolean | undefined {
+  return isRunning(nameIn(identity), host);
+}
+
+function nameIn(identity: string): string {
+  return identity.slice(identity.lastIndexOf("@") + 1);
+}
+
+/** The process that holds the lease; undefined where it is of another machine. */
+export function holdingProcess(lease: KubeObject, host: string): ProcessIdentity | undefined {
+  return processOf(nameIn(String(lease["spec"]?.holderIdentity ?? "")), host);
 }
 
 /**
- * Whether somebody still renews the lease, as one look can tell: clocks of machines differ, so one that has just run out counts
- * as held.
+ * Whether somebody still has the lease, as one look can tell. A process of this machine has it for as long as it is there: one
+ * that was stopped by Ctrl-Z renews nothing, and goes on. Clocks of machines differ, so a lease of another one that has just run
+ * out counts as held.
  */
-export function isRenewed(lease: KubeObject, host: string, now: number): boolean {
-  if (holderIsGone(String(lease["spec"]?.holderIdentity ?? ""), host)) return false;
+export function isHeld(lease: KubeObject, host: string, now: number): boolean {
+  const runs = holderRuns(String(lease["spec"]?.holderIdentity ?? ""), host);
+  if (runs !== undefined) return runs;
   return now - Date.parse(String(lease["spec"]?.renewTime ?? "")) < 4 * durationSeconds * 1000;
 }
 

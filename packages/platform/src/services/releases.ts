@@ -125,6 +125,19 @@ function later(created: string, modifiedSeconds: number): string {
   return modified > created ? modified : created;
 }
 
+/** Those of the namespace, or all where none is named; where they are instead is told. */
+export function releasesIn(releases: Release[], namespace: string | undefined): Release[] {
+  if (namespace === undefined) return releases;
+  const here = releases.filter((release) => release.namespace === namespace);
+  const [elsewhere] = releases;
+  if (here.length > 0 || elsewhere === undefined) return here;
+  const all = [...new Set(releases.map((release) => release.namespace))].join(", ");
+  throw new UserError(`no stack is installed in the namespace ${namespace}`, {
+    code: "not-found",
+    fix: `Name one that has some with -n: ${all}; or leave out -n.`,
+  });
+}
+
 /**
  * The releases of the named services, in one stack or, where the name is unambiguous, in any. `startable` are names that the
  * workspace knows, installed or not.

@@ -1,7 +1,7 @@
 import { KubeClient } from "@kws/kube/client";
 import type { Transport } from "@kws/kube/transport";
 import { expect, test } from "vitest";
-import { memoryCommitment, podResources } from "./resources.ts";
+import { memoryCommitment, memoryRequests, podResources } from "./resources.ts";
 
 /** Answers lists by path; what is not there is a 404. */
 function clientOf(lists: Record<string, unknown[]>): KubeClient {
@@ -53,6 +53,20 @@ test("a pod's shares are the sums over its containers, with what is measured", a
 test("without metrics there is nothing used, and it is no failure", async () => {
   const client = clientOf({ "/api/v1/namespaces/shop/pods": [pod("a", [{}])] });
   expect((await podResources(client, "shop", signal)).get("a")?.cpu).toEqual({ requested: 0 });
+});
+
+test("memory is asked for by what is there and stays there", async () => {
+  const client = clientOf({
+    "/api/v1/nodes": [{ metadata: { name: "n" }, status: { allocatable: { memory: "1Gi" } } }],
+    "/api/v1/pods": [
+      pod("limited", [{ limits: { memory: "512Mi" } }]),
+      pod("asking", [{ requests: { memory: "256Mi" }, limits: { memory: "2Gi" } }]),
+      pod("replaced", [{ requests: { memory: "3Gi" } }]),
+      pod("ended", [{ requests: { memory: "4Gi" } }], "Succeeded"),
+    ],
+  });
+  const found = await memoryRequests(client, ({ metadata }) => metadata.name === "replaced", signal);
+  expect(found).toEqual({ requested: 768 * 2 ** 20, allocatable: 2 ** 30 });
 });
 
 test("memory is promised by limits, by requests without them, and by nothing that has ended", async () => {

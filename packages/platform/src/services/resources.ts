@@ -48,6 +48,27 @@ export async function podResources(
   );
 }
 
+export interface MemoryRequests {
+  /** Bytes that pods ask for already. */
+  requested: number;
+  /** Bytes that the nodes have for pods. */
+  allocatable: number;
+}
+
+/** Without the pods that are to be replaced. Undefined where the user may not look at all of the cluster. */
+export async function memoryRequests(
+  client: KubeClient,
+  isReplaced: (pod: KubeObject) => boolean,
+  signal: AbortSignal,
+): Promise<MemoryRequests | undefined> {
+  const found = await nodesAndPods(client, signal);
+  if (found === undefined) return undefined;
+  const shares = found.running
+    .filter((pod) => !isReplaced(pod))
+    .map((pod) => shareOf(pod, undefined, "memory"));
+  return { requested: sum(shares.map(({ requested }) => requested)), allocatable: found.allocatable };
+}
+
 export interface MemoryCommitment {
   /** Bytes that all pods may use: their limits, or what they ask for where they have none. */
   promised: number;
@@ -60,18 +81,27 @@ export async function memoryCommitment(
   client: KubeClient,
   signal: AbortSignal,
 ): Promise<MemoryCommitment | undefined> {
+  const found = await nodesAndPods(client, signal);
+  if (found === undefined) return undefined;
+  const shares = found.running.map((pod) => shareOf(pod, undefined, "memory"));
+  return {
+    promised: sum(shares.map(({ limit, requested }) => limit ?? requested)),
+    allocatable: found.allocatable,
+  };
+}
+
+async function nodesAndPods(
+  client: KubeClient,
+  signal: AbortSignal,
+): Promise<{ running: KubeObject[]; allocatable: number } | undefined> {
   const found = await unless(
     Promise.all([client.list(nodes, undefined, { signal }), client.list(pods, undefined, { signal })]),
     "Forbidden",
   );
   if (found === undefined) return undefined;
   const [allNodes, allPods] = found;
-  const running = allPods.items.filter(
-    ({ status }) => !["Succeeded", "Failed"].includes(String(status?.phase)),
-  );
-  const shares = running.map((pod) => shareOf(pod, undefined, "memory"));
   return {
-    promised: sum(shares.map(({ limit, requested }) => limit ?? requested)),
+    running: allPods.items.filter(({ status }) => !["Succeeded", "Failed"].includes(String(status?.phase))),
     allocatable: sum(allNodes.items.map(({ status }) => quantity(status?.allocatable?.memory))),
   };
 }

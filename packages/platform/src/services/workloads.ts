@@ -4,7 +4,7 @@ import type { KubeObject } from "@kws/kube/object";
 import { conditionOf, readinessOf } from "@kws/kube/readiness";
 import { daemonSets, deployments, jobs, pods, replicaSets, statefulSets } from "@kws/kube/resources";
 import { selects } from "@kws/kube/selector";
-import { hookAnnotation, releaseAnnotation, serviceLabel } from "./labels.ts";
+import { hookAnnotation, instanceLabel, releaseAnnotation, serviceLabel } from "./labels.ts";
 
 /** All that is looked at in a namespace. List answers leave out the items' kind, so each kind has a list of its own. */
 export interface NamespaceObjects {
@@ -174,7 +174,7 @@ export function hasFailed(job: KubeObject): boolean {
 export function hookJobs(objects: NamespaceObjects, service: string, release = service): KubeObject[] {
   return objects.jobs.filter(({ metadata }) => {
     if (metadata.annotations?.[hookAnnotation] === undefined) return false;
-    const instance = metadata.labels?.["app.kubernetes.io/instance"];
+    const instance = metadata.labels?.[instanceLabel];
     if (instance === service && release === service) return true;
     return (instance === undefined || instance === release) && metadata.name.startsWith(`${service}-`);
   });

@@ -104,6 +104,17 @@ test("what a package depends on comes with it, and an unknown name is refused", 
   await expect(plan({ only: ["web"] }, { dependsOn: { payments: ["web"] } })).rejects.toThrow("in a cycle");
 });
 
+test("what is asked for cannot be skipped as well", async () => {
+  const both = { code: "usage", message: '"web" is asked for, and to be skipped too' };
+  await expect(plan({ only: ["web", "orders"], skip: ["web"] })).rejects.toMatchObject(both);
+  const all = { code: "usage", message: "all services with the tag frontend are skipped" };
+  await expect(plan({ tags: ["frontend"], skip: ["web"] })).rejects.toMatchObject(all);
+  expect(await plan({ only: ["web", "mailer"], skip: ["orders"] })).toEqual({
+    web: "build",
+    mailer: "build",
+  });
+});
+
 test("tags choose with dependencies, and what is skipped is left out with what only it needs", async () => {
   expect(await plan({ tags: ["frontend"] })).toEqual({ web: "build", orders: "build", payments: "package" });
   expect(await plan({ tags: ["frontend"], skip: ["orders"] })).toEqual({ web: "build" });

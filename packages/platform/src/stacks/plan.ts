@@ -143,6 +143,13 @@ async function rootsOf(services: Services, stack: ProjectStack, selection: Selec
       fix: suggest(name, stack.services ?? (await services.names()), "Add it to the stack's services."),
     });
   }
+  const both = only.find((name) => skip.includes(name));
+  if (both !== undefined) {
+    throw new UserError(`"${both}" is asked for, and to be skipped too`, {
+      code: "usage",
+      fix: "Leave out one of them.",
+    });
+  }
   if (tags.length === 0 && only.length > 0) return only;
   const names = stack.services ?? (await services.names());
   if (tags.length === 0) return names;
@@ -155,6 +162,12 @@ async function rootsOf(services: Services, stack: ProjectStack, selection: Selec
     });
   }
   const tagged = known.filter((service) => service.tags.some((tag) => tags.includes(tag)));
+  if (only.length === 0 && tagged.every(({ name }) => skip.includes(name))) {
+    throw new UserError(`all services with the tag ${tags.join(" or ")} are skipped`, {
+      code: "usage",
+      fix: "Leave some out of --skip.",
+    });
+  }
   return [...only, ...tagged.map(({ name }) => name)];
 }
 

@@ -109,10 +109,7 @@ export async function removeStack(options: RemoveStackOptions): Promise<RemovedS
   const { releases, owned, begun } = await findAll(client, options);
   const spaces = [...new Set([...releases.map((release) => release.namespace), ...begun, ...owned])];
   if (releases.length === 0 && begun.length === 0 && (owned.length === 0 || options.keepData)) {
-    throw new UserError(`the stack ${stack} is not installed`, {
-      code: "not-found",
-      fix: "See `kws stack list`.",
-    });
+    throw await notInstalled(client, options);
   }
   const [home = stack] = spaces;
   await using _lock = await lockStack({ ...options, client, namespace: home });
@@ -139,6 +136,25 @@ export async function removeStack(options: RemoveStackOptions): Promise<RemovedS
     namespaces: removed,
     keptData: options.keepData,
   };
+}
+
+/** In no namespace, or not in the one that was named. */
+async function notInstalled(client: KubeClient, options: Scope): Promise<UserError> {
+  const { stack, namespace } = options;
+  const { releases, owned, begun } = await findAll(client, { ...options, namespace: undefined });
+  const elsewhere = new Set([...releases.map((release) => release.namespace), ...begun, ...owned]);
+  if (namespace !== undefined) elsewhere.delete(namespace);
+  const [first] = elsewhere;
+  if (namespace === undefined || first === undefined) {
+    return new UserError(`the stack ${stack} is not installed`, {
+      code: "not-found",
+      fix: "See `kws stack list`.",
+    });
+  }
+  return new UserError(
+    `the stack ${stack} is not installed in the namespace ${namespace}, but in ${[...elsewhere].join(", ")}`,
+    { code: "not-found", fix: `Name it: -n ${first}; or leave out -n, for all of them.` },
+  );
 }
 
 export interface RemovedServices {

@@ -59,6 +59,17 @@ export interface StartStackOptions {
   clock: () => number;
   /** Who runs this, for the lock. */
   holder: Holder;
+  /** What the stack uses from another cluster. */
+  remote?: RemoteServices;
+}
+
+/** Services that are not started, and that others depend on. */
+export interface RemoteServices {
+  names: string[];
+  /** Makes them reachable in the stack's namespace, before anything is installed. */
+  connect(): Promise<void>;
+  /** Resolves when connections to the service get somewhere. */
+  ready(name: string, signal: AbortSignal): Promise<void>;
 }
 
 export interface StartedService {
@@ -105,6 +116,7 @@ async function startAll(options: StartStackOptions): Promise<StartedService[]> {
     signal: options.signal,
   });
   await dropUnfinished(connection.client, before);
+  await options.remote?.connect();
   await using view = new NamespaceView(connection.client, stack.namespace);
   await view.open();
 
@@ -113,13 +125,21 @@ async function startAll(options: StartStackOptions): Promise<StartedService[]> {
   const signal = AbortSignal.any([options.signal, failed.signal]);
   const limit = limiter(parallelBuilds);
   const running = new Map<string, Promise<StartedService>>();
+  const remote = new Map<string, Promise<void>>();
+  for (const name of options.remote?.names ?? []) {
+    const work = options.remote?.ready(name, signal) ?? Promise.resolve();
+    work.catch(fail);
+    remote.set(name, work);
+  }
   const byName = new Map(plans.map((plan) => [plan.service.name, plan]));
   const order = waves(plans.map(({ service }) => service)).flat();
   for (const one of order.flatMap((name) => byName.get(name) ?? [])) {
     const dependencies = one.service.dependsOn
-      .map((name) => running.get(name))
+      .map((name) => running.get(name) ?? remote.get(name))
       .filter((promise) => promise !== undefined);
-    const after = one.service.dependsOn.filter((name) => running.has(name)).map((name) => `ready ${name}`);
+    const after = one.service.dependsOn
+      .filter((name) => running.has(name) || remote.has(name))
+      .map((name) => `ready ${name}`);
     const release = before.find((candidate) => candidate.service === one.service.name);
     const work = startService({ ...options, signal }, one, {
       release,
@@ -133,7 +153,10 @@ async function startAll(options: StartStackOptions): Promise<StartedService[]> {
     work.catch(fail);
     running.set(one.service.name, work);
   }
-  const results = await Promise.allSettled(running.values());
+  const [results] = await Promise.all([
+    Promise.allSettled(running.values()),
+    Promise.allSettled(remote.values()),
+  ]);
   if (options.signal.aborted)
     throw options.signal.reason instanceof UserError ? options.signal.reason : interrupted(stack.name);
   if (failed.signal.aborted) throw failed.signal.reason;
@@ -151,7 +174,7 @@ function interrupted(stack: string): UserError {
 
 interface StartContext {
   release: Release | undefined;
-  dependencies: Promise<StartedService>[];
+  dependencies: Promise<unknown>[];
   /** Their steps. */
   after: string[];
   limit: <T>(work: () => Promise<T>) => Promise<T>;

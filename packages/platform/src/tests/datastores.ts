@@ -11,10 +11,11 @@ import type { NamespaceView } from "../stacks/view.ts";
 import { podFault } from "./fault.ts";
 import type { TestSuite } from "./levels.ts";
 import { datastoreObjects } from "./objects.ts";
+import type { Place } from "./place.ts";
 
 export interface DatastoreOptions {
   suite: TestSuite;
-  namespace: string;
+  place: Pick<Place, "namespace" | "secret">;
   connection: Connection;
   /** Of the namespace, open. */
   view: NamespaceView;
@@ -42,13 +43,15 @@ export async function startDatastores(options: DatastoreOptions): Promise<void> 
 }
 
 async function startDatastore(name: string, config: Datastore, options: DatastoreOptions): Promise<void> {
-  const { suite, namespace, connection, view, images, clock, signal } = options;
+  const { suite, place, connection, view, images, clock, signal } = options;
+  const { namespace } = place;
   const timeoutMs = parseDuration(config.timeout ?? "2m");
   await options.steps.run({ id: `datastore ${name}`, title: `datastore ${name}` }, async () => {
     const image = images.get(name) ?? "";
-    const { pod, service } = datastoreObjects(name, { namespace, suite, config, image });
-    await connection.client.create(services, service, { fieldManager, signal });
-    await connection.client.create(pods, pod, { fieldManager, signal });
+    const { pod, service } = datastoreObjects(name, { place, suite, config, image });
+    // Applied, so that a run that goes on after its process was killed finds its own.
+    await connection.client.apply(services, service, { fieldManager, signal });
+    await connection.client.apply(pods, pod, { fieldManager, signal });
     const deadline = clock() + timeoutMs;
     const at = suite.service.file.at(["tests", suite.level, "datastores", name]);
     await view.until(async () => {

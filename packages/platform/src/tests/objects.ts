@@ -3,6 +3,7 @@ import type { KubeObject } from "@kws/kube/object";
 import type { Datastore } from "../project/schema.ts";
 import { fieldManager, managedByLabel, testLabel } from "../services/labels.ts";
 import type { TestSuite } from "./levels.ts";
+import type { Place } from "./place.ts";
 
 export const defaultReports = "/reports";
 /** The containers of a test's pod. */
@@ -18,11 +19,13 @@ export interface TestPod {
   namespace: string;
   suite: TestSuite;
   image: string;
+  /** The Secret of its place. */
+  secret: string;
   /** When the cluster itself ends it, whoever has gone. */
   deadlineSeconds: number;
 }
 
-const labelsOf = ({ level }: TestSuite) => ({ [managedByLabel]: fieldManager, [testLabel]: level });
+export const labelsOf = ({ level }: TestSuite) => ({ [managedByLabel]: fieldManager, [testLabel]: level });
 
 const confined = { allowPrivilegeEscalation: false };
 
@@ -30,7 +33,7 @@ const confined = { allowPrivilegeEscalation: false };
  * The tests and, beside them, a container of the same image that holds on to what they write, so that it can be read when they
  * have ended, whatever ended them.
  */
-export function testPod({ name, namespace, suite, image, deadlineSeconds }: TestPod): KubeObject {
+export function testPod({ name, namespace, suite, image, secret, deadlineSeconds }: TestPod): KubeObject {
   const { run, env = {}, reports = defaultReports, cpu = "2", memory = "1Gi" } = suite.config;
   const volumeMounts = [{ name: "reports", mountPath: reports }];
   const shared = { image, imagePullPolicy: "IfNotPresent", volumeMounts };
@@ -46,7 +49,7 @@ export function testPod({ name, namespace, suite, image, deadlineSeconds }: Test
           ...shared,
           name: testContainer,
           command: run,
-          env: Object.entries(env).map(([key, value]) => ({ name: key, value })),
+          env: envOf(suite, secret, env),
           resources: { requests: { cpu: "100m", memory: "64Mi" }, limits: { cpu, memory } },
           securityContext: confined,
         },
@@ -63,6 +66,18 @@ export function testPod({ name, namespace, suite, image, deadlineSeconds }: Test
   };
 }
 
+/** The suite's secrets first: `$(NAME)` in what follows stands for those before it (Container v1, `env.value`). */
+function envOf(
+  { config: { secrets = [] } }: TestSuite,
+  secret: string,
+  env: Record<string, string>,
+): object[] {
+  return [
+    ...secrets.map((key) => ({ name: key, valueFrom: { secretKeyRef: { name: secret, key } } })),
+    ...Object.entries(env).map(([name, value]) => ({ name, value })),
+  ];
+}
+
 const podDefaults = {
   restartPolicy: "Never",
   automountServiceAccountToken: false,
@@ -70,15 +85,15 @@ const podDefaults = {
   terminationGracePeriodSeconds: 1,
 };
 
-/** A datastore's pod, and the Service that gives it its name. */
+/** A datastore's pod, which shares the secrets of the tests, and the Service that gives it its name. */
 export function datastoreObjects(
   name: string,
   {
-    namespace,
+    place: { namespace, secret },
     suite,
     config,
     image,
-  }: { namespace: string; suite: TestSuite; config: Datastore; image: string },
+  }: { place: Pick<Place, "namespace" | "secret">; suite: TestSuite; config: Datastore; image: string },
 ): { pod: KubeObject; service: KubeObject } {
   const { env = {}, args, ports } = config;
   const metadata = { name, namespace, labels: { ...labelsOf(suite), [datastoreLabel]: name } };
@@ -95,7 +110,7 @@ export function datastoreObjects(
             image,
             imagePullPolicy: "IfNotPresent",
             ...(args === undefined ? {} : { args }),
-            env: Object.entries(env).map(([key, value]) => ({ name: key, value })),
+            env: envOf(suite, secret, env),
             ports: ports.map((containerPort) => ({ containerPort })),
             readinessProbe: { ...probeOf(config), periodSeconds: 1, timeoutSeconds: 5, failureThreshold: 1 },
             resources: { requests: { cpu: "100m", memory: "64Mi" }, limits: { cpu: "2", memory: "1Gi" } },

@@ -7,12 +7,12 @@ import type { Logger } from "@kws/base/logger";
 import type { Steps } from "@kws/base/steps";
 import type { KubeClient } from "@kws/kube/client";
 import type { KubeObject } from "@kws/kube/object";
-import { leases, namespaces, pods } from "@kws/kube/resources";
+import { leases, namespaces, pods, secrets } from "@kws/kube/resources";
 import { isApiError } from "@kws/kube/status";
 import type { GraphNode } from "../project/graph.ts";
 import type { Connection } from "../providers/provider.ts";
 import { fieldManager, managedByLabel, stackLabel, testLabel, workspaceLabel } from "../services/labels.ts";
-import { type Holder, holdLease, isRenewed, tryTakeLease } from "../services/lease.ts";
+import { type Holder, holdLease, isHeld, tryTakeLease } from "../services/lease.ts";
 import { removeStack } from "../stacks/remove.ts";
 import { suiteName, type TestSuite } from "./levels.ts";
 
@@ -43,6 +43,8 @@ export interface Place extends AsyncDisposable {
   namespace: string;
   /** The suite's pod, whose name nothing else there has. */
   pod: string;
+  /** The Secret with what its pods alone know. */
+  secret: string;
   /** Aborts where somebody else took the place. */
   signal: AbortSignal;
 }
@@ -70,6 +72,7 @@ export async function freshPlace(
     return {
       namespace: name,
       pod: "tests",
+      secret: "tests",
       signal: held.signal,
       async [Symbol.asyncDispose]() {
         try {
@@ -89,13 +92,14 @@ export async function freshPlace(
 export async function sharedPlace(
   suite: TestSuite,
   namespace: string,
-  options: PlaceOptions & { suffix: string },
+  options: PlaceOptions & { suffix: string; secret?: string },
 ): Promise<Place> {
   const pod = `test-${suite.service.name}-${options.suffix}`;
   const held = await hold(suite, pod, namespace, options);
   return {
     namespace,
     pod,
+    secret: options.secret ?? pod,
     signal: held.signal,
     async [Symbol.asyncDispose]() {
       try {
@@ -136,7 +140,7 @@ export async function sweep(options: PlaceOptions): Promise<void> {
     ),
   );
   const now = clock();
-  const isLive = (lease: KubeObject) => isRenewed(lease, holder.host, now);
+  const isLive = (lease: KubeObject) => isHeld(lease, holder.host, now);
   const own = spaces?.items ?? [];
   const dead = own.filter((space) => {
     const { name, annotations, deletionTimestamp, creationTimestamp = "" } = space.metadata;
@@ -172,8 +176,11 @@ async function removeSpace(name: string, options: PlaceOptions & { graph: GraphN
   }
 }
 
-function removePod(client: KubeClient, name: string, namespace: string): Promise<void> {
-  return ignoreMissing(client.delete(pods, name, namespace, { signal: AbortSignal.timeout(removalMs) }));
+/** With the Secret of its name. */
+async function removePod(client: KubeClient, name: string, namespace: string): Promise<void> {
+  const signal = AbortSignal.timeout(removalMs);
+  await ignoreMissing(client.delete(pods, name, namespace, { signal }));
+  await ignoreMissing(client.delete(secrets, name, namespace, { signal }));
 }
 
 async function ignoreMissing(work: Promise<void>): Promise<void> {

@@ -3,6 +3,7 @@ import { randomUUID } from "node:crypto";
 import { chmod, mkdir, readFile, writeFile } from "node:fs/promises";
 import { hostname } from "node:os";
 import { join } from "node:path";
+import { UserError } from "@kws/base/errors";
 import { silent } from "@kws/base/logger";
 import { Steps } from "@kws/base/steps";
 import { tempDir, type TempDir } from "@kws/base/tempdir";
@@ -57,7 +58,7 @@ beforeAll(async () => {
     services,
     suites: chooseSuites(services, { names: [] }),
     provider,
-    connection,
+    connect: async () => connection,
     helm: (await locateTool("helm", tool)).path,
     kubectl: (await locateTool("kubectl", tool)).path,
     cache,
@@ -159,16 +160,29 @@ test("what passed is not run again until something changes; what failed is, unle
     "passed false",
   ]);
   expect(outcome(await run([pass], { force: true }))).toEqual(["passed false"]);
+  const connect = () => Promise.reject(new UserError("the cluster cannot start"));
+  expect(outcome(await run([pass], { connect })), "nothing to run needs no cluster").toEqual(["passed true"]);
+  await expect(run([pass], { connect, force: true })).rejects.toThrow("the cluster cannot start");
 });
 
-test("a datastore is reached by its name once it is ready; a pod of tests has no rights and limits", async () => {
-  const serve = "require('http').createServer((q, r) => r.end('here')).listen(8080)";
-  const ask = "fetch('http://db:8080').then((r) => r.text()).then((t) => process.exit(t === 'here' ? 0 : 1))";
+test("a datastore is reached by its name once it is ready, with a password of that run; a pod of tests has no rights and limits", async () => {
+  const serve = "require('http').createServer((q, r) => r.end(process.env.DB_PASSWORD)).listen(8080)";
+  const ask =
+    "fetch('http://db:8080').then((r) => r.text()).then((t) => process.exit(t.length > 30 && process.env.URL === 'db:' + t ? 0 : 1))";
   const [result] = await run(
     [
       {
         run: ["node", "-e", ask],
-        datastores: { db: { ...datastore, args: ["node", "-e", serve], ready: { http: "/" } } },
+        secrets: ["PASSWORD"],
+        env: { URL: "db:$(PASSWORD)" },
+        datastores: {
+          db: {
+            ...datastore,
+            env: { DB_PASSWORD: "$(PASSWORD)" },
+            args: ["node", "-e", serve],
+            ready: { http: "/" },
+          },
+        },
       },
     ],
     { keep: true },
@@ -187,7 +201,7 @@ test("what a killed run left goes with the next one, and what was kept when its 
   const [suite] = options.suites;
   if (suite === undefined) throw new Error("there is a suite");
   const holder = { ...options.holder, pid: 4_194_305 };
-  const dead = { ...options, workspace: "w", holder, keep: false, graph: [], suffix: "dead" };
+  const dead = { ...options, connection, workspace: "w", holder, keep: false, graph: [], suffix: "dead" };
   await freshPlace(suite, dead);
   const shared = await sharedPlace(suite, "default", dead);
   const lease = () => connection.client.find(leases, shared.pod, "default");
@@ -197,6 +211,6 @@ test("what a killed run left goes with the next one, and what was kept when its 
   await run([{ env: { AGAIN: randomUUID() } }]);
   expect(await left()).toEqual(before.filter((name) => name !== "test-one-dead"));
   expect(await lease()).toBeUndefined();
-  await run([], { clock: () => Date.now() + 25 * 3_600_000 });
+  await run([{ env: { AGAIN: randomUUID() } }], { clock: () => Date.now() + 25 * 3_600_000 });
   expect(await left()).toEqual([]);
 });

@@ -7,7 +7,7 @@ import { ApiError } from "@kws/kube/status";
 import { mergeValues } from "../charts/layers.ts";
 import { graphNode, type Project, type ProjectStack, type StackService } from "../project/workspace.ts";
 import { defaultProfile, hasSource } from "../project/workspace.ts";
-import type { Provider } from "../providers/provider.ts";
+import type { Connection, Provider } from "../providers/provider.ts";
 import { listReleases } from "../services/releases.ts";
 import { fingerprintOf } from "../stacks/install.ts";
 import type { ServicePlan } from "../stacks/plan.ts";
@@ -15,13 +15,16 @@ import { startStack } from "../stacks/start.ts";
 import { NamespaceView } from "../stacks/view.ts";
 import { attempt, type Attempt } from "./attempt.ts";
 import { startDatastores } from "./datastores.ts";
+import { makeSecrets } from "./secrets.ts";
 import { TestImages } from "./images.ts";
 import { readReports } from "./junit.ts";
 import { suiteName, type TestSuite } from "./levels.ts";
 import { freshPlace, type Place, type PlaceOptions, sharedPlace, sweep } from "./place.ts";
 import { contentKey, ResultStore, type TestResult } from "./results.ts";
 
-export interface TestOptions extends Omit<PlaceOptions, "workspace"> {
+export interface TestOptions extends Omit<PlaceOptions, "workspace" | "connection"> {
+  /** Starts the cluster where it does not run; asked for only when there is something to run. */
+  connect: () => Promise<Connection>;
   project: Project;
   suites: TestSuite[];
   /** All of the workspace. */
@@ -40,6 +43,10 @@ export interface TestOptions extends Omit<PlaceOptions, "workspace"> {
   reuseFailures: boolean;
   /** Run functional tests in this stack, as it is. */
   running?: ProjectStack;
+  /** Where the datastores of unit tests run already; in a namespace of the tests' own unless given. */
+  beside?: Pick<Place, "namespace" | "secret">;
+  /** Gets what the tests print as it comes. */
+  onOutput?: (chunk: Uint8Array) => Promise<void>;
   /** The charts' profile of functional tests, instead of what kws.yaml says. */
   profile?: string;
   /** For one service, or the tests' container, to start. */
@@ -50,25 +57,47 @@ export interface TestOptions extends Omit<PlaceOptions, "workspace"> {
   plan: (stack: ProjectStack, service: string) => Promise<ServicePlan[]>;
 }
 
+type Connected = TestOptions & { connection: Connection };
+
 /** Results in the order of the suites. One that cannot be run does not keep the others from running. */
 export async function runTests(options: TestOptions): Promise<TestResult[]> {
   const { suites, project, signal } = options;
-  await sweep({ ...options, workspace: project.name });
+  const cluster = openOnce(options);
   const images = new TestImages({ ...options, workspace: project.name });
   const limit = limiter(options.parallel);
   const results = await Promise.allSettled(
     suites.map((suite) =>
       limit(async () => {
         signal.throwIfAborted();
-        return runSuite(suite, images, options);
+        return runSuite(suite, images, { ...options, connect: cluster.open });
       }),
     ),
   );
   signal.throwIfAborted();
+  if (cluster.failure() !== undefined) throw cluster.failure();
   return results.map((result) => {
     if (result.status === "rejected") throw result.reason;
     return result.value;
   });
+}
+
+/** The cluster for all suites, without what earlier runs left in it. That it cannot be had is no fault of a suite. */
+function openOnce(options: TestOptions): { open: () => Promise<Connection>; failure: () => unknown } {
+  let failure: unknown;
+  const open = async () => {
+    const connection = await options.connect();
+    await sweep({ ...options, connection, workspace: options.project.name });
+    return connection;
+  };
+  let opened: Promise<Connection> | undefined;
+  return {
+    open: () =>
+      (opened ??= open().catch((error: unknown) => {
+        failure = error;
+        throw error;
+      })),
+    failure: () => failure,
+  };
 }
 
 async function runSuite(suite: TestSuite, images: TestImages, options: TestOptions): Promise<TestResult> {
@@ -165,8 +194,9 @@ async function runPrepared(prepared: Prepared, options: TestOptions): Promise<Te
   }
   await using work = await store.workFolder();
   const began = clock();
-  await using place = await placeOf(prepared, options);
-  const ended = await runIn(place, prepared, { ...options, folder: work.path });
+  const connection = await options.connect();
+  await using place = await placeOf(prepared, { ...options, connection });
+  const ended = await runIn(place, prepared, { ...options, connection, folder: work.path });
   const reports = await readReports(`${work.path}/reports`);
   const { counts } = reports;
   const passed = ended.exitCode === 0 && counts.failed === 0;
@@ -192,9 +222,10 @@ async function runPrepared(prepared: Prepared, options: TestOptions): Promise<Te
   return options.keep ? { ...kept, namespace: place.namespace } : kept;
 }
 
-async function placeOf({ suite }: Prepared, options: TestOptions): Promise<Place> {
-  const { project, running, services, connection, signal } = options;
+async function placeOf({ suite }: Prepared, options: Connected): Promise<Place> {
+  const { project, running, beside, services, connection, signal } = options;
   const place = { ...options, workspace: project.name, suffix: randomBytes(3).toString("hex") };
+  if (beside !== undefined) return sharedPlace(suite, beside.namespace, { ...place, ...beside });
   if (running === undefined) return freshPlace(suite, { ...place, graph: services.map(graphNode) });
   const releases = await listReleases(connection.client, { stack: running.name, signal });
   const { name } = suite.service;
@@ -209,15 +240,16 @@ async function placeOf({ suite }: Prepared, options: TestOptions): Promise<Place
 async function runIn(
   place: Place,
   { suite, image, datastores, plans, profile }: Prepared,
-  options: TestOptions & { folder: string },
+  options: Connected & { folder: string },
 ): Promise<Attempt> {
-  const { connection, steps, running, startMs } = options;
+  const { connection, steps, running, beside, startMs } = options;
   const { namespace } = place;
   const signal = AbortSignal.any([options.signal, place.signal]);
   await using view = new NamespaceView(connection.client, namespace);
   await view.open();
-  if (running === undefined) {
-    await startDatastores({ ...options, suite, namespace, view, images: datastores, signal });
+  if (beside === undefined) await makeSecrets(suite, { ...place, client: connection.client, signal });
+  if (running === undefined && beside === undefined) {
+    await startDatastores({ ...options, suite, place, view, images: datastores, signal });
   }
   if (plans.length > 0) {
     const stack = { name: namespace, namespace, profile, services: undefined };
@@ -230,6 +262,7 @@ async function runIn(
       suite,
       namespace,
       pod: place.pod,
+      secret: place.secret,
       image,
       view,
       step,

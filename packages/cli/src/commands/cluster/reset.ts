@@ -1,4 +1,5 @@
 import { defineCommand } from "../../command.ts";
+import { endKeepers } from "../../keeping.ts";
 
 export const command = defineCommand({
   summary: "remove the cluster with everything that it stored",
@@ -17,6 +18,7 @@ export const command = defineCommand({
       !(await ctx.confirm(`Remove the ${status.provider} cluster ${status.name} with all its data?`))
     )
       return { text: "Nothing was changed." };
+    if (asks) await endKeepers(ctx, provider);
     const existed = await ctx
       .steps()
       .run({ id: "reset", title: `remove the cluster ${status.name}` }, () => provider.reset({ foreign }));

@@ -1,4 +1,5 @@
 import { defineCommand } from "../../command.ts";
+import { endKeepers } from "../../keeping.ts";
 
 export const command = defineCommand({
   summary: "stop the cluster and keep its data",
@@ -6,6 +7,7 @@ export const command = defineCommand({
   examples: ["kws cluster stop"],
   async run({ args: [name] }, ctx) {
     const provider = await ctx.provider(name);
+    await endKeepers(ctx, provider);
     const stopped = await ctx.steps().run({ id: "stop", title: "stop the cluster" }, () => provider.stop());
     const status = await provider.status();
     return {

@@ -46,7 +46,7 @@ export const command = defineCommand({
     await using work = await workFolder(ctx);
     const given = options.profile ?? [];
     const prepared = await steps.run({ id: "fetch", title: "fetch the packages" }, () =>
-      prepareManifest(ctx, manifest, { source, folder: work.path, given }),
+      prepareManifest(ctx, manifest, { source, folder: work.path, given, timeoutMs: options.timeout }),
     );
     const settings = await deploySettings(ctx, {
       project,

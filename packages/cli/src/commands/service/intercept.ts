@@ -9,11 +9,10 @@ import { namesOf } from "@kws/platform/attach/objects";
 import { choose, stackOption } from "../../choosing.ts";
 import { defineCommand } from "../../command.ts";
 import type { Context } from "../../context.ts";
+import { defaultNodeImage } from "../../remote.ts";
 import { runInTerminal } from "../../running-locally.ts";
-import { defaultTimeoutMs } from "../../starting.ts";
-import { untilAborted } from "../../waiting.ts";
+import { defaultTimeoutMs, untilAborted } from "../../waiting.ts";
 
-const defaultImage = "node:24-alpine";
 const defaultGraceMs = parseDuration("10m");
 
 export const command = defineCommand({
@@ -34,11 +33,15 @@ export const command = defineCommand({
       value: "LOCAL[:REMOTE]",
       description: "the process's port, and the service's where it has several",
     },
-    header: { type: "list", value: "name=value", description: "only requests with this header" },
+    header: {
+      type: "list",
+      value: "name=value",
+      description: "only requests with this header; of several, with all of them",
+    },
     image: {
       type: "string",
       value: "image",
-      description: `with a Node, for the proxy; the provider's own, or ${defaultImage}, unless given`,
+      description: `with a Node, for the proxy; the provider's own, or ${defaultNodeImage}, unless given`,
     },
     grace: {
       type: "duration",
@@ -91,7 +94,7 @@ export const command = defineCommand({
       remote,
       local: where,
       headers: parseHeaders(options.header ?? []),
-      image: options.image ?? provider.nodeImage ?? defaultImage,
+      image: options.image ?? provider.nodeImage ?? defaultNodeImage,
       graceMs: options.grace ?? defaultGraceMs,
       takeOver: options["take-over"] === true,
       timeoutMs: options.timeout ?? defaultTimeoutMs,
@@ -154,16 +157,24 @@ function choosePort(
   return { object: first.object, remote: first.port.port, local };
 }
 
+/** By lower-case name, as the proxy compares them. */
 function parseHeaders(words: string[]): Record<string, string> {
-  return Object.fromEntries(
-    words.map((word) => {
-      const at = word.indexOf("=");
-      if (at < 1) {
-        throw new UserError(`"${word}" is no header`, { code: "usage", fix: "Write NAME=VALUE." });
-      }
-      return [word.slice(0, at).toLowerCase(), word.slice(at + 1)];
-    }),
-  );
+  const headers = new Map<string, string>();
+  for (const word of words) {
+    const at = word.indexOf("=");
+    if (at < 1) {
+      throw new UserError(`"${word}" is no header`, { code: "usage", fix: "Write NAME=VALUE." });
+    }
+    const name = word.slice(0, at).toLowerCase();
+    if (headers.has(name)) {
+      throw new UserError(`the header ${name} is named twice`, {
+        code: "usage",
+        fix: "Name each header once: only requests that have all of them are meant.",
+      });
+    }
+    headers.set(name, word.slice(at + 1));
+  }
+  return Object.fromEntries(headers);
 }
 
 function reporter(ctx: Context, service: string, local: string): (event: InterceptEvent) => void {

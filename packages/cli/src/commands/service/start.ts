@@ -3,6 +3,7 @@ import { findStack, type Project, type ProjectStack } from "@kws/platform/projec
 import { stackOption } from "../../choosing.ts";
 import { defineCommand } from "../../command.ts";
 import { installedServices, startOptions } from "../../planning.ts";
+import { remoteNames } from "../../remote.ts";
 import { dryRun, placed, start } from "../../starting.ts";
 import { serviceTable } from "../../tables.ts";
 
@@ -39,16 +40,20 @@ export const command = defineCommand({
     const stack = placed(stackOf(project, names, options.stack), ctx.globals.namespace, options.profile);
     const provider = await ctx.provider();
     const { version } = options;
+    const running = await installedServices(ctx, stack, provider);
+    // What is asked for by name is started here, and what was started so before stays.
+    const remote = await remoteNames(ctx, { project, stack, provider }, { remote: [], local: names });
     const request = {
       project,
       stack,
       selection: {
         only: names,
         noDependencies: options["no-deps"] === true,
-        running: await installedServices(ctx, stack, provider),
+        running,
       },
       ...(options.prod === true || version !== undefined ? { production: { version } } : {}),
       provider,
+      remote: remote.filter((name) => !running.includes(name)),
       ...(options.pull === undefined ? {} : { refresh: options.pull }),
     };
     if (options["dry-run"] === true) return dryRun(ctx, request);

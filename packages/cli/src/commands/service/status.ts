@@ -1,10 +1,11 @@
 import { exitCodes } from "@kws/base/errors";
+import { describeIntercepted } from "@kws/platform/attach/intercepted";
 import { describeHold } from "@kws/platform/services/held";
 import { podResources, type Share } from "@kws/platform/services/resources";
 import { readRevision } from "@kws/platform/services/revision";
 import { choose, type Chosen, stackOption, statuses } from "../../choosing.ts";
 import { defineCommand } from "../../command.ts";
-import { holdsOf } from "../../holding.ts";
+import { holdsOf, interceptsOf } from "../../holding.ts";
 import { renderTable } from "../../output.ts";
 import { age, serviceTable } from "../../tables.ts";
 
@@ -20,10 +21,11 @@ export const command = defineCommand({
     const chosen = await choose(ctx, args.slice(0, 1), options.stack);
     const { client } = chosen.connection;
     const namespace = chosen.releases[0]?.namespace ?? "";
-    const [[service], description, [hold], resources] = await Promise.all([
+    const [[service], description, [hold], [intercepted], resources] = await Promise.all([
       statuses(ctx, chosen),
       describe(chosen),
       holdsOf(ctx, chosen),
+      interceptsOf(ctx, chosen),
       podResources(client, namespace, ctx.signal),
     ]);
     if (service === undefined) throw new Error("a chosen release has a status");
@@ -38,10 +40,25 @@ export const command = defineCommand({
       share(pod.memory, mebibytes),
       pod.images.join(","),
     ]);
+    const intercept =
+      intercepted === undefined ? {} : { intercept: { by: intercepted.by, since: intercepted.since } };
+    const held = [
+      ...(hold === undefined ? [] : [describeHold(hold)]),
+      ...(intercepted === undefined ? [] : [describeIntercepted(intercepted)]),
+    ].map((words) => `${words}. \`kws service down ${service.service}\` ends that.`);
     return {
-      data: { ...service, pods, description },
+      data: { ...service, ...intercept, pods, description },
       table: serviceTable([service], ctx.style, ctx.clock()),
-      text: `${description === "" ? "" : `\n${description}\n`}${hold === undefined ? "" : `\n${describeHold(hold)}. \`kws service down ${hold.service}\` ends that.\n`}\n${renderTable(["POD", "READY", "STATUS", "RESTARTS", "AGE", "CPU", "MEMORY", "IMAGES"], rows, ctx.style)}`,
+      text: [
+        ...(description === "" ? [] : ["", description]),
+        ...(held.length === 0 ? [] : ["", ...held]),
+        "",
+        renderTable(
+          ["POD", "READY", "STATUS", "RESTARTS", "AGE", "CPU", "MEMORY", "IMAGES"],
+          rows,
+          ctx.style,
+        ),
+      ].join("\n"),
       exitCode: service.state === "ready" ? exitCodes.ok : exitCodes.degraded,
     };
   },

@@ -9,8 +9,9 @@ import { runTests } from "@kws/platform/tests/run";
 import { locateTool } from "@kws/platform/tools/locate";
 import { defineCommand } from "../../command.ts";
 import { checkCharts, plan } from "../../planning.ts";
-import { defaultTimeoutMs, placed, prepareTool, startCluster } from "../../starting.ts";
+import { placed, prepareTool, startCluster } from "../../starting.ts";
 import { resultsTable, resultsText } from "../../testing.ts";
+import { defaultTimeoutMs } from "../../waiting.ts";
 
 export const command = defineCommand({
   summary: "run the tests of services in the cluster",
@@ -117,7 +118,12 @@ export const command = defineCommand({
     const helm = await prepareTool(ctx, steps);
     const kubectl = await locateTool("kubectl", { env: childEnv, cache: locations.cache, signal });
     const provider = await ctx.provider();
-    await startCluster(ctx, provider, steps);
+    const connect = async () => {
+      await startCluster(ctx, provider, steps);
+      return ctx.connect(provider);
+    };
+    // Nodes that images are sent to have to be there before.
+    if (provider.buildsAlone !== true) await startCluster(ctx, provider, steps);
     await using work = await tempDir("kws-test");
     const results = await runTests({
       ...ctx,
@@ -125,7 +131,7 @@ export const command = defineCommand({
       suites,
       services,
       provider,
-      connection: await ctx.connect(provider),
+      connect,
       helm,
       kubectl: kubectl.path,
       cache: locations.cache,

@@ -6,6 +6,7 @@ import { findOrphans, type Orphan } from "@kws/platform/stacks/orphans";
 import { findStackObjects, removeServices, removeStack } from "@kws/platform/stacks/remove";
 import { defineCommand, type Result } from "../../command.ts";
 import type { Context } from "../../context.ts";
+import { disconnectStack } from "../../keeping.ts";
 import { removal } from "../../starting.ts";
 
 export const command = defineCommand({
@@ -52,6 +53,7 @@ export const command = defineCommand({
     const what = keepData ? "and keep its volumes" : "with all its data";
     if (!(await ctx.confirm(`Remove the stack ${stack} ${what}?`))) return { text: "Nothing was changed." };
     const settings = await removal(ctx, { provider, project, timeoutMs });
+    await disconnectStack(ctx, settings.connection, provider, { stack, namespace });
     const removed = await removeStack({
       ...settings,
       stack,

@@ -1,7 +1,8 @@
 import { defineCommand } from "../../command.ts";
-import { listed, startOptions } from "../../planning.ts";
+import { listed, remoteOptions, startOptions } from "../../planning.ts";
+import { remoteNames } from "../../remote.ts";
 import { dryRun, placed, stackNamed, start } from "../../starting.ts";
-import { serviceTable } from "../../tables.ts";
+import { remoteRows, serviceTable } from "../../tables.ts";
 
 export const command = defineCommand({
   summary: "build what changed and install a stack's services",
@@ -37,6 +38,7 @@ export const command = defineCommand({
       description: "not these, though others depend on them; may be repeated",
       completes: "services",
     },
+    ...remoteOptions,
     prod: {
       type: "boolean",
       description: "take every service's package, as it runs in production; nothing is built or cloned",
@@ -47,6 +49,7 @@ export const command = defineCommand({
     "kws stack start",
     "kws stack start shop orders --timeout 2m",
     "kws stack start --tag backend --skip mailer",
+    "kws stack start shop --remote payments,catalog",
     "kws stack start shop --prod",
   ],
   async run({ args: [name, ...services], options }, ctx) {
@@ -61,12 +64,16 @@ export const command = defineCommand({
       tags: listed(options.tag),
       skip: listed(options.skip),
     };
+    const provider = await ctx.provider();
+    const place = { project, stack, provider };
     const request = {
-      project,
-      stack,
+      ...place,
       selection,
       ...(options.prod === true ? { production: {} } : {}),
-      provider: await ctx.provider(),
+      remote: await remoteNames(ctx, place, {
+        remote: listed(options.remote),
+        local: listed(options.local),
+      }),
     };
     if (options["dry-run"] === true) return dryRun(ctx, request);
     const started = await start(ctx, {
@@ -74,9 +81,10 @@ export const command = defineCommand({
       ...(options.timeout === undefined ? {} : { timeoutMs: options.timeout }),
       ...(options.pull === undefined ? {} : { refresh: options.pull }),
     });
+    const { columns, rows } = serviceTable(started.services, ctx.style, ctx.clock());
     return {
       data: { stack: stack.name, ...started },
-      table: serviceTable(started.services, ctx.style, ctx.clock()),
+      table: { columns, rows: [...rows, ...remoteRows(started.remote, ctx.style)] },
     };
   },
 });

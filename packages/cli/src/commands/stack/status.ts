@@ -9,13 +9,15 @@ import { listRecords } from "@kws/platform/stacks/record";
 import { statuses } from "../../choosing.ts";
 import { defineCommand } from "../../command.ts";
 import type { Context } from "../../context.ts";
-import { serviceTable, stateColor } from "../../tables.ts";
+import { remoteStatuses } from "../../remote-status.ts";
+import { remoteRows, serviceTable, stateColor } from "../../tables.ts";
 
 export const command = defineCommand({
   summary: "how a stack's services are",
   description:
-    "How a stack's services are. Exits with 3 where one is not ready, or is missing because a start failed. Inside the workspace it " +
-    "tells too which services are off, and which are orphans: in the cluster, and no longer in the workspace.",
+    "How a stack's services are. Exits with 3 where one is not ready, is missing because a start failed, or is used from another " +
+    "cluster and cannot be reached. Inside the workspace it tells too which services are off, and which are orphans: in the cluster, " +
+    "and no longer in the workspace.",
   args: [
     { name: "stack", description: "the stack; the workspace's only one unless given", completes: "stacks" },
   ],
@@ -36,11 +38,17 @@ export const command = defineCommand({
       const own = releases.filter((release) => release.stack === name && release.namespace === space);
       return missingOf(wanted, own).map((service) => ({ service, stack: name }));
     });
-    const wanted = records.flatMap((record) => record.services);
+    const remote = await remoteStatuses(ctx, connection.client, { stack, namespace });
+    const wanted = [...records.flatMap((record) => record.services), ...remote.map(({ service }) => service)];
     const { off, orphans } = await besides(ctx, { project, stack, connection, wanted, installed });
-    const ready = services.every((service) => service.state === "ready");
+    const ready =
+      services.every((service) => service.state === "ready") &&
+      remote.every(({ state }) => state === "ready");
+    const problems = remote.flatMap((one) => one.problem ?? []);
+    if (!ctx.quiet) for (const problem of new Set(problems)) ctx.stderr.write(`${problem}\n`);
     const { columns, rows } = serviceTable(services, ctx.style, ctx.clock());
     const absent = [
+      ...remoteRows(remote, ctx.style),
       ...missing.map((one) => [one.service, one.stack, stateColor(ctx.style, "missing")]),
       ...off.map((service) => [service, stack ?? "", ctx.style.dim("off")]),
       ...orphans.map((one) => [one.service, one.stack, stateColor(ctx.style, "orphan"), ...one.volumes]),
@@ -50,6 +58,7 @@ export const command = defineCommand({
         stack: stack ?? records[0]?.stack ?? services[0]?.stack,
         state: missing.length > 0 ? "incomplete" : ready ? "ready" : "degraded",
         services,
+        remote,
         missing: missing.map(({ service }) => service),
         off,
         orphans,
@@ -64,7 +73,7 @@ interface Besides {
   project: Project | undefined;
   stack: string | undefined;
   connection: Connection;
-  /** By the stack's records. */
+  /** By the stack's records, and those that are used from another cluster. */
   wanted: string[];
   installed: Release[];
 }

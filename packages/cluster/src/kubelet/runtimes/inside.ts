@@ -6,7 +6,7 @@ import type { Logger } from "@kws/base/logger";
 import { ClusterDns } from "../../network/dns.ts";
 import { HostRelay } from "../../network/host-relay.ts";
 import { ServiceProxy } from "../../network/proxy.ts";
-import { addresses } from "../../network/state.ts";
+import { addresses, type NetworkState } from "../../network/state.ts";
 import type { Event, Handlers } from "./sandbox/protocol.ts";
 
 export type NetworkMethod = "applyNetwork" | "setApiServer" | "setHostPorts" | "resolved";
@@ -15,10 +15,11 @@ const resolveTimeoutMs = 3000;
 
 /**
  * Resolves when names are answered. The node's and the Services' addresses must be local by then; `emit` answers false where no
- * daemon is connected.
+ * daemon is connected, and `enforce` why policies are not enforced.
  */
 export async function serveNetwork(
   emit: (event: Event) => boolean,
+  enforce: (state: NetworkState) => Promise<string | undefined>,
   logger: Logger,
 ): Promise<Handlers<NetworkMethod>> {
   const questions = new Map<number, (packet: Buffer | undefined) => void>();
@@ -41,10 +42,10 @@ export async function serveNetwork(
   const proxy = new ServiceProxy(logger);
   const host = new HostRelay(logger);
   return {
-    async applyNetwork({ services, records }) {
-      dns.apply(records);
-      await proxy.apply(services);
-      return null;
+    async applyNetwork(state) {
+      dns.apply(state.records);
+      const [unenforced] = await Promise.all([enforce(state), proxy.apply(state.services)]);
+      return unenforced ?? null;
     },
     async setApiServer(path) {
       await proxy.setApiServer(path);

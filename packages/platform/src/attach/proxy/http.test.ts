@@ -3,7 +3,7 @@ import { connect as connectHttp2, createServer as createHttp2 } from "node:http2
 import { type AddressInfo, connect, createServer, type Server, type Socket } from "node:net";
 import { once } from "node:events";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { httpRouter } from "./http.ts";
+import { httpRouter, matchHeaders } from "./http.ts";
 import { dialTcp } from "./splice.ts";
 
 /** Says who it is, and what came. */
@@ -85,6 +85,13 @@ test("each request of one connection goes where its headers say", async () => {
     "laptop GET /2",
     "original GET /3",
   ]);
+});
+
+test("of several headers a request has to have all", () => {
+  const wanted = { "x-debug": "me", "x-tenant": "acme" };
+  expect(matchHeaders({ ...wanted, accept: "*/*" }, wanted)).toBe(true);
+  expect(matchHeaders({ "x-debug": "me" }, wanted)).toBe(false);
+  expect(matchHeaders({ "x-debug": "me", "x-tenant": "other" }, wanted)).toBe(false);
 });
 
 test("bodies in chunks, repeated headers and trailers pass", async () => {

@@ -78,7 +78,8 @@ export function httpRouter(wanted: HeaderMatch, routes: Routes): (client: Socket
 /** Of this connection alone (RFC 9110, 7.6.1). */
 const hopByHop = new Set(["connection", "keep-alive", "proxy-connection"]);
 
-function exchange(incoming: IncomingMessage, outgoing: ServerResponse, remote: Duplex): void {
+/** One request and its answer. */
+export function exchange(incoming: IncomingMessage, outgoing: ServerResponse, remote: Duplex): void {
   const { method = "GET", url = "/" } = incoming;
   const request = send({
     method,
@@ -108,7 +109,7 @@ function exchange(incoming: IncomingMessage, outgoing: ServerResponse, remote: D
   incoming.pipe(request);
 }
 
-function fail(outgoing: ServerResponse): void {
+export function fail(outgoing: ServerResponse): void {
   if (outgoing.headersSent) outgoing.destroy();
   else outgoing.writeHead(502, { "content-type": "text/plain" }).end("the service does not answer\n");
 }
@@ -127,7 +128,8 @@ function endToEnd(raw: string[]): string[] {
     .flat();
 }
 
-function headOf({ method, url, rawHeaders }: IncomingMessage): string {
+/** A request's first line and headers, as they came. */
+export function headOf({ method, url, rawHeaders }: IncomingMessage): string {
   const lines = pairs(rawHeaders).map(([name, value]) => `${name}: ${value}`);
   return [`${method} ${url} HTTP/1.1`, ...lines, "", ""].join("\r\n");
 }

@@ -8,8 +8,8 @@ import type { Duplex } from "node:stream";
 
 export interface Tunnel {
   server: Server;
-  /** A connection to the process on the laptop; undefined where there is none, or it does not answer. */
-  dial(): Promise<Duplex | undefined>;
+  /** A connection to the process on the laptop that the path means; undefined where there is none, or it does not answer. */
+  dial(path?: string): Promise<Duplex | undefined>;
   /** Milliseconds since a laptop was there; 0 while one is. */
   idleMs(): number;
 }
@@ -44,7 +44,7 @@ export function openTunnel(token: string): Tunnel {
   });
   return {
     server,
-    dial: () => dial(session),
+    dial: (path = "/") => dial(session, path),
     idleMs: () => (session === undefined ? performance.now() - lastSeen : 0),
   };
 }
@@ -82,10 +82,10 @@ function keepAlive(session: ClientHttp2Session): void {
   session.once("close", () => clearInterval(timer));
 }
 
-function dial(session: ClientHttp2Session | undefined): Promise<Duplex | undefined> {
+function dial(session: ClientHttp2Session | undefined, path: string): Promise<Duplex | undefined> {
   if (session === undefined || session.destroyed) return Promise.resolve(undefined);
   return new Promise((resolve) => {
-    const stream = session.request({ ":method": "POST", ":path": "/" }, { endStream: false });
+    const stream = session.request({ ":method": "POST", ":path": path }, { endStream: false });
     const timer = setTimeout(() => give(undefined), dialMs);
     const give = (answer: Duplex | undefined) => {
       clearTimeout(timer);

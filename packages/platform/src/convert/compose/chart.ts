@@ -10,7 +10,7 @@ import { isText } from "./files.ts";
 import { isGlobal, type Volumes } from "./mounts.ts";
 import { addFiles, claimsYaml, ingressYaml, servicesYaml } from "./objects.ts";
 import type { Parts } from "./parts.ts";
-import { isHttp, portsOf } from "./ports.ts";
+import { isHttp, mayBeHttp, portsOf } from "./ports.ts";
 import type { ComposeProject, ComposeService } from "./project.ts";
 import { get, items, number, text, type Tree } from "./tree.ts";
 import { volumesOf } from "./volumes.ts";
@@ -153,11 +153,16 @@ function reportPublished({ project, service, ports }: Parts): void {
       );
     }
     if (others.length > 0) {
+      const isTcp = (text(get(place, "protocol")) ?? "tcp").toLowerCase() === "tcp";
+      const forward = `Forward it (kws service forward ${service.name} ${others.join(" ")}), or set serviceType in the values`;
+      const declare = "; where it speaks HTTP, say so with `app_protocol: http`, and it gets an Ingress host";
       project.report(
         "note",
         place,
         `port ${others.join(", ")} is not published on this machine`,
-        `Forward it (kubectl port-forward service/${service.name} ${others.join(" ")}), or set serviceType in the values.`,
+        isTcp
+          ? `${forward}${http === undefined && others.some(mayBeHttp) ? declare : ""}.`
+          : "Set serviceType in the values.",
       );
     }
   }

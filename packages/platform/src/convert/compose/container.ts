@@ -2,6 +2,7 @@
 import { parseDuration } from "@kws/base/duration";
 import { forKubelet, forShell, hiddenIn } from "./hidden.ts";
 import type { ComposeProject, ComposeService } from "./project.ts";
+import type { Port } from "./ports.ts";
 import { withNewNames } from "./project.ts";
 import { entries, flag, get, items, number, text, texts, type Tree, wrong } from "./tree.ts";
 
@@ -46,21 +47,55 @@ export function seconds(tree: Tree | undefined, least: number): number | undefin
 }
 
 /** The readiness probe of a `healthcheck`; undefined where there is none. */
-export function probeOf({ tree }: ComposeService): Fields | undefined {
+export function probeOf(
+  { report }: ComposeProject,
+  { tree }: ComposeService,
+  ports: Port[],
+): Fields | undefined {
   const check = get(tree, "healthcheck");
   const [kind, ...words] = texts(get(check, "test"));
   if (kind === undefined || kind === "NONE" || flag(get(check, "disable")) === true) return undefined;
+  const timing = {
+    periodSeconds: seconds(get(check, "interval"), 1) ?? 10,
+    timeoutSeconds: seconds(get(check, "timeout"), 1) ?? 30,
+    failureThreshold: Math.max(1, number(get(check, "retries")) ?? 3),
+  };
+  const line = kind === "CMD" || kind === "CMD-SHELL" ? words.join(" ") : [kind, ...words].join(" ");
   const hasHidden = words.some((word) => hiddenIn(word).length > 0);
+  // A password stays out of what everybody can read of a pod.
+  const httpGet = hasHidden ? undefined : plainRequest(line);
+  // What only the container itself reaches stays a command in it.
+  if (httpGet !== undefined && ports.some(({ port }) => port === httpGet.port)) return { httpGet, ...timing };
+  if (check !== undefined && /\bcurl\b/.test(line))
+    report(
+      "note",
+      check,
+      "the probe runs curl in the container: where the image has none, the pod does not become ready",
+    );
   const command =
     kind === "CMD"
       ? words
       : ["/bin/sh", "-c", kind === "CMD-SHELL" ? words.join(" ") : [kind, ...words].join(" ")];
-  return compact({
+  return {
     exec: { command: hasHidden && kind === "CMD" ? inShell(words) : command.map(forShell) },
-    periodSeconds: seconds(get(check, "interval"), 1) ?? 10,
-    timeoutSeconds: seconds(get(check, "timeout"), 1) ?? 30,
-    failureThreshold: Math.max(1, number(get(check, "retries")) ?? 3),
-  });
+    ...timing,
+  };
+}
+
+/** What `curl -f` or `wget` asks of the container itself, where that is all of the command. */
+function plainRequest(line: string): { path: string; port: number } | undefined {
+  const options = {
+    curl: String.raw`(?:-[fsSL]+|--fail|--silent|--show-error|--location|-o +/dev/null|--output +/dev/null)`,
+    wget: String.raw`(?:-q|-nv|--quiet|--no-verbose|--spider|--tries=1|-t *1|-O *(?:-|/dev/null)|-qO *(?:-|/dev/null))`,
+  };
+  const url = String.raw`["']?http://(?:localhost|127\.0\.0\.1|0\.0\.0\.0|\[::1\])(?::(\d+))?(/[^\s"'|&;<>$]*)?["']?`;
+  const [program] = /^(?:\/usr\/bin\/)?(curl|wget)(?= )/.exec(line) ?? [];
+  if (program === undefined || (program.endsWith("curl") && !/ (?:-[sSL]*f|--fail)/.test(line)))
+    return undefined;
+  const allowed = program.endsWith("curl") ? options.curl : options.wget;
+  const pattern = new RegExp(`^${program}(?: +${allowed})* +${url}(?: +${allowed})*(?: *\\|\\| *exit +1)?$`);
+  const match = pattern.exec(line.trim());
+  return match === null ? undefined : { path: match[2] ?? "/", port: Number(match[1] ?? 80) };
 }
 
 /** Words as a shell's, where some of them refer to variables. */

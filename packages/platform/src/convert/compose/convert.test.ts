@@ -63,3 +63,69 @@ test("services that are built from the workspace's own folder are developed from
     dev: { source: "..", workdir: "/code", rules: [{ path: "src/**", action: "sync" }] },
   });
 });
+
+test("health checks of Dockerfiles are carried, HTTP ports are those known for it, and volumes of others are mounted", async () => {
+  const root = join(out, "checks");
+  await mkdir(join(root, "api"), { recursive: true });
+  await writeFile(
+    join(root, "api/Dockerfile"),
+    "FROM kws.local/node:24\nHEALTHCHECK --interval=5s --retries=2 \\\n  CMD curl -fsS http://localhost:7070/health || exit 1\n",
+  );
+  await writeFile(
+    join(root, "compose.yaml"),
+    `services:
+  api:
+    build: ./api
+    ports: ["7070:7070"]
+    volumes: [uploads:/uploads, /scratch]
+  beats:
+    image: registry.example.com/beats:1
+    ports: ["5044:5044"]
+    healthcheck: { test: curl -f http://localhost:5066/ }
+    volumes_from: ["api:ro", "container:other"]
+  plain: { image: "registry.example.com/plain:1", ports: ["6100:6100"], environment: { SELF: "http://plain:6100" } }
+volumes: { uploads: {} }
+`,
+  );
+  const { files, findings } = await convertCompose(composeFiles(root), { env: {}, home: "/home/someone" });
+  const chartFile = (path: string) => String(files.get(join(root, path)) ?? "");
+  expect(
+    chartFile("api/chart/templates/deployment.yaml") + chartFile("api/chart/templates/statefulset.yaml"),
+  ).toMatch(
+    /readinessProbe:\s+httpGet:\s+path: "?\/health"?\s+port: 7070\s+periodSeconds: 5\s+timeoutSeconds: 30\s+failureThreshold: 2/,
+  );
+  const hosts = ["api", "beats", "plain"].filter((name) =>
+    files.has(join(root, name, "chart/templates/ingress.yaml")),
+  );
+  expect(hosts).toEqual(["api", "plain"]);
+  expect(chartFile("beats/chart/templates/deployment.yaml")).toMatch(
+    /mountPath: \/uploads\s+subPath: data\s+readOnly: true/,
+  );
+  expect(findings.map(({ severity, key, message }) => `${severity} ${key} ${message}`)).toEqual(
+    expect.arrayContaining([
+      "note services.api.build the HEALTHCHECK of the Dockerfile became the readiness probe",
+      expect.stringMatching(/^note services.beats.healthcheck the probe runs curl/),
+      "warning services.beats.volumes_from[0] /scratch of api is not shared: it has no name",
+      "error services.beats.volumes_from[1] nothing is mounted from a container of elsewhere",
+      expect.stringMatching(/^note services.beats.ports.* port 5044 is not published/),
+    ]),
+  );
+});
+
+test.each([
+  ["", 'CMD ["node", "server.js"]', "restart"],
+  ["command: npx nodemon server.js", 'CMD ["node", "server.js"]', "sync"],
+  ["", "CMD nodemon server.js", "sync"],
+])("a mounted source of a program with %j and %j: %s", async (command, line, action) => {
+  const root = join(out, `mounted-${action}-${command.length}`);
+  await mkdir(root, { recursive: true });
+  await writeFile(join(root, "package.json"), "{}");
+  await writeFile(join(root, "Dockerfile"), `FROM kws.local/node:24\nWORKDIR /code\nCOPY . .\n${line}\n`);
+  const service = ["build: .", "volumes: [.:/code]", command].filter((one) => one !== "").join("\n    ");
+  await writeFile(join(root, "compose.yaml"), `services:\n  web:\n    ${service}\n`);
+  const { files } = await convertCompose(composeFiles(root), { env: {}, home: "/home/someone" });
+  const [kws = ""] = [...files]
+    .filter(([path]) => path.endsWith("web/kws.yaml"))
+    .map(([, text]) => String(text));
+  expect(parse(kws)).toMatchObject({ dev: { rules: [{ path: "**", action }] } });
+});

@@ -1,12 +1,14 @@
 /** A Compose project made into a workspace: a chart and a `kws.yaml` for each service, and one for all. */
 import { existsSync, statSync } from "node:fs";
 import { isAbsolute, join, relative } from "node:path";
+import { defaultsOf } from "../../dev/defaults.ts";
 import { fileName, toName } from "../../project/workspace.ts";
 import type { Conversion, PlannedSecrets } from "../plan.ts";
 import { yamlText } from "../templates.ts";
 import { checkKeys } from "./check.ts";
 import { chartOf, type ServiceChart } from "./chart.ts";
 import { compact } from "./container.ts";
+import { dockerfileOf } from "./dockerfile.ts";
 import { isSensitive } from "./sensitive.ts";
 import { type LoadOptions, loadModel } from "./load.ts";
 import { isRemote } from "./normalize.ts";
@@ -52,7 +54,10 @@ export async function convertCompose(files: string[], options: ConvertOptions): 
     const dir = isInside && isOwner ? context : join(root, name);
     const chart = await chartOf(project, service);
     for (const [path, content] of chart.files) conversion.files.set(join(dir, "chart", path), content);
-    conversion.files.set(join(dir, fileName), serviceYaml(project, service, dir, chart, conversion.files));
+    conversion.files.set(
+      join(dir, fileName),
+      await serviceYaml(project, service, dir, chart, conversion.files),
+    );
     if (Object.keys(chart.secrets).length > 0) conversion.secrets.push(plannedSecrets(dir, chart));
     conversion.services.push({ name, dir });
   }
@@ -70,13 +75,13 @@ function plannedSecrets(dir: string, { secrets, secretPlaces }: ServiceChart): P
   };
 }
 
-function serviceYaml(
+async function serviceYaml(
   project: ComposeProject,
   service: ComposeService,
   dir: string,
   { volumes }: ServiceChart,
   files: Conversion["files"],
-): string {
+): Promise<string> {
   const { name } = service;
   return yamlText(
     compact({
@@ -84,7 +89,9 @@ function serviceYaml(
       build: buildOf(project, service, dir, files),
       chart: "./chart",
       dependsOn: dependenciesOf(project, service),
-      dev: service.isJob ? undefined : devOf(project, service, localContext(service) ?? dir, dir, volumes),
+      dev: service.isJob
+        ? undefined
+        : await devOf(project, service, localContext(service) ?? dir, dir, volumes),
     }),
   );
 }
@@ -189,16 +196,16 @@ const actions: Record<string, string> = {
 };
 
 /**
- * What a dev session does: by `develop.watch`, and by mounts of what the image is built from, whose files the program itself
- * looks at. Patterns go from the folder of the sources, which is the container's working directory.
+ * What a dev session does: by `develop.watch`, and by mounts of what the image is built from, where the program starts again
+ * unless it looks at its files by itself. Patterns go from the folder of the sources, which is the container's working directory.
  */
-function devOf(
+async function devOf(
   { report }: ComposeProject,
   { tree }: ComposeService,
   sources: string,
   dir: string,
   { synced, kept }: ServiceChart["volumes"],
-): Record<string, unknown> | undefined {
+): Promise<Record<string, unknown> | undefined> {
   const rules: object[] = [];
   const ignore: string[] = [];
   let workdir = text(get(tree, "working_dir"));
@@ -229,7 +236,12 @@ function devOf(
     });
     ignore.push(...texts(get(rule, "ignore")));
   }
-  for (const { place, source, target } of synced) addRule(place, source, target, { action: "sync" });
+  if (synced.length > 0) {
+    const own = [...texts(get(tree, "entrypoint")), ...texts(get(tree, "command"))];
+    const production = own.length > 0 ? own : (await dockerfileOf(tree)).command;
+    const { action } = (await defaultsOf(sources, { built: true, production })).rules.at(-1) ?? {};
+    for (const { place, source, target } of synced) addRule(place, source, target, { action });
+  }
   if (rules.length === 0 && sources === dir) return undefined;
   const keep = kept
     .filter((path) => workdir !== undefined && path.startsWith(`${workdir}/`))

@@ -9,18 +9,68 @@ export interface Dockerfile {
   workdir: string | undefined;
   /** TCP ports that are exposed. */
   ports: number[];
+  /** The last HEALTHCHECK, in the words of Compose. */
+  healthcheck: { test: string[]; interval?: string; timeout?: string; retries?: string } | undefined;
+  /** What runs, by the last ENTRYPOINT and CMD; undefined where there is neither. */
+  command: string[] | undefined;
 }
 
 /** Empty where the service is not built, or the Dockerfile is not there. */
 export async function dockerfileOf(service: Tree): Promise<Dockerfile> {
-  const content = await textOf(service);
+  // Lines that go on after a backslash are one instruction.
+  const content = (await textOf(service)).replaceAll(/\\[ \t]*\n(?:[ \t]*#.*\n)*/g, " ");
   const exposed = [...content.matchAll(/^\s*EXPOSE\s+(.+)$/gim)].flatMap(([, ports = ""]) =>
     ports.split(/\s+/),
   );
   return {
     workdir: [...content.matchAll(/^\s*WORKDIR\s+"?(\/[^\s"$]*)/gim)].at(-1)?.[1]?.replace(/(.)\/+$/, "$1"),
     ports: exposed.filter((port) => /^\d+(\/tcp)?$/.test(port)).map((port) => Number.parseInt(port, 10)),
+    healthcheck: healthcheckIn(content),
+    command: commandOf(content),
   };
+}
+
+/** `HEALTHCHECK [--interval=…] … CMD <words>`, in a shell's form or as a JSON list; `NONE` takes away an earlier one. */
+function healthcheckIn(content: string): Dockerfile["healthcheck"] {
+  const [, options = "", command = ""] =
+    [...content.matchAll(/^\s*HEALTHCHECK\s+((?:--[a-z-]+=\S+\s+)*)(?:CMD\s+(.+)|NONE\s*)$/gim)].at(-1) ?? [];
+  if (command === "") return undefined;
+  const option = (name: string) => {
+    const value = new RegExp(`--${name}=(\\S+)`).exec(options)?.[1];
+    return value === undefined ? {} : { [name]: value };
+  };
+  return {
+    test: command.trim().startsWith("[") ? ["CMD", ...wordsOf(command)] : ["CMD-SHELL", command.trim()],
+    ...option("interval"),
+    ...option("timeout"),
+    ...option("retries"),
+  };
+}
+
+/** Of the JSON form; a shell's words where it is none, as Docker takes it. */
+function wordsOf(command: string): string[] {
+  try {
+    const words: unknown = JSON.parse(command);
+    if (Array.isArray(words)) return words.map(String);
+  } catch {
+    // Docker runs what is no JSON in a shell.
+  }
+  return ["/bin/sh", "-c", command];
+}
+
+function commandOf(content: string): string[] | undefined {
+  const lines = ["ENTRYPOINT", "CMD"].flatMap((word) => {
+    const line = [...content.matchAll(new RegExp(`^\\s*${word}\\s+(.+)$`, "gim"))].at(-1)?.[1];
+    return line === undefined ? [] : [line];
+  });
+  // The list form is JSON, and the words are all that matters here.
+  return lines.length === 0
+    ? undefined
+    : lines
+        .join(" ")
+        .replaceAll(/[[\]",]/g, " ")
+        .trim()
+        .split(/\s+/);
 }
 
 async function textOf(service: Tree): Promise<string> {

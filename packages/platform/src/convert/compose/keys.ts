@@ -159,7 +159,11 @@ export const keyRows: readonly KeyRow[] = [
     "partly",
     "a readiness probe: Compose does not restart what is unhealthy either",
   ],
-  ["services.*.healthcheck.test", "yes", ""],
+  [
+    "services.*.healthcheck.test",
+    "yes",
+    "`httpGet` where it is no more than `curl -f` or `wget` of a port that others reach, a command otherwise; without one, the HEALTHCHECK of the Dockerfile",
+  ],
   ["services.*.healthcheck.disable", "yes", "no probe"],
   ["services.*.healthcheck.interval", "yes", "`periodSeconds`; 10 seconds unless given"],
   ["services.*.healthcheck.timeout", "yes", "`timeoutSeconds`"],
@@ -201,7 +205,11 @@ export const keyRows: readonly KeyRow[] = [
   ["services.*.pid", "partly", "`host` alone"],
   ["services.*.pids_limit", "no", ofTheNode],
   ["services.*.platform", "yes", "`nodeSelector` by architecture and system"],
-  ["services.*.ports", "partly", "ports of the Service; the first that speaks HTTP gets an Ingress host"],
+  [
+    "services.*.ports",
+    "partly",
+    "ports of the Service; the first that is known for HTTP, by its number, `app_protocol` or an `http://` address of it, gets an Ingress host",
+  ],
   ["services.*.ports.*.target", "yes", ""],
   ["services.*.ports.*.published", "partly", "inside the cluster the container's port is the Service's"],
   ["services.*.ports.*.protocol", "yes", ""],
@@ -282,7 +290,11 @@ export const keyRows: readonly KeyRow[] = [
   ["services.*.volumes.*.volume.labels", "no", "label the claim in the chart"],
   ["services.*.volumes.*.volume.nocopy", "yes", "a new volume is always empty"],
   ["services.*.volumes.*.volume.subpath", "yes", ""],
-  ["services.*.volumes_from", "no", "name the volumes in both services"],
+  [
+    "services.*.volumes_from",
+    "partly",
+    "the other service's mounts, through a claim that both have; those without a name are not shared",
+  ],
   ["services.*.working_dir", "yes", "`workingDir`"],
 
   ["networks", "partly", "services of a stack share its namespace; what kept them apart is not carried over"],

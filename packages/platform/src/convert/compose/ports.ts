@@ -10,6 +10,8 @@ export interface Port {
   appProtocol?: string;
   /** On the machine, as the Compose file had it. */
   published?: string;
+  /** The file addresses it with `http://`. */
+  addressed?: true;
 }
 
 /** What images listen on that are often run without their ports being said. */
@@ -26,6 +28,13 @@ const usual: [RegExp, number[]][] = [
   [/(^|\/)(nginx|httpd|caddy|traefik|wordpress|adminer|phpmyadmin)(:|$)/, [80]],
   [/(^|\/)minio/, [9000]],
 ];
+
+/** Ports that are HTTP's by custom. Others are it where the file says so: by `app_protocol`, an address, or a health check. */
+const webPorts = new Set([
+  80, 81, 3000, 3001, 3002, 3003, 4000, 4200, 4321, 5000, 5001, 5173, 5601, 7001, 8000, 8001, 8002, 8008,
+  8025, 8080, 8081, 8082, 8083, 8084, 8085, 8086, 8088, 8090, 8181, 8888, 9000, 9001, 9080, 9090, 9200, 15672,
+  16686,
+]);
 
 /** Ports whose protocol is surely not HTTP; those of debuggers are among them. */
 const otherProtocols = new Set([
@@ -56,6 +65,8 @@ export async function portsOf(project: ComposeProject, service: ComposeService):
   const image = text(get(tree, "image")) ?? "";
   for (const port of usual.find(([pattern]) => pattern.test(image))?.[1] ?? []) add(port);
   const ports = [...found.values()];
+  const addressed = addressedByHttp(project, service);
+  for (const port of ports) if (addressed.has(port.port)) port.addressed = true;
   const http = ports.find(isHttp);
   if (http !== undefined) http.name = "http";
   const names = new Set<string>();
@@ -66,10 +77,16 @@ export async function portsOf(project: ComposeProject, service: ComposeService):
   return ports;
 }
 
-/** The port that an Ingress leads to: published, and not known for another protocol. */
-export function isHttp({ port, protocol, published, appProtocol }: Port): boolean {
+/** Whether a program that listens there may speak HTTP. */
+export function mayBeHttp(port: number): boolean {
+  return !otherProtocols.has(port);
+}
+
+/** The port that an Ingress leads to: published, and known for HTTP. */
+export function isHttp({ port, protocol, published, appProtocol, addressed }: Port): boolean {
   if (published === undefined || protocol !== "TCP") return false;
-  return appProtocol === undefined ? !otherProtocols.has(port) : appProtocol.startsWith("http");
+  if (appProtocol !== undefined) return appProtocol.startsWith("http");
+  return webPorts.has(port) || (addressed === true && mayBeHttp(port));
 }
 
 function publishedPort(tree: Tree): [number, Partial<Port>] {
@@ -104,9 +121,27 @@ function referencesTo(project: ComposeProject, { compose, aliases }: ComposeServ
   return project.texts.flatMap((line) => [...line.matchAll(pattern)].map(([, port]) => Number(port)));
 }
 
+/** The ports that an address with `http://` leads to: others' addresses of the service, and its own health check. */
+function addressedByHttp(project: ComposeProject, { compose, aliases, tree }: ComposeService): Set<number> {
+  const names = [compose, ...aliases].map((name) => name.replaceAll(".", String.raw`\.`)).join("|");
+  const found = (lines: string[], hosts: string) =>
+    lines.flatMap((line) =>
+      [...line.matchAll(new RegExp(String.raw`http://(?:${hosts}):(\d{2,5})(?!\d)`, "g"))].map(([, port]) =>
+        Number(port),
+      ),
+    );
+  const checks = texts(get(tree, "healthcheck", "test"));
+  return new Set([
+    ...found(project.texts, names),
+    ...found(checks, String.raw`localhost|127\.0\.0\.1|\[::1\]|0\.0\.0\.0`),
+  ]);
+}
+
 /** The first port that is surely listened on once the program runs, for a probe. */
 export function probedPort(ports: Port[], tree: Tree): Port | undefined {
-  const published = ports.find(isHttp);
+  const published = ports.find(
+    ({ port, protocol, published: given }) => given !== undefined && protocol === "TCP" && mayBeHttp(port),
+  );
   if (published !== undefined) return published;
   const image = text(get(tree, "image")) ?? "";
   const [first] = usual.find(([pattern]) => pattern.test(image))?.[1] ?? [];

@@ -1,9 +1,22 @@
 /** The model as the renderers see it: services with their new names, who uses what, and where findings go. */
 import { toName } from "../../project/workspace.ts";
 import type { Finding } from "../finding.ts";
+import { dockerfileOf } from "./dockerfile.ts";
 import { look } from "./files.ts";
 import type { Model } from "./load.ts";
-import { entries, get, items, type MapTree, text, texts, type Tree } from "./tree.ts";
+import {
+  entries,
+  get,
+  items,
+  list,
+  map,
+  type MapTree,
+  scalar,
+  text,
+  texts,
+  type Tree,
+  withKey,
+} from "./tree.ts";
 
 export interface ComposeService {
   /** As the Compose file calls it, and others in it address it. */
@@ -36,9 +49,10 @@ export async function openProject(model: Model): Promise<ComposeProject> {
       model.findings.push(fix === undefined ? found : { ...found, fix });
     },
   };
-  const all = entries(get(model.tree, "services")).filter(
+  const listed = entries(get(model.tree, "services")).filter(
     (entry): entry is [string, MapTree] => entry[1].kind === "map" && get(entry[1], "provider") === undefined,
   );
+  const all = listed.map(([name, tree]): [string, MapTree] => [name, withVolumesFrom(project, listed, tree)]);
   const taken = new Set<string>();
   const completed = new Set(
     all.flatMap(([, tree]) => dependenciesOf(tree, "service_completed_successfully")),
@@ -50,7 +64,8 @@ export async function openProject(model: Model): Promise<ComposeProject> {
       ...texts(get(tree, "links")).map((link) => link.split(":")[0] ?? ""),
     ]),
   );
-  for (const [compose, tree] of all) {
+  for (const [compose, given] of all) {
+    const tree = await withImageCheck(project, given);
     const wanted = serviceName(compose);
     let name = wanted;
     for (let count = 2; taken.has(name); count++) name = `${wanted.slice(0, 50)}-${count}`;
@@ -70,6 +85,61 @@ export async function openProject(model: Model): Promise<ComposeProject> {
   giveAliases(project);
   project.texts = (await Promise.all(project.services.map(textsOf))).flat();
   return project;
+}
+
+/** With the mounts of the services that `volumes_from` names, but for those without a name, which only one container has. */
+function withVolumesFrom(project: ComposeProject, all: [string, MapTree][], tree: MapTree): MapTree {
+  const taken = items(get(tree, "volumes_from")).flatMap((one) => {
+    const [name = "", ...options] = (text(one) ?? "").split(":");
+    const source = all.find(([other]) => other === name)?.[1];
+    if (source === undefined) {
+      const what = name === "container" ? "a container of elsewhere" : `"${name}", which is no service`;
+      project.report("error", one, `nothing is mounted from ${what}`, "Name its volumes under `volumes`.");
+      return [];
+    }
+    return items(get(source, "volumes")).flatMap((mount) => {
+      if (mount.kind !== "map") return [];
+      if (get(mount, "source") === undefined) {
+        project.report(
+          "warning",
+          one,
+          `${text(get(mount, "target"))} of ${name} is not shared: it has no name`,
+          "Give the volume a name in both services.",
+        );
+        return [];
+      }
+      return [options.includes("ro") ? withKey(mount, "read_only", scalar(one, true)) : mount];
+    });
+  });
+  if (taken.length === 0) return tree;
+  const own = get(tree, "volumes") ?? list(tree, []);
+  const targets = new Set(items(own).map((mount) => text(get(mount, "target"))));
+  const added = taken.filter((mount) => !targets.has(text(get(mount, "target"))));
+  return withKey(tree, "volumes", list(own, [...items(own), ...added]));
+}
+
+/** With the health check of the image that is built, where the file has none of its own. */
+async function withImageCheck(project: ComposeProject, tree: MapTree): Promise<MapTree> {
+  const build = get(tree, "build");
+  if (build === undefined || get(tree, "healthcheck") !== undefined) return tree;
+  const { healthcheck } = await dockerfileOf(tree);
+  if (healthcheck === undefined) return tree;
+  const { test, ...options } = healthcheck;
+  project.report("note", build, "the HEALTHCHECK of the Dockerfile became the readiness probe");
+  return withKey(
+    tree,
+    "healthcheck",
+    map(build, [
+      [
+        "test",
+        list(
+          build,
+          test.map((word) => scalar(build, word)),
+        ),
+      ],
+      ...Object.entries(options).map(([name, value]): [string, Tree] => [name, scalar(build, value)]),
+    ]),
+  );
 }
 
 async function textsOf({ tree }: ComposeService): Promise<string[]> {

@@ -152,8 +152,8 @@ function containerPort({ name, port, protocol }: Port): object {
   return { name, containerPort: port, ...(protocol === "TCP" ? {} : { protocol }) };
 }
 
-function probesOf({ service, ports }: Parts): Record<string, unknown> {
-  const probe = probeOf(service);
+function probesOf({ project, service, ports }: Parts): Record<string, unknown> {
+  const probe = probeOf(project, service, ports);
   if (probe !== undefined) return { readinessProbe: probe };
   const port = isUnprobed(service.tree) ? undefined : probedPort(ports, service.tree);
   return port === undefined ? {} : { readinessProbe: { tcpSocket: { port: port.name }, periodSeconds: 2 } };

@@ -1,5 +1,5 @@
 /** The charts that kustomizations become, rendered by the real helm, against what the real kubectl makes of each overlay. */
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -82,7 +82,7 @@ test.each([
           ([path, text]) => (typeof text === "string" ? parseYaml(path, text, "helm").value : text) as Values,
         );
       const merged = values.reduce(mergeValues, {});
-      const rendered = await run(helm, ["template", app, chart, "--values", "-"], {
+      const rendered = await run(helm, ["template", app, chart, "--include-crds", "--values", "-"], {
         env,
         input: JSON.stringify(merged),
       });
@@ -95,6 +95,37 @@ test.each([
     );
   },
 );
+
+test("definitions are there before what is of their kinds, and what kustomize says of both overlays is told once", async () => {
+  const source = join(out, "operator");
+  const put = async (path: string, text: string) => {
+    await mkdir(dirname(join(source, path)), { recursive: true });
+    await writeFile(join(source, path), text);
+  };
+  await put("base/kustomization.yaml", "resources: [crd.yaml, queue.yaml]\ncommonLabels: { team: shop }\n");
+  await put(
+    "base/crd.yaml",
+    "apiVersion: apiextensions.k8s.io/v1\nkind: CustomResourceDefinition\nmetadata: { name: queues.example.com }\nspec: { group: example.com }\n",
+  );
+  await put(
+    "base/queue.yaml",
+    "apiVersion: example.com/v1\nkind: Queue\nmetadata: { name: mail }\nspec: { size: 1 }\n",
+  );
+  for (const name of ["dev", "prod"])
+    await put(`overlays/${name}/kustomization.yaml`, `resources: [../../base]\nnamespace: ${name}\n`);
+  const { kubectl, env } = tools;
+  const signal = AbortSignal.timeout(60_000);
+  const { files, findings } = await convertKustomize(source, { kubectl, env, signal, root: source });
+  const paths = [...files.keys()].map((path) => relative(join(source, "operator/chart"), path));
+  expect(paths).toContain("crds/queues-example-com-custom-resource-definition.yaml");
+  expect(paths).toContain("templates/mail-queue.yaml");
+  expect(paths.filter((path) => path.startsWith("templates/"))).toHaveLength(1);
+  expect(findings.map(({ severity, key }) => [severity, key])).toEqual([
+    ["note", ""],
+    ["note", "CustomResourceDefinition queues.example.com"],
+  ]);
+  expect(findings[0]?.message).toMatch(/commonLabels.*deprecated/);
+});
 
 test("what cannot be built is told with its place, and the rest is converted", async () => {
   const conversion = await convert("broken");

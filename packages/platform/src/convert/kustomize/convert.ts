@@ -1,6 +1,7 @@
 /** Kustomizations made into a workspace: a chart for each app, its base as the chart's values, its overlays as profiles. */
 import { isUtf8 } from "node:buffer";
 import { join, relative } from "node:path";
+import { isDeepStrictEqual } from "node:util";
 import { exec, lastLines } from "@kws/base/exec";
 import { parseAllDocuments } from "yaml";
 import { isMapping, type Values } from "../../charts/layers.ts";
@@ -104,8 +105,12 @@ async function build(
   isOptional: boolean,
 ): Promise<KubeObject[] | undefined> {
   const { exitCode, stdout, stderr } = await exec(kubectl, ["kustomize", dir], { env, signal });
-  for (const line of stderr.split("\n").filter((one) => one.startsWith("# Warning")))
-    findings.push({ severity: "note", key: "", at: file.at([]), message: line.replace(/^# Warning: /, "") });
+  for (const line of stderr.split("\n").filter((one) => one.startsWith("# Warning"))) {
+    const message = line.replace(/^# Warning: /, "");
+    // Every overlay says again what its base says.
+    if (findings.some((finding) => finding.message === message)) continue;
+    findings.push({ severity: "note", key: "", at: file.at([]), message });
+  }
   if (exitCode !== 0) {
     if (isOptional) return undefined;
     const charts =
@@ -184,10 +189,12 @@ function namespaceOf({ objects }: Built): string | undefined {
 async function addChart(conversion: Conversion, name: string, dir: string, built: Built[]): Promise<void> {
   const identities = [...new Set(built.flatMap(({ objects }) => [...objects.keys()]))];
   const keys = keysOf(identities);
-  const all: Variants[] = identities.map((identity) => ({
+  const variants: Variants[] = identities.map((identity) => ({
     key: keys.get(identity) ?? identity,
     objects: built.map(({ objects }) => objects.get(identity)),
   }));
+  const definitions = variants.filter(isDefinition);
+  const all = variants.filter((one) => !definitions.includes(one));
   const { templates, values } = lift(all, built.length);
   const secrets = all.filter(({ objects }) => objects.some((object) => object?.kind === "Secret"));
   const chart = join(dir, "chart");
@@ -204,6 +211,18 @@ async function addChart(conversion: Conversion, name: string, dir: string, built
     }),
   );
   for (const [path, text] of Object.entries(await libraryFiles())) put(path, text);
+  for (const { key, objects } of definitions) {
+    const object = objects.find((one) => one !== undefined);
+    put(`crds/${fileNameOf(key)}.yaml`, yamlText(object ?? {}));
+    conversion.findings.push({
+      severity: "note",
+      key: `CustomResourceDefinition ${object?.metadata.name}`,
+      at: built[0]?.from.file.at([]) ?? "",
+      message:
+        "the definition is in crds/: Helm installs it before what is of its kind, and neither changes nor removes it later",
+      fix: "After a change of it, run `kubectl apply --server-side -f` with the file.",
+    });
+  }
   for (const [key, text] of templates) put(`templates/${fileNameOf(key)}.yaml`, text);
   const defaults = { ...values[0] };
   for (const { key } of secrets)
@@ -228,6 +247,14 @@ async function addChart(conversion: Conversion, name: string, dir: string, built
     }
   }
   conversion.files.set(join(dir, fileName), yamlText({ name, chart: "./chart" }));
+}
+
+/** A CustomResourceDefinition that is the same wherever it is, as files in `crds/` are no templates. */
+function isDefinition({ objects }: Variants): boolean {
+  const [first, ...others] = objects.filter((object) => object !== undefined);
+  return (
+    first?.kind === "CustomResourceDefinition" && others.every((other) => isDeepStrictEqual(other, first))
+  );
 }
 
 /** Names for values and files: `webDeployment`. */

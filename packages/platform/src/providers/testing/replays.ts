@@ -70,7 +70,7 @@ export const replays: Record<ToolName, Replay> = {
     programs: {
       kind: [
         { args: ["version"], stdout: "version.txt" },
-        { args: words("create cluster --name kws --kubeconfig * --wait 5m"), to: "running" },
+        { args: words("create cluster --name kws --kubeconfig * --config - --wait 5m"), to: "running" },
         { args: words("delete cluster --name kws --kubeconfig *"), to: "absent" },
         { args: words("get kubeconfig --name kws"), stdout: "kubeconfig" },
       ],

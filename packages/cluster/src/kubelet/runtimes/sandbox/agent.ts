@@ -8,6 +8,7 @@ import { createServer } from "node:net";
 import { dirname, join } from "node:path";
 import type { Logger } from "@kws/base/logger";
 import { setUpBridge, setWayOut } from "../../../network/bridge.ts";
+import { Firewall } from "../../../network/firewall.ts";
 import { serveNetwork } from "../inside.ts";
 import { fromMask } from "./capabilities.ts";
 import { groupNameOf, removeControlGroups } from "./cgroups.ts";
@@ -53,7 +54,12 @@ export async function runAgent({ dataDir, socketPath, logger }: AgentOptions): P
   );
   removeControlGroups(context.groupName);
 
-  const network = await serveNetwork((event) => connections.emit(event), logger);
+  const firewall = new Firewall();
+  const network = await serveNetwork(
+    (event) => connections.emit(event),
+    ({ policies, services }) => firewall.apply(policies, services),
+    logger,
+  );
   const freezer = new Freezer();
 
   const handlers: Handlers<Exclude<Method, "measure" | "kill">> = {

@@ -108,7 +108,7 @@ export async function connectAgent(address: AgentAddress): Promise<AgentClient> 
   return {
     call,
     runtime,
-    network: { apply: async (state) => void (await call("applyNetwork", state)) },
+    network: { apply: async (state) => (await call("applyNetwork", state)) ?? undefined },
     onResolve: (answer) => (resolver = answer),
     onOutward: (place) => (placeOf = place),
     closed,
