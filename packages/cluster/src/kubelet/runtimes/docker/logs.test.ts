@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { PassThrough } from "node:stream";
 import { tempDir } from "@kws/base/tempdir";
 import { expect, test } from "vitest";
-import { lastStamp, sinceOf } from "./logs.ts";
+import { lastLines, sinceOf } from "./logs.ts";
 import { readLines, readMultiplexed } from "./multiplexed.ts";
 
 const piece = (type: number, text: string) => {
@@ -41,15 +41,18 @@ test("a terminal's output comes in lines, and at its end the rest", async () => 
   expect(seen).toEqual(["one\r\n", "two\r\n", "rest"]);
 });
 
-test("a log goes on behind the last line that is kept, also where it has just been rotated", async () => {
+test("a log goes on behind its last lines, also where it has just been rotated", async () => {
   await using dir = await tempDir("kws-log");
   const path = join(dir.path, "0.log");
-  expect(lastStamp(path)).toBeUndefined();
-  const line = (second: number) => `2026-01-02T03:04:0${second}.000000007Z stdout F a line\n`;
-  await writeFile(`${path}.1`, line(1) + line(2));
+  expect(lastLines(path)).toEqual([]);
+  expect(sinceOf([])).toBeUndefined();
+  const line = (time: string) => `2026-01-02T03:04:${time}Z stdout F a line\n`;
+  await writeFile(`${path}.1`, line("01.000000007") + line("02.100000000") + line("02.050000007"));
   await writeFile(path, "");
-  expect(lastStamp(path)).toBe("2026-01-02T03:04:02.000000007Z");
-  await writeFile(path, line(3));
-  expect(lastStamp(path)).toBe("2026-01-02T03:04:03.000000007Z");
-  expect(sinceOf("2026-01-02T03:04:03.000000007Z")).toBe("1767323043.000000007");
+  const last = lastLines(path);
+  expect(last.map(({ key }) => key)).toEqual([
+    "stdout 2026-01-02T03:04:02.100000000Z",
+    "stdout 2026-01-02T03:04:02.050000007Z",
+  ]);
+  expect(sinceOf(last)).toBe("1767323041.900");
 });

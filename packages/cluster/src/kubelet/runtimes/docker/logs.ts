@@ -13,18 +13,28 @@ import { readLines, readMultiplexed, type OutputName } from "./multiplexed.ts";
 const newline = 0x0a;
 /** The engine's stream ends with the container, unless it never does. */
 const endMs = 5000;
+/** Lines of the two outputs may stand in another order than their times; this much is asked for again. */
+const overlapMs = 200;
+
+/** A line that is in the file. */
+interface Written {
+  /** Its output and its time. */
+  key: string;
+  milliseconds: number;
+}
 
 export class EngineLog {
   readonly #container: Docker.Container;
   readonly #tty: boolean;
   readonly #log: ContainerLog;
-  #last: string | undefined;
+  /** The last lines, as far back as the overlap. */
+  #recent: Written[];
   #following: Readable | undefined;
 
   constructor(container: Docker.Container, path: string, tty: boolean) {
     this.#container = container;
     this.#tty = tty;
-    this.#last = lastStamp(path);
+    this.#recent = lastLines(path);
     this.#log = new ContainerLog(path);
   }
 
@@ -55,38 +65,61 @@ export class EngineLog {
   }
 
   #question() {
-    const since = this.#last === undefined ? {} : { since: sinceOf(this.#last) as unknown as number };
-    return { stdout: true, stderr: true, timestamps: true, ...since };
+    const since = sinceOf(this.#recent);
+    return {
+      stdout: true,
+      stderr: true,
+      timestamps: true,
+      ...(since === undefined ? {} : { since: since as unknown as number }),
+    };
   }
 
   #keep(stream: Readable): void {
+    // Of these each comes once more, and pieces of one long line have the same time.
+    const again = new Map<string, number>();
+    for (const { key } of this.#recent) again.set(key, (again.get(key) ?? 0) + 1);
     const keep = (from: OutputName, piece: Buffer) => {
       const space = piece.indexOf(" ");
       const stamp = piece.toString("latin1", 0, space);
-      // What was asked for since an instant includes it.
-      if (this.#last !== undefined && stamp <= this.#last) return;
+      const key = `${from} ${stamp}`;
+      const count = again.get(key) ?? 0;
+      if (count > 0) {
+        again.set(key, count - 1);
+        return;
+      }
       const whole = piece.at(-1) === newline;
       this.#log.append(stamp, from, whole ? "F" : "P", piece.subarray(space + 1, whole ? -1 : undefined));
-      this.#last = stamp;
+      this.#recent.push({ key, milliseconds: Date.parse(stamp) });
+      // Now and then, lest each line costs a walk through all.
+      if (this.#recent.length % 1000 === 0) this.#recent = latest(this.#recent);
     };
     if (this.#tty) readLines(stream, (line) => keep("stdout", line));
     else readMultiplexed(stream, keep);
   }
 }
 
-/** The time of the last line in a log of the CRI format, in RFC 3339 with nanoseconds. */
-export function lastStamp(path: string): string | undefined {
-  for (const file of [path, rotatedPath(path)]) {
-    const stamp = /(?:^|\n)(\S+) (?:stdout|stderr) [FP] [^\n]*\n?$/.exec(readIfThere(file))?.[1];
-    if (stamp !== undefined) return stamp;
+/** The last lines of a log in the CRI format, as far back as the overlap. */
+export function lastLines(path: string): Written[] {
+  const written: Written[] = [];
+  for (const file of [rotatedPath(path), path]) {
+    for (const [, stamp = "", from = ""] of readIfThere(file).matchAll(/^(\S+) (stdout|stderr) [FP] /gm))
+      written.push({ key: `${from} ${stamp}`, milliseconds: Date.parse(stamp) });
   }
-  return undefined;
+  return latest(written);
 }
 
-/** Seconds since 1970 with the nanoseconds behind a point, as the engine takes them. */
-export function sinceOf(stamp: string): string {
-  const nanoseconds = /\.(\d+)Z$/.exec(stamp)?.[1] ?? "0";
-  return `${Math.floor(Date.parse(stamp) / 1000)}.${nanoseconds.padEnd(9, "0")}`;
+function latest(written: Written[]): Written[] {
+  const from = newest(written) - overlapMs;
+  return written.filter(({ milliseconds }) => milliseconds >= from);
+}
+
+function newest(written: Written[]): number {
+  return written.reduce((most, { milliseconds }) => Math.max(most, milliseconds), 0);
+}
+
+/** Where the overlap begins, in seconds since 1970 as the engine takes them; undefined where nothing is written. */
+export function sinceOf(written: Written[]): string | undefined {
+  return written.length === 0 ? undefined : ((newest(written) - overlapMs) / 1000).toFixed(3);
 }
 
 function readIfThere(path: string): string {
