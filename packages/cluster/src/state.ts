@@ -17,11 +17,6 @@ export interface DaemonState {
   ended?: string;
 }
 
-/** What the daemon says on its fourth file descriptor while it starts: one JSON line. */
-export type DaemonMessage =
-  | { type: "ready" }
-  | { type: "failed"; message: string; code?: ErrorCode; fix?: string };
-
 export const stateFile = (folder: string): string => join(folder, "daemon.json");
 export const kubeconfigFile = (folder: string): string => join(folder, "kubeconfig");
 /** The API server's own folder. */
