@@ -54,8 +54,8 @@ test("one that says why it cannot start is told in its words", async () => {
 });
 
 test("one that crashes is told with its last lines", async () => {
-  const options = await program('console.error("one"); throw new Error("two")');
-  await expect(startDetached(options)).rejects.toThrow(/the program ended while it was starting:[^]*two/);
+  const options = await program('console.error("one\ntwo"); process.exit(3)');
+  await expect(startDetached(options)).rejects.toThrow(/the program ended while it was starting:\none\ntwo$/);
 });
 
 test("one that does not become ready in its time, or that nobody wants any more, has ended", async () => {

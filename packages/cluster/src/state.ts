@@ -1,6 +1,5 @@
 /** What a cluster's folder says of its daemon: the files that both sides of `lifecycle.ts` and `daemon.ts` know. */
 import { join } from "node:path";
-import type { ErrorCode } from "@kws/base/errors";
 import type { ProcessIdentity } from "@kws/base/process";
 
 /** What the daemon writes down once it is ready. */
