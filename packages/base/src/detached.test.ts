@@ -54,7 +54,7 @@ test("one that says why it cannot start is told in its words", async () => {
 });
 
 test("one that crashes is told with its last lines", async () => {
-  const options = await program('console.error("one\ntwo"); process.exit(3)');
+  const options = await program('console.error("one"); console.error("two"); process.exit(3)');
   await expect(startDetached(options)).rejects.toThrow(/the program ended while it was starting:\none\ntwo$/);
 });
 
