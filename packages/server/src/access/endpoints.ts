@@ -79,8 +79,7 @@ const userEndpoints: readonly Endpoint[] = [
 const bindingEndpoints: readonly Endpoint[] = [
   endpoint(bindings.listBindings, async ({ query: { limit, cursor } }, { db }) => {
     let rows = db.selectFrom("bindings").selectAll().orderBy("id").limit(pageLimit(limit));
-    if (cursor !== undefined)
-      rows = rows.where(({ cast, eb, ref }) => eb(cast(ref("id"), "text"), ">", cursorKey(cursor)));
+    if (cursor !== undefined) rows = rows.where((eb) => eb(eb.cast("id", "text"), ">", cursorKey(cursor)));
     return toPage(await rows.execute(), limit, ({ id }) => id, toBinding);
   }),
 
@@ -167,7 +166,7 @@ const tokenEndpoints: readonly Endpoint[] = [
       const at = now();
       const row = await trx
         .updateTable("tokens")
-        .set(({ fn, ref, val }) => ({ revoked_at: fn.coalesce(ref("revoked_at"), val(at)) }))
+        .set((eb) => ({ revoked_at: eb.fn.coalesce("revoked_at", eb.val(at)) }))
         .where("id", "=", id)
         .returningAll()
         .executeTakeFirst();

@@ -1,7 +1,7 @@
 /** What the API answers about the audit log. */
 import { type AuditEntry, listAudit } from "@kws/api/audit";
 import { ApiError } from "@kws/api/errors";
-import type { Selectable } from "kysely";
+import { type Selectable, sql } from "kysely";
 import type { Tables } from "../database/schema.ts";
 import { endpoint, type Endpoint } from "../http/handlers.ts";
 import { cursorKey, pageLimit, toPage } from "../http/page.ts";
@@ -16,15 +16,8 @@ export const auditEndpoints: readonly Endpoint[] = [
       .orderBy("seq", newest ? "desc" : "asc")
       .limit(pageLimit(limit));
     if (cursor !== undefined) rows = rows.where("seq", newest ? "<" : ">", seqOf(cursor));
-    if (actor !== undefined)
-      rows = rows.where(({ eb, ref }) =>
-        eb.or([
-          eb(ref("actor", "->>").key("id"), "=", actor),
-          eb(ref("actor", "->>").key("name"), "=", actor),
-        ]),
-      );
-    if (action !== undefined)
-      rows = rows.where(({ fn, ref, val }) => fn("starts_with", [ref("action"), val(action)]));
+    if (actor !== undefined) rows = rows.where(sql<boolean>`${actor} IN (actor ->> 'id', actor ->> 'name')`);
+    if (action !== undefined) rows = rows.where(sql<boolean>`starts_with(action, ${action})`);
     if (subject !== undefined) rows = rows.where("subject", "=", subject);
     if (since !== undefined) rows = rows.where("at", ">=", new Date(since));
     if (until !== undefined) rows = rows.where("at", "<", new Date(until));

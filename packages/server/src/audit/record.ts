@@ -22,8 +22,8 @@ const chainLock = 0x6b7775;
 export async function record(trx: Transaction<Tables>, entry: NewAuditEntry): Promise<void> {
   await sql`SELECT pg_advisory_xact_lock(${chainLock})`.execute(trx);
   const { last, at } = await trx
-    .selectNoFrom(({ selectFrom }) => [
-      selectFrom("audit").select("hash").orderBy("seq", "desc").limit(1).as("last"),
+    .selectNoFrom((eb) => [
+      eb.selectFrom("audit").select("hash").orderBy("seq", "desc").limit(1).as("last"),
       // Of the database, whose clock all servers share.
       sql<Date>`date_trunc('milliseconds', clock_timestamp())`.as("at"),
     ])
