@@ -10,6 +10,7 @@ import { liveShop } from "./live-shop.ts";
 const documented = new Map<string, { key: string; meaning: string }[]>();
 let kws: Kws;
 let started: unknown;
+let serving: Promise<unknown> | undefined;
 let inService: (...args: string[]) => Promise<unknown>;
 
 beforeAll(async () => {
@@ -30,7 +31,10 @@ beforeAll(async () => {
   inService = await serviceWithSecrets();
   started = await kws.json("stack", "start", "shop", "payments", "--file", "examples/shop");
 });
-afterAll(() => kws[Symbol.asyncDispose]());
+afterAll(async () => {
+  await kws.run(["server", "stop"]);
+  await kws[Symbol.asyncDispose]();
+});
 
 function keysOf(heading: string): { key: string; optional: boolean }[] {
   const rows = documented.get(heading);
@@ -81,6 +85,9 @@ async function serviceWithSecrets(): Promise<(...args: string[]) => Promise<unkn
   };
 }
 
+const pipeline = <T = unknown>(...args: string[]) =>
+  kws.json<T>("pipeline", ...args, "--file", "examples/shop");
+let ran: { runs: { run: string }[] };
 async function hook(): Promise<unknown> {
   const args = ["server", "hook", "install", ".", "--endpoint", "https://kws.example.com/webhooks/1"];
   const input = `whsec_${Buffer.alloc(32, 1).toString("base64")}\n`;
@@ -89,6 +96,18 @@ async function hook(): Promise<unknown> {
     input,
   });
   return JSON.parse(stdout) as unknown;
+}
+
+/** With the server of this machine. */
+async function onServer<T>(...args: string[]): Promise<T> {
+  await (serving ??= kws.json("server", "start"));
+  return kws.json(...args);
+}
+
+/** What an entry says of before and after is as its action has it. */
+async function auditEntries(): Promise<unknown> {
+  const entries = await onServer<{ before?: object; after?: object }[]>("server", "audit", "list");
+  return entries.map(({ before: _before, after: _after, ...rest }) => rest);
 }
 
 const secretsFile = "chart/profiles/qa/secrets.yaml";
@@ -169,6 +188,11 @@ const cases: [heading: string, value: () => Promise<unknown>][] = [
   ["kws service status", () => kws.json("service", "status", "payments")],
   ["kws service down", () => kws.json("service", "down", "payments")],
   ["kws service test", () => kws.json("service", "test", "payments", "--file", "examples/shop")],
+  ["kws pipeline run", async () => (ran = await pipeline<typeof ran>("run", "payments", "--local"))],
+  ["kws pipeline logs", () => pipeline("logs", ran.runs[0]?.run ?? "")],
+  ["kws pipeline show", () => pipeline("show", "payments", "--event", "push", "--branch", "main")],
+  ["kws pipeline lint", () => pipeline("lint", "payments")],
+  ["kws pipeline export", () => pipeline("export", "payments", "--format", "github")],
   ["kws service restart", () => kws.json("service", "restart", "payments")],
   [
     "kws service logs",
@@ -205,6 +229,12 @@ const cases: [heading: string, value: () => Promise<unknown>][] = [
   ["kws secrets report", () => inService("secrets", "report", "--max-age", "0")],
   ["kws secrets install-git", () => inService("secrets", "install-git")],
   ["kws server hook install", hook],
+  ["kws whoami", () => onServer("whoami")],
+  ["kws server token create", () => onServer("server", "token", "create", "ci", "--service", "web")],
+  ["kws server token list", () => onServer("server", "token", "list")],
+  ["kws server binding add", () => onServer("server", "binding", "add", "viewer", "--team", "web")],
+  ["kws server audit list", auditEntries],
+  ["kws server audit verify", () => onServer("server", "audit", "verify")],
   [
     "kws secrets merge-driver",
     () => inService("secrets", "merge-driver", secretsFile, secretsFile, secretsFile, secretsFile),

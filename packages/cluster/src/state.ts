@@ -30,6 +30,8 @@ export const storageFile = (folder: string): string => join(apiServerFolder(fold
 export const apiServerSocket = (folder: string): string => join(apiServerFolder(folder), "apiserver.sock");
 /** Where the daemon is asked for what only it can do. */
 export const controlSocket = (folder: string): string => join(folder, "control.sock");
+/** Which container runtime the cluster has. */
+export const runtimeFile = (folder: string): string => join(folder, "runtime.json");
 /** Where persistent volumes are folders. */
 export const volumesFolder = (folder: string): string => join(folder, "volumes");
 /** The container runtime's own folder. */
