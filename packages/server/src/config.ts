@@ -59,6 +59,10 @@ export const Config = Type.Object(
       default: [],
       description: "Whose members are admins without a binding.",
     }),
+    trustedProxies: Type.Array(Type.String(), {
+      default: [],
+      description: "Addresses and networks whose X-Forwarded-For is believed, such as those of an Ingress.",
+    }),
     maxBodyBytes: Type.Integer({ default: 1_048_576, minimum: 1024, description: "Of a request's body." }),
     requestsPerMinute: Type.Integer({ default: 1200, minimum: 1, description: "Of each caller." }),
     maxStreams: Type.Integer({ default: 200, minimum: 1, description: "Live streams at the same time." }),

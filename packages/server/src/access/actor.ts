@@ -2,7 +2,7 @@
 import type { Grant } from "@kws/api/access";
 import type { AuditEntry } from "@kws/api/audit";
 
-export type Principal = AuditEntry["actor"];
+type Principal = AuditEntry["actor"];
 
 export interface Actor extends Principal {
   grants: readonly Grant[];

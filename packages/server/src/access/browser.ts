@@ -3,26 +3,25 @@ import { ApiError } from "@kws/api/errors";
 import { UserError } from "@kws/base/errors";
 import type { FastifyInstance } from "fastify";
 import type { ServerContext } from "../context.ts";
-import { createLimiter } from "../http/limits.ts";
 import { refuseOtherSites } from "./authenticate.ts";
 import { readCookie, sessionCookie, signInCookie, writeCookie } from "./cookies.ts";
 import { endSession } from "./endpoints.ts";
 import { beginBrowser, finishBrowser } from "./sign-in.ts";
 import { findActor } from "./tokens.ts";
 
-/** From one address in a minute. */
-const signInsPerMinute = 30;
-
 export function addBrowserSignIn(app: FastifyInstance, ctx: ServerContext): void {
   const { publicUrl } = ctx.config;
-  const limiter = createLimiter(signInsPerMinute, () => ctx.now().getTime());
   const schema = { hide: true };
 
   app.get("/auth/login", { schema }, async (request, reply) => {
-    limiter.take(request.ip);
     const { return_to: wanted } = request.query as { return_to?: unknown };
     const returnTo = pathOf(typeof wanted === "string" ? wanted : "/");
-    const { url, handle, maxAgeSeconds } = await beginBrowser(ctx, redirectUri(publicUrl), returnTo);
+    const { url, handle, maxAgeSeconds } = await beginBrowser(
+      ctx,
+      redirectUri(publicUrl),
+      returnTo,
+      request.ip,
+    );
     return reply
       .header("set-cookie", writeCookie(signInCookie(publicUrl), handle, maxAgeSeconds, publicUrl))
       .header("cache-control", "no-store")
@@ -30,7 +29,6 @@ export function addBrowserSignIn(app: FastifyInstance, ctx: ServerContext): void
   });
 
   app.get("/auth/callback", { schema }, async (request, reply) => {
-    limiter.take(request.ip);
     const handle = readCookie(request.headers.cookie, signInCookie(publicUrl));
     if (handle === undefined) {
       throw new ApiError("permission", "this browser has not begun to sign in", { fix: "Sign in again." });

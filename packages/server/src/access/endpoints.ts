@@ -23,7 +23,7 @@ const signInEndpoints: readonly Endpoint[] = [
     return Promise.resolve({ kind, id, name, teams: [...teams], grants: [...grants], ...expires });
   }),
 
-  endpoint(beginDeviceSignIn, (_request, ctx) => beginDevice(ctx)),
+  endpoint(beginDeviceSignIn, ({ actor }, ctx) => beginDevice(ctx, actor.id)),
 
   endpoint(pollDeviceSignIn, ({ body: { handle } }, ctx) => pollDevice(ctx, handle)),
 

@@ -231,6 +231,16 @@ test("many wrong tokens from one address are refused for a while, and right ones
   expect((await wrong()).status).toBe(401);
 });
 
+test("one address cannot begin without end, and others still can", async () => {
+  const begin = (remoteAddress: string) => server.app.inject({ url: "/auth/login", remoteAddress });
+  const answers = await Promise.all(Array.from({ length: 50 }, () => begin("192.0.2.1")));
+  expect(new Set(answers.map(({ statusCode }) => statusCode))).toEqual(new Set([302]));
+  expect((await begin("192.0.2.1")).statusCode).toBe(429);
+  expect((await begin("192.0.2.2")).statusCode).toBe(302);
+  server.pass(11 * 60_000);
+  expect((await begin("192.0.2.1")).statusCode).toBe(302);
+});
+
 test("no token, code or secret is in the database or the audit log", async () => {
   const token = await signInWithDevice("u2");
   const [tables, audit] = await Promise.all([

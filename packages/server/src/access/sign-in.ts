@@ -22,8 +22,10 @@ type Context = Pick<ServerContext, "db" | "now" | "oidc">;
 
 /** How long somebody may stay at the provider's pages. */
 const browserMs = 10 * 60_000;
-/** More than these at the same time, and nobody else can begin: what they wait for costs memory, here and at the provider. */
-const maxOpen = 10_000;
+/** Of one address at the same time: each costs something here and at the provider. */
+const maxOpen = 50;
+/** How long a token of somebody who was signed in is shown after its end. */
+const keptMs = 30 * 86_400_000;
 
 export function requireOidc({ oidc }: Context): Oidc {
   if (oidc !== undefined) return oidc;
@@ -38,10 +40,12 @@ export async function beginBrowser(
   ctx: Context,
   redirectUri: string,
   returnTo: string,
+  address: string,
 ): Promise<{ url: string; handle: string; maxAgeSeconds: number }> {
+  await refuseMany(ctx, address);
   const { url, pending } = await requireOidc(ctx).begin(redirectUri);
   const data: SignIn = { kind: "browser", returnTo, ...pending };
-  const handle = await keep(ctx, data, browserMs);
+  const handle = await keep(ctx, data, address, browserMs);
   return { url, handle, maxAgeSeconds: browserMs / 1000 };
 }
 
@@ -60,11 +64,12 @@ export async function finishBrowser(
   return { token, returnTo: data.returnTo, maxAgeSeconds: lifetimes.session / 1000 };
 }
 
-export async function beginDevice(ctx: Context): Promise<DeviceSignIn> {
+export async function beginDevice(ctx: Context, address: string): Promise<DeviceSignIn> {
+  await refuseMany(ctx, address);
   const { deviceCode, ...shown } = await requireOidc(ctx).beginDevice();
   const { intervalSeconds, expiresInSeconds } = shown;
   const data: SignIn = { kind: "device", deviceCode, intervalSeconds };
-  const handle = await keep(ctx, data, expiresInSeconds * 1000);
+  const handle = await keep(ctx, data, address, expiresInSeconds * 1000);
   return { ...shown, handle };
 }
 
@@ -115,6 +120,11 @@ async function signIn(
       fix: "Ask an admin of the server to enable you.",
     });
   }
+  await trx
+    .deleteFrom("tokens")
+    .where("expires_at", "<", new Date(at.getTime() - keptMs))
+    .where("kind", "<>", "service")
+    .execute();
   const expiresAt = new Date(at.getTime() + lifetimes[kind]);
   const { row, text } = await issueToken(trx, {
     kind,
@@ -132,21 +142,31 @@ async function signIn(
   return text;
 }
 
-async function keep({ db, now }: Context, data: SignIn, lifetimeMs: number): Promise<string> {
-  const at = now().getTime();
-  await db.deleteFrom("sign_ins").where("expires_at", "<", new Date(at)).execute();
+/** Before the provider is asked. */
+async function refuseMany({ db, now }: Context, address: string): Promise<void> {
+  await db.deleteFrom("sign_ins").where("expires_at", "<", now()).execute();
   const { open } = await db
     .selectFrom("sign_ins")
-    .select(({ fn }) => fn.countAll<string>().as("open"))
+    .select((eb) => eb.fn.countAll<string>().as("open"))
+    .where("address", "=", address)
     .executeTakeFirstOrThrow();
-  if (Number(open) >= maxOpen)
-    throw new ApiError("too-many", "too many people are signing in", { retryAfter: 60 });
+  if (Number(open) < maxOpen) return;
+  throw new ApiError("too-many", "too many sign-ins were begun from here and not ended", { retryAfter: 60 });
+}
+
+async function keep(
+  { db, now }: Context,
+  data: SignIn,
+  address: string,
+  lifetimeMs: number,
+): Promise<string> {
+  const at = now().getTime();
   const { id, hash, text } = newToken();
   const next = data.kind === "device" ? new Date(at + data.intervalSeconds * 1000) : null;
   const expiresAt = new Date(at + lifetimeMs);
   await db
     .insertInto("sign_ins")
-    .values({ id, hash, data: JSON.stringify(data), next_poll_at: next, expires_at: expiresAt })
+    .values({ id, hash, data: JSON.stringify(data), address, next_poll_at: next, expires_at: expiresAt })
     .execute();
   return text;
 }

@@ -65,6 +65,8 @@ export interface Tables {
     id: string;
     hash: Buffer;
     data: Json<SignIn>;
+    /** Whose it is, by the address that began it. */
+    address: string;
     /** A device may ask again from then. */
     next_poll_at: Date | null;
     expires_at: Date;

@@ -34,6 +34,7 @@ export async function createApp(options: AppOptions): Promise<FastifyInstance> {
   const metrics = createMetrics();
   const app = fastify({
     bodyLimit: config.maxBodyBytes,
+    trustProxy: config.trustedProxies.length === 0 ? false : config.trustedProxies,
     genReqId: (raw) => {
       const given = raw.headers["x-request-id"];
       return typeof given === "string" && /^[\w-]{1,100}$/.test(given) ? given : randomUUID();

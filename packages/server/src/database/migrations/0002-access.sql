@@ -44,10 +44,12 @@ CREATE TABLE sign_ins (
   id text PRIMARY KEY,
   hash bytea NOT NULL,
   data jsonb NOT NULL,
+  address text NOT NULL,
   next_poll_at timestamptz,
   expires_at timestamptz NOT NULL
 );
 CREATE INDEX sign_ins_expires_at ON sign_ins (expires_at);
+CREATE INDEX sign_ins_address ON sign_ins (address);
 
 -- Who did what. Each entry's hash covers the one before, so what was changed behind the database's back is found.
 CREATE TABLE audit (
