@@ -107,3 +107,13 @@ export async function waitForExit(target: ProcessIdentity, timeoutMilliseconds: 
   }
   return true;
 }
+
+/** Resident memory, by VmRSS of proc_pid_status(5); 0 where the process is gone, or the system has no /proc. */
+export function residentBytes(pid: number): number {
+  try {
+    const status = readFileSync(`/proc/${pid}/status`, "utf8");
+    return Number(/^VmRSS:\s+(\d+) kB$/m.exec(status)?.[1] ?? 0) * 1024;
+  } catch {
+    return 0;
+  }
+}

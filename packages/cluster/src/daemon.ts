@@ -5,6 +5,7 @@
 import { readFile } from "node:fs/promises";
 import { createWriteStream } from "node:fs";
 import { replaceFile, replaceFileSync } from "@kws/base/atomicfile";
+import type { StartMessage } from "@kws/base/detached";
 import { UserError } from "@kws/base/errors";
 import { createLogger } from "@kws/base/logger";
 import { identify } from "@kws/base/process";
@@ -12,14 +13,7 @@ import { runCluster, type Cluster } from "./cluster.ts";
 import { serveControl } from "./control.ts";
 import { readChoice } from "./kubelet/runtimes/choice.ts";
 import { prepareSocket } from "./sockets.ts";
-import {
-  controlSocket,
-  kubeconfigFile,
-  runtimeFile,
-  stateFile,
-  type DaemonMessage,
-  type DaemonState,
-} from "./state.ts";
+import { controlSocket, kubeconfigFile, runtimeFile, stateFile, type DaemonState } from "./state.ts";
 import { kubernetesVersion } from "./version.ts";
 
 const [name, folder, imagesFolder, givenIngressPort] = process.argv.slice(2);
@@ -120,7 +114,7 @@ function sayWhy(ended: string): void {
   }
 }
 
-function say(message: DaemonMessage): void {
+function say(message: StartMessage): void {
   messages.end(`${JSON.stringify(message)}\n`);
 }
 

@@ -2,15 +2,21 @@
  * Starting, finding and ending clusters, from outside: each cluster is a folder under `home` and a detached daemon process.
  * Nothing here talks to the Kubernetes API.
  */
-import { spawn, type ChildProcess } from "node:child_process";
 import { randomUUID } from "node:crypto";
-import { closeSync, existsSync, openSync, readFileSync } from "node:fs";
+import { existsSync } from "node:fs";
 import { link, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
-import { createInterface } from "node:readline";
 import { join } from "node:path";
+import { crashed, startDetached } from "@kws/base/detached";
 import { isErrno, messageOf, UserError } from "@kws/base/errors";
 import { makeFolder } from "@kws/base/folder";
-import { identify, isAlive, signalProcess, waitForExit, type ProcessIdentity } from "@kws/base/process";
+import {
+  identify,
+  isAlive,
+  residentBytes,
+  signalProcess,
+  waitForExit,
+  type ProcessIdentity,
+} from "@kws/base/process";
 import { registryVariables } from "@kws/oci/environment";
 import { daemonEntry } from "./entry.ts";
 import { removeTree } from "./images/unpack.ts";
@@ -34,7 +40,6 @@ import {
   runtimeFile,
   runtimeFolder,
   stateFile,
-  type DaemonMessage,
   type DaemonState,
 } from "./state.ts";
 
@@ -80,6 +85,7 @@ export interface StartOptions extends ClusterLocation {
   signal?: AbortSignal;
 }
 
+const what = "the cluster's process";
 const startTimeoutMilliseconds = 60_000;
 /** Containers get 30 s to end; the daemon itself needs a moment more. */
 const stopTimeoutMilliseconds = 45_000;
@@ -110,34 +116,27 @@ export async function startLocked(options: StartOptions): Promise<ClusterInfo> {
   if (running?.state === "running") return running;
   const heldBefore = await settleRuntime(options);
 
-  const logPath = join(folder, "daemon.log");
-  const log = openSync(logPath, "a", 0o600);
+  const log = join(folder, "daemon.log");
   const args = [daemonEntry, options.name, folder, imagesFolder(options.home)];
   if (options.ingressPort !== undefined) args.push(String(options.ingressPort));
-  let child: ChildProcess;
   try {
-    child = spawn(process.execPath, args, {
+    await startDetached({
+      what,
+      args,
       cwd: folder,
-      detached: true,
       env: Object.fromEntries(registryVariables.map((name) => [name, options.env[name]])),
-      stdio: ["ignore", log, log, "pipe"],
+      log,
+      timeoutMs: startTimeoutMilliseconds,
+      giveUp: { signal: "SIGKILL", timeoutMs: 5000 },
+      ...(options.signal === undefined ? {} : { signal: options.signal }),
     });
-  } finally {
-    closeSync(log);
-  }
-  try {
-    await daemonIsReady(child, logPath, options.signal);
   } catch (error) {
-    await giveUp(child);
     // One that was there before is for the next start to take over.
     if (!heldBefore) await stopRuntime(await readChoice(runtimeFile(folder)), runtimeFolder(folder));
     throw error;
-  } finally {
-    child.unref();
-    child.stdio[3]?.destroy();
   }
   const info = await clusterStatus(options);
-  if (info?.state !== "running") throw crashed(logPath);
+  if (info?.state !== "running") throw crashed(what, log);
   return info;
 }
 
@@ -171,56 +170,6 @@ export async function finishRestore(location: ClusterLocation): Promise<void> {
   // Containers of the state that is replaced.
   await resetRuntime(await readChoice(runtimeFile(folder)), runtimeFolder(folder));
   await putInPlace(folder, imagesFolder(location.home));
-}
-
-function daemonIsReady(child: ChildProcess, logPath: string, signal?: AbortSignal): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const messages = child.stdio[3];
-    if (messages === null || messages === undefined || !("on" in messages))
-      throw new Error("no message pipe");
-    const finish = (error?: unknown): void => {
-      clearTimeout(timer);
-      signal?.removeEventListener("abort", aborted);
-      // How the daemon ends later is not its start's business, and its log may be gone by then.
-      child.off("exit", exited);
-      if (error === undefined) resolve();
-      else reject(error);
-    };
-    const aborted = (): void => finish(signal?.reason);
-    const exited = (): void => finish(crashed(logPath));
-    const timer = setTimeout(
-      () =>
-        finish(
-          new UserError("the cluster did not become ready in 60 s", {
-            code: "timeout",
-            fix: `See ${logPath}.`,
-          }),
-        ),
-      startTimeoutMilliseconds,
-    );
-    signal?.addEventListener("abort", aborted);
-    child.on("error", finish);
-    child.on("exit", exited);
-    createInterface({ input: messages as NodeJS.ReadableStream }).on("line", (line) => {
-      const message = JSON.parse(line) as DaemonMessage;
-      if (message.type === "ready") finish();
-      else
-        finish(new UserError(message.message, { code: message.code, fix: message.fix ?? `See ${logPath}.` }));
-    });
-  });
-}
-
-function crashed(logPath: string): UserError {
-  const tail = readFileSync(logPath, "utf8").trimEnd().split("\n").slice(-5).join("\n");
-  return new UserError(`the cluster's process ended while it was starting:\n${tail}`, {
-    fix: `See ${logPath}.`,
-  });
-}
-
-async function giveUp(child: ChildProcess): Promise<void> {
-  const daemon = child.pid === undefined ? undefined : identify(child.pid);
-  child.kill("SIGKILL");
-  if (daemon !== undefined) await waitForExit(daemon, 5000);
 }
 
 /**
@@ -338,16 +287,6 @@ async function readState(folder: string): Promise<DaemonState | undefined> {
     throw new UserError(`${stateFile(folder)} cannot be read: ${messageOf(error)}`, {
       fix: "Remove the file; the next start writes it anew.",
     });
-  }
-}
-
-/** VmRSS of proc_pid_status(5), in bytes; 0 where the process is gone, or the system has no /proc. */
-function residentBytes(pid: number): number {
-  try {
-    const status = readFileSync(`/proc/${pid}/status`, "utf8");
-    return Number(/^VmRSS:\s+(\d+) kB$/m.exec(status)?.[1] ?? 0) * 1024;
-  } catch {
-    return 0;
   }
 }
 

@@ -1,6 +1,5 @@
 /** What a cluster's folder says of its daemon: the files that both sides of `lifecycle.ts` and `daemon.ts` know. */
 import { join } from "node:path";
-import type { ErrorCode } from "@kws/base/errors";
 import type { ProcessIdentity } from "@kws/base/process";
 
 /** What the daemon writes down once it is ready. */
@@ -16,11 +15,6 @@ export interface DaemonState {
   /** Why it ended; empty where it was asked to, and absent while it runs or where it had no time to say. */
   ended?: string;
 }
-
-/** What the daemon says on its fourth file descriptor while it starts: one JSON line. */
-export type DaemonMessage =
-  | { type: "ready" }
-  | { type: "failed"; message: string; code?: ErrorCode; fix?: string };
 
 export const stateFile = (folder: string): string => join(folder, "daemon.json");
 export const kubeconfigFile = (folder: string): string => join(folder, "kubeconfig");

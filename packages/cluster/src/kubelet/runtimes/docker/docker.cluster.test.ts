@@ -207,7 +207,8 @@ describe.skipIf(missing !== undefined)("With a Docker Engine", () => {
 
     async function forwarded(target: string, path: string): Promise<string> {
       const forward = spawn(join(clients.folder, "kubectl"), ["port-forward", target, ":8080"], {
-        env: { KUBECONFIG: join(clients.folder, "kubeconfig") },
+        // Its cache is kept in the home.
+        env: { HOME: clients.folder, KUBECONFIG: join(clients.folder, "kubeconfig") },
         stdio: ["ignore", "pipe", "inherit"],
       });
       try {
