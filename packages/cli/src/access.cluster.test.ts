@@ -1,42 +1,51 @@
-import { spawn } from "node:child_process";
-import { createInterface } from "node:readline";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { text } from "node:stream/consumers";
+import { Readable } from "node:stream";
 import type { AuditEntry } from "@kws/api/audit";
 import type { Token } from "@kws/api/tokens";
 import type { CloudEvent } from "@kws/server/audit/cdevents";
 import { testProvider, type TestProvider } from "@kws/server/access/testing/provider";
 import { type TempDir, tempDir } from "@kws/base/tempdir";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { runProgram } from "./program.ts";
 
 let home: TempDir;
 let provider: TestProvider;
 let url: string;
 
-const main = join(import.meta.dirname, "main.ts");
-
-function kws(args: string[], options: { home?: string; input?: string; env?: NodeJS.ProcessEnv } = {}) {
-  const { home: other = home.path, input = "", env } = options;
-  const child = spawn(process.execPath, [main, ...args], {
-    cwd: home.path,
-    env: { PATH: process.env["PATH"], HOME: other, KWS_HOME: other, ...env },
-    stdio: ["pipe", "pipe", "pipe"],
-  });
-  // Some end without reading what they are given.
-  child.stdin.on("error", () => undefined);
-  child.stdin.end(input);
-  const code = new Promise<number | null>((resolve, reject) => {
-    child.once("error", reject);
-    child.once("close", resolve);
-  });
-  return { child, code };
+interface RunOptions {
+  home?: string;
+  input?: string;
+  env?: NodeJS.ProcessEnv;
+  /** Told what is written to standard error, as it is. */
+  onError?: (text: string) => void;
 }
 
-async function run(args: string[], options: Parameters<typeof kws>[1] = {}) {
-  const { child, code } = kws(args, options);
-  const [stdout, stderr, exit] = await Promise.all([text(child.stdout), text(child.stderr), code]);
-  return { stdout, stderr, exit };
+async function run(args: string[], options: RunOptions = {}) {
+  const { home: own = home.path, input = "", env, onError } = options;
+  const written = { stdout: "", stderr: "" };
+  const exit = await runProgram(args, {
+    stdin: Readable.from([Buffer.from(input)]) as NodeJS.ReadStream,
+    stdout: { write: (text) => (written.stdout += text) },
+    stderr: {
+      write(text) {
+        written.stderr += text;
+        onError?.(String(text));
+      },
+    },
+    env: { PATH: process.env["PATH"], KWS_HOME: own, CI: "1", ...env },
+    cwd: own,
+    home: own,
+    version: "0.0.0",
+    nodePath: process.execPath,
+    program: "",
+    signal: AbortSignal.timeout(55_000),
+    foreground: (program) => program(),
+    now: () => performance.now(),
+    clock: () => Date.now(),
+    holder: { user: "someone", host: "here", pid: process.pid },
+  });
+  return { ...written, exit };
 }
 
 async function json<T>(...args: string[]): Promise<T> {
@@ -70,15 +79,20 @@ test("roles are given, a person signs in from a terminal with them, and signs ou
   await json("server", "binding", "add", "developer", "--team", "web", "--service", "web-*");
 
   await using laptop = await tempDir("kws-laptop");
-  const { child, code } = kws(["login", url], { home: laptop.path });
-  const said: string[] = [];
-  for await (const line of createInterface({ input: child.stderr })) {
-    said.push(line);
-    const [, address, userCode] = /^(\S+), with the code (\S+)$/.exec(line) ?? [];
-    if (address === undefined) continue;
-    await provider.browse(`${address}?user_code=${userCode}`, "u1", "");
-  }
-  expect(await code, said.join("\n")).toBe(0);
+  const shown = Promise.withResolvers<{ address: string; userCode: string }>();
+  const login = run(["login", url], {
+    home: laptop.path,
+    onError(text) {
+      const [, address, userCode] = /^(\S+), with the code (\S+)$/m.exec(text) ?? [];
+      if (address !== undefined && userCode !== undefined) shown.resolve({ address, userCode });
+    },
+  });
+  const failed = login.then(({ stderr }): never => {
+    throw new Error(`it ended before somebody agreed: ${stderr}`);
+  });
+  const { address, userCode } = await Promise.race([shown.promise, failed]);
+  await provider.browse(`${address}?user_code=${userCode}`, "u1", "");
+  expect(await login).toMatchObject({ exit: 0, stdout: `Signed in to ${url} as u1.\n` });
   const logins = await readFile(join(laptop.path, "data", "logins.json"), "utf8");
   expect(Object.keys((JSON.parse(logins) as { tokens: object }).tokens)).toEqual([url]);
 
