@@ -13,7 +13,7 @@ import { withLock } from "@kws/base/lock";
 import type { Logger } from "@kws/base/logger";
 import { identify } from "@kws/base/process";
 import { locations } from "@kws/platform/project/locations";
-import { localToken } from "./access/token.ts";
+import { localToken } from "./access/local-token.ts";
 import { type Config, readConfig } from "./config.ts";
 import { type EmbeddedDatabase, startEmbedded } from "./database/embedded.ts";
 import { createServerLogger } from "./log.ts";

@@ -75,7 +75,7 @@ test("a second start answers with the server that runs", async () => {
 
 test("who calls is asked for, what comes in is checked, and failures are of the table", async () => {
   const { url = "" } = await serverStatus(folder);
-  expect(await (await client()).call(getMe)).toEqual({ name: "local", kind: "local" });
+  expect(await (await client()).call(getMe)).toMatchObject({ name: "local", kind: "local" });
   const stranger = createClient({ url, token: "another" });
   await expect(stranger.call(getMe)).rejects.toMatchObject({ reason: "unauthenticated", code: "permission" });
   const api = await client();
