@@ -55,7 +55,42 @@ export async function hashes(session: Session, paths: string[]): Promise<Map<str
 
 /** Extracts an archive. Returns what tar has to say, where it failed. */
 export async function extract(session: Session, archive: Payload): Promise<string | undefined> {
-  const { status, output } = await session.run("tar -xpof - 2>&1", archive);
+  return problemOf(await session.run("tar -xpof - 2>&1", archive));
+}
+
+/**
+ * Extracts an archive without folders so that each file takes the place of an older one at once: a program that runs finds the
+ * old one or the new one, where tar alone removes the old one first.
+ */
+export async function replace(session: Session, archive: Payload): Promise<string | undefined> {
+  return problemOf(await session.run(replacing, archive));
+}
+
+/** `ownNames` keeps the folder from being taken for the user's. */
+const beside = "./.kws-sync-in";
+/** Where nothing can be put beside the files, they are written in place. A file never goes into a folder that a link leads to. */
+const replacing = [
+  `rm -rf ${beside}`,
+  `if mkdir ${beside} 2>/dev/null && command -v mv >/dev/null`,
+  `then tar -xpof - -C ${beside} 2>&1`,
+  "failed=$?",
+  `(cd ${beside} && find . ! -type d -exec sh -c '${[
+    "failed=0",
+    'for file do if [ -L "../$file" ]',
+    'then rm -f -- "../$file"',
+    'elif [ -d "../$file" ]',
+    'then rmdir -- "../$file"',
+    'fi && mv -f -- "$file" "../$file" || failed=1',
+    "done",
+    "exit $failed",
+  ].join("; ")}' sh {} + 2>&1) || failed=1`,
+  `rm -rf ${beside}`,
+  "(exit $failed)",
+  "else tar -xpof - 2>&1",
+  "fi",
+].join("; ");
+
+function problemOf({ status, output }: { status: number; output: Buffer }): string | undefined {
   return status === 0 ? undefined : output.toString("utf8").trim() || `tar ended with ${status}`;
 }
 

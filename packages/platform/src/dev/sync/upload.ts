@@ -4,7 +4,7 @@ import { setImmediate } from "node:timers/promises";
 import { messageOf } from "@kws/base/errors";
 import { header, padding, trailer } from "./archive.ts";
 import { type Entry, readable } from "./entry.ts";
-import { extract, listSome } from "./far.ts";
+import { extract, listSome, replace } from "./far.ts";
 import { absolute, entryOf, isRefusal, lookAt } from "./scan.ts";
 import { blockSize, type Payload, type Session } from "./session.ts";
 
@@ -19,6 +19,8 @@ export interface Uploaded {
 /** Bytes of an archive, and of the largest file that is read whole. */
 const archiveSize = 4 * 1024 * 1024;
 const smallFile = 1024 * 1024;
+/** Files that take their places one by one, by renaming. */
+const fewFiles = 200;
 /** Files between two turns for others: reading is synchronous, which for many small files is much faster. */
 const slice = 100;
 
@@ -142,7 +144,9 @@ async function deliver(
   entries: Map<string, Entry>,
   result: Uploaded,
 ): Promise<void> {
-  const problem = await extract(session, archive);
+  // Many at once are a beginning or another branch, which nothing but the files themselves can make whole.
+  const few = entries.size <= fewFiles && [...entries.values()].every(({ kind }) => kind !== "folder");
+  const problem = await (few ? replace : extract)(session, archive);
   const arrived = problem === undefined ? undefined : await listSome(session, [...entries.keys()]);
   for (const [path, entry] of entries) {
     if (problem === undefined || hasArrived(entry, arrived?.get(path))) {
