@@ -34,3 +34,16 @@ test("a key that is not known is refused by name", async () => {
   await writeFile(path, "prot: 4000\n");
   await expect(readConfig({ KWS_SERVER_CONFIG: path })).rejects.toThrow(`${path}: prot`);
 });
+
+test("a list is written with commas, and a file holds what is secret", async () => {
+  await using dir = await tempDir("kws-config");
+  const path = join(dir.path, "secret");
+  await writeFile(path, "of this test\n");
+  const config = await readConfig({
+    KWS_SERVER_ADMIN_TEAMS: "ops, others,",
+    KWS_SERVER_OIDC_CLIENT_SECRET_FILE: path,
+  });
+  expect(config).toMatchObject({ adminTeams: ["ops", "others"], oidcClientSecret: "of this test" });
+  const missing = readConfig({ KWS_SERVER_TOKEN_FILE: join(dir.path, "none") });
+  await expect(missing).rejects.toThrow(/^KWS_SERVER_TOKEN_FILE cannot be read/);
+});
