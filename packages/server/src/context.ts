@@ -3,6 +3,7 @@ import type { Logger } from "@kws/base/logger";
 import type { Config } from "./config.ts";
 import type { Database } from "./database/open.ts";
 import type { Feed } from "./events/feed.ts";
+import type { Metrics } from "./http/metrics.ts";
 import type { Workflows } from "./workflows/engine.ts";
 
 export interface ServerContext {
@@ -11,6 +12,9 @@ export interface ServerContext {
   log: Logger;
   feed: Feed;
   workflows: Workflows;
+  metrics: Metrics;
+  /** What secrets in the database are sealed with, the newest first. */
+  keys: readonly Uint8Array[];
   /** For files that can be made again, such as clones. */
   cache: string;
   /** For the programs that are started. */

@@ -4,6 +4,12 @@ import { streamEvents } from "@kws/api/events";
 import { endpoint, type Endpoint, streaming } from "./http/handlers.ts";
 import { repositoryEndpoints } from "./repositories/endpoints.ts";
 import { syncRepository } from "./repositories/sync.ts";
+import { webhookEndpoints } from "./webhooks/in/endpoints.ts";
+import { handleEvents } from "./webhooks/in/handle.ts";
+import { pollEndpoints, pollRepository } from "./webhooks/in/polling.ts";
+import { sendNotification } from "./webhooks/out/deliver.ts";
+import { notificationEndpoints } from "./webhooks/out/endpoints.ts";
+import { pruneWebhooks } from "./webhooks/prune.ts";
 import type { Workflow } from "./workflows/workflow.ts";
 
 export const endpoints: readonly Endpoint[] = [
@@ -13,6 +19,15 @@ export const endpoints: readonly Endpoint[] = [
       yield item === undefined ? undefined : { id: item.id, item };
   }),
   ...repositoryEndpoints,
+  ...pollEndpoints,
+  ...webhookEndpoints,
+  ...notificationEndpoints,
 ];
 
-export const workflows = [syncRepository] as readonly Workflow[];
+export const workflows = [
+  syncRepository,
+  handleEvents,
+  pollRepository,
+  sendNotification,
+  pruneWebhooks,
+] as readonly Workflow[];

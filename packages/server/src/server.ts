@@ -7,6 +7,8 @@ import { openDatabase } from "./database/open.ts";
 import { endpoints, workflows } from "./endpoints.ts";
 import { openFeed } from "./events/feed.ts";
 import { createApp } from "./http/app.ts";
+import { createMetrics } from "./http/metrics.ts";
+import { beginPruning } from "./webhooks/prune.ts";
 import { createEngine } from "./workflows/engine.ts";
 
 export interface ServerOptions {
@@ -17,6 +19,8 @@ export interface ServerOptions {
   /** The ports to try, in this order. */
   ports: number[];
   token: string;
+  /** What secrets in the database are sealed with, the newest first. */
+  keys: readonly Uint8Array[];
   cache: string;
   env: NodeJS.ProcessEnv;
   log: Logger;
@@ -28,6 +32,7 @@ export interface ServerOptions {
 
 export interface Server {
   port: number;
+  ctx: ServerContext;
   /** Answers what was asked, ends streams, waits for running steps, and leaves the rest to the next server. */
   stop(): Promise<void>;
 }
@@ -42,19 +47,22 @@ export async function startServer(options: ServerOptions): Promise<Server> {
   const database = opened.use(await openDatabase(databaseUrl, log));
   const feed = opened.use(await openFeed(database.db, databaseUrl, log));
   const engine = createEngine({ db: database.db, url: databaseUrl, log, alone, onLost });
-  const { cache, env, now } = options;
+  const { cache, env, keys, now } = options;
   const ctx: ServerContext = {
     config,
     db: database.db,
     log,
     feed,
     workflows: engine,
+    metrics: createMetrics(),
+    keys,
     cache,
     env,
     now,
     signal: ending.signal,
   };
   await engine.launch(ctx, workflows);
+  await beginPruning(ctx);
   opened.defer(() => engine.shutdown(drainMs));
   const app = await createApp({
     ctx,
@@ -70,6 +78,7 @@ export async function startServer(options: ServerOptions): Promise<Server> {
   const parts = opened.move();
   return {
     port,
+    ctx,
     async stop() {
       ending.abort();
       await parts.disposeAsync();
