@@ -22,6 +22,11 @@ export const commands: Record<string, Load> = {
   deploy: () => import("./commands/deploy.ts"),
   run: () => import("./commands/run.ts"),
   publish: () => import("./commands/publish.ts"),
+  "pipeline run": () => import("./commands/pipeline/run.ts"),
+  "pipeline show": () => import("./commands/pipeline/show.ts"),
+  "pipeline lint": () => import("./commands/pipeline/lint.ts"),
+  "pipeline logs": () => import("./commands/pipeline/logs.ts"),
+  "pipeline export": () => import("./commands/pipeline/export.ts"),
   "cluster start": () => import("./commands/cluster/start.ts"),
   "cluster stop": () => import("./commands/cluster/stop.ts"),
   "cluster status": () => import("./commands/cluster/status.ts"),
@@ -106,6 +111,7 @@ export const topics: Record<string, readonly string[]> = {
   Configure: ["profile", "secrets", "config"],
   Ship: ["package", "publish", "deploy", "manifest"],
   "For a team": ["server"],
+  Ship: ["pipeline", "package", "publish", "deploy", "manifest"],
   "kws itself": ["completion", "version"],
 };
 
@@ -122,6 +128,7 @@ export const groups: Record<string, string> = {
   convert: "what other tools start, made into a workspace",
   manifest: "packages pinned together",
   "server hook": "plain git repositories that tell a server of pushes",
+  pipeline: "what a commit goes through",
   "secrets rollout": "the rotation of a credential while its clients work",
   stack: "services installed together",
   service: "single services of an installed stack",
