@@ -109,7 +109,6 @@ export const topics: Record<string, readonly string[]> = {
   "Run services": ["stack", "service", "run", "cluster", "image"],
   "Several repositories": ["repo", "link", "unlink"],
   Configure: ["profile", "secrets", "config"],
-  Ship: ["package", "publish", "deploy", "manifest"],
   "For a team": ["server"],
   Ship: ["pipeline", "package", "publish", "deploy", "manifest"],
   "kws itself": ["completion", "version"],

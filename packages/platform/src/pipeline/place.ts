@@ -9,7 +9,7 @@ import type { KubeObject } from "@kws/kube/object";
 import { leases, limitRanges, namespaces, networkPolicies, resourceQuotas } from "@kws/kube/resources";
 import { isApiError } from "@kws/kube/status";
 import { fieldManager, managedByLabel, runLabel, serviceLabel } from "../services/labels.ts";
-import { type Holder, holdLease, isRenewed, tryTakeLease } from "../services/lease.ts";
+import { type Holder, holdLease, isHeld, tryTakeLease } from "../services/lease.ts";
 
 /** The reason of a signal that ends this process' part of a run, which another process goes on with: all of it stays. */
 export class HandedOver extends Error {
@@ -175,7 +175,7 @@ export async function sweepRuns(
     const lease = held?.items.find((one) => one.metadata.namespace === metadata.name);
     return lease === undefined
       ? now - Date.parse(metadata.creationTimestamp ?? "") > youngMs
-      : !isRenewed(lease, holder.host, now);
+      : !isHeld(lease, holder.host, now);
   });
   const names = dead.map(({ metadata }) => metadata.name);
   for (const name of names) await removeSpace(client, name);
