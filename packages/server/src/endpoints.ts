@@ -4,6 +4,9 @@ import { streamEvents } from "@kws/api/events";
 import { endpoint, type Endpoint, streaming } from "./http/handlers.ts";
 import { repositoryEndpoints } from "./repositories/endpoints.ts";
 import { syncRepository } from "./repositories/sync.ts";
+import { runEndpoints } from "./runs/endpoints.ts";
+import { testEndpoints } from "./runs/tests.ts";
+import { pipelineRun } from "./runs/run.ts";
 import type { Workflow } from "./workflows/workflow.ts";
 
 export const endpoints: readonly Endpoint[] = [
@@ -13,6 +16,8 @@ export const endpoints: readonly Endpoint[] = [
       yield item === undefined ? undefined : { id: item.id, item };
   }),
   ...repositoryEndpoints,
+  ...runEndpoints,
+  ...testEndpoints,
 ];
 
-export const workflows = [syncRepository] as readonly Workflow[];
+export const workflows = [syncRepository, pipelineRun] as readonly Workflow[];

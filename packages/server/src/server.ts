@@ -1,5 +1,7 @@
 /** One server: joins database, live events, workflows and HTTP, and ends them in the order in which they need each other. */
 import type { Logger } from "@kws/base/logger";
+import type { Locations } from "@kws/platform/project/locations";
+import type { Holder } from "@kws/platform/services/lease";
 import { localAuthentication } from "./access/authenticate.ts";
 import type { Config } from "./config.ts";
 import type { ServerContext } from "./context.ts";
@@ -17,7 +19,9 @@ export interface ServerOptions {
   /** The ports to try, in this order. */
   ports: number[];
   token: string;
-  cache: string;
+  locations: Locations;
+  home: string;
+  holder: Holder;
   env: NodeJS.ProcessEnv;
   log: Logger;
   now: () => Date;
@@ -42,14 +46,17 @@ export async function startServer(options: ServerOptions): Promise<Server> {
   const database = opened.use(await openDatabase(databaseUrl, log));
   const feed = opened.use(await openFeed(database.db, databaseUrl, log));
   const engine = createEngine({ db: database.db, url: databaseUrl, log, alone, onLost });
-  const { cache, env, now } = options;
+  const { locations, home, holder, env, now } = options;
   const ctx: ServerContext = {
     config,
     db: database.db,
     log,
     feed,
     workflows: engine,
-    cache,
+    cache: locations.cache,
+    locations,
+    home,
+    holder,
     env,
     now,
     signal: ending.signal,

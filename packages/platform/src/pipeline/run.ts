@@ -234,6 +234,10 @@ const retryMs = 1000;
 async function tryJob(context: JobContext, options: RunOptions): Promise<{ end: JobEnd; attempts: number }> {
   const { job, signal, log } = context;
   const { retries = 0 } = job.config;
+  if (job.config.approval === true) {
+    const why = await refusal(job, options);
+    if (why !== undefined) return { end: { outcome: "failed", why }, attempts: 0 };
+  }
   const records: JobResult["records"] = [];
   for (let attempt = 1; ; attempt++) {
     const end = await once(context, options, attempt);
@@ -243,6 +247,18 @@ async function tryJob(context: JobContext, options: RunOptions): Promise<{ end: 
     }
     await log(`failed: ${end.why ?? ""}; trying again (${attempt} of ${retries})\n`);
     await sleep(retryMs, signal);
+  }
+}
+
+/** Why it may not begin; it is asked for once, however often the job is tried. */
+async function refusal(job: Job, { approve, signal }: RunOptions): Promise<string | undefined> {
+  try {
+    await approve(job);
+    return undefined;
+  } catch (error) {
+    signal.throwIfAborted();
+    if (error instanceof UserError) return error.message;
+    throw error;
   }
 }
 
