@@ -81,6 +81,9 @@ async function serviceWithSecrets(): Promise<(...args: string[]) => Promise<unkn
   };
 }
 
+const pipeline = <T = unknown>(...args: string[]) =>
+  kws.json<T>("pipeline", ...args, "--file", "examples/shop");
+let ran: { runs: { run: string }[] };
 async function hook(): Promise<unknown> {
   const args = ["server", "hook", "install", ".", "--endpoint", "https://kws.example.com/webhooks/1"];
   const input = `whsec_${Buffer.alloc(32, 1).toString("base64")}\n`;
@@ -90,9 +93,6 @@ async function hook(): Promise<unknown> {
   });
   return JSON.parse(stdout) as unknown;
 }
-const pipeline = <T = unknown>(...args: string[]) =>
-  kws.json<T>("pipeline", ...args, "--file", "examples/shop");
-let ran: { runs: { run: string }[] };
 
 const secretsFile = "chart/profiles/qa/secrets.yaml";
 

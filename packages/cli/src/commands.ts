@@ -109,8 +109,8 @@ export const topics: Record<string, readonly string[]> = {
   "Run services": ["stack", "service", "run", "cluster", "image"],
   "Several repositories": ["repo", "link", "unlink"],
   Configure: ["profile", "secrets", "config"],
-  "For a team": ["server"],
   Ship: ["pipeline", "package", "publish", "deploy", "manifest"],
+  "For a team": ["server"],
   "kws itself": ["completion", "version"],
 };
 
@@ -126,8 +126,8 @@ export const groups: Record<string, string> = {
   repo: "the git repositories of the workspace's services",
   convert: "what other tools start, made into a workspace",
   manifest: "packages pinned together",
-  "server hook": "plain git repositories that tell a server of pushes",
   pipeline: "what a commit goes through",
+  "server hook": "plain git repositories that tell a server of pushes",
   "secrets rollout": "the rotation of a credential while its clients work",
   stack: "services installed together",
   service: "single services of an installed stack",

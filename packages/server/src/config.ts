@@ -52,7 +52,6 @@ export const Config = Type.Object(
         description: "Of the cluster that runs work on; that of this machine unless given.",
       }),
     ),
-    eventDays: Type.Integer({ default: 7, minimum: 1, description: "How long events can be asked for." }),
     logLevel: Type.Union(
       [Type.Literal("debug"), Type.Literal("info"), Type.Literal("warn"), Type.Literal("error")],
       { default: "info" },
