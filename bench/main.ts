@@ -10,6 +10,7 @@ import * as deploy from "./deploy.ts";
 import * as dev from "./dev.ts";
 import { machine, type Measurement } from "./measure.ts";
 import { disposeAll } from "./product.ts";
+import * as pipeline from "./pipeline.ts";
 import * as sops from "./sops.ts";
 import * as sync from "./sync.ts";
 import * as stack from "./stack.ts";
@@ -22,6 +23,7 @@ const suites: Record<string, () => Promise<Measurement[]>> = {
   demo: demo.measure,
   deploy: deploy.measure,
   dev: dev.measure,
+  pipeline: pipeline.measure,
   sops: sops.measure,
   sync: sync.measure,
   stack: stack.measure,

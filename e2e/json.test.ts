@@ -81,6 +81,9 @@ async function serviceWithSecrets(): Promise<(...args: string[]) => Promise<unkn
   };
 }
 
+const pipeline = <T = unknown>(...args: string[]) =>
+  kws.json<T>("pipeline", ...args, "--file", "examples/shop");
+let ran: { runs: { run: string }[] };
 async function hook(): Promise<unknown> {
   const args = ["server", "hook", "install", ".", "--endpoint", "https://kws.example.com/webhooks/1"];
   const input = `whsec_${Buffer.alloc(32, 1).toString("base64")}\n`;
@@ -169,6 +172,11 @@ const cases: [heading: string, value: () => Promise<unknown>][] = [
   ["kws service status", () => kws.json("service", "status", "payments")],
   ["kws service down", () => kws.json("service", "down", "payments")],
   ["kws service test", () => kws.json("service", "test", "payments", "--file", "examples/shop")],
+  ["kws pipeline run", async () => (ran = await pipeline<typeof ran>("run", "payments", "--local"))],
+  ["kws pipeline logs", () => pipeline("logs", ran.runs[0]?.run ?? "")],
+  ["kws pipeline show", () => pipeline("show", "payments", "--event", "push", "--branch", "main")],
+  ["kws pipeline lint", () => pipeline("lint", "payments")],
+  ["kws pipeline export", () => pipeline("export", "payments", "--format", "github")],
   ["kws service restart", () => kws.json("service", "restart", "payments")],
   [
     "kws service logs",

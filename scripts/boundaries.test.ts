@@ -45,6 +45,8 @@ test.each([
   ["packages/platform/src/charts/a.ts", "../convert/plan.ts"],
   ["packages/platform/src/services/a.ts", "../analysis/finding.ts"],
   ["packages/platform/src/stacks/a.ts", "../tests/run.ts"],
+  ["packages/platform/src/tests/a.ts", "../pipeline/run.ts"],
+  ["packages/platform/src/pipeline/a.ts", "../tenancy/tenant.ts"],
   ["packages/platform/src/project/a.ts", "../stacks/start.ts"],
   ["packages/platform/src/config/a.ts", "../releases/deploy.ts"],
   ["packages/platform/src/providers/a.ts", "../services/logs.ts"],

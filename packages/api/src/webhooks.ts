@@ -54,6 +54,7 @@ export const WebhookDelivery = Type.Object({
   receivedAt: Type.String(),
   events: Type.Array(Type.String(), { description: "Such as `push main`; none where nothing runs for it." }),
   handledAt: Type.Optional(Type.String({ description: "When all was begun that it leads to." })),
+  problem: Type.Optional(Type.String({ description: "Why some of it could not be begun." })),
 });
 export type WebhookDelivery = Static<typeof WebhookDelivery>;
 

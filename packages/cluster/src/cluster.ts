@@ -3,7 +3,7 @@ import { messageOf, UserError } from "@kws/base/errors";
 import type { Logger } from "@kws/base/logger";
 import { KubeClient } from "@kws/kube/client";
 import { SharedInformers } from "@kws/kube/informer";
-import { startApiServer, type ApiServer } from "./apiserver/server.ts";
+import { startApiServer, type ApiServer, type ApiServerOptions } from "./apiserver/server.ts";
 import { startControllers } from "./controllers/index.ts";
 import { baseImageReference, ensureBaseImage } from "./images/base-image.ts";
 import type { ImageStore } from "./images/image.ts";
@@ -15,6 +15,7 @@ import { startSandboxRuntime } from "./kubelet/runtimes/sandbox/start.ts";
 import type { NodeStreams } from "./kubelet/streams.ts";
 import { ownCertificate } from "./network/certificates.ts";
 import { startNetwork } from "./network/controller.ts";
+import type { IngressMetrics } from "./network/ingress-metrics.ts";
 import { addresses } from "./network/state.ts";
 import { startScheduler } from "./scheduler/index.ts";
 import { capture, type Captured } from "./snapshots/capture.ts";
@@ -67,10 +68,11 @@ export async function runCluster(options: ClusterOptions): Promise<Cluster> {
   const { signal } = stopping;
   const standstill = new Standstill();
   let streams: NodeStreams | undefined;
+  let ingressMetrics: IngressMetrics | undefined;
 
   // The agent takes as long to start as the API server does.
   const [api, sandbox, images, certificate] = await Promise.all([
-    startApi(options, () => streams),
+    startApi(options, { streams: () => streams, ingressMetrics: () => ingressMetrics?.text() }),
     startSandboxRuntime({ dataDir: runtimeFolder(folder), logger: logger.child({ part: "runtime" }) }),
     openImageStore(options.imagesFolder),
     ownCertificate(networkFolder(folder), now()),
@@ -112,6 +114,7 @@ export async function runCluster(options: ClusterOptions): Promise<Cluster> {
     startScheduler(common("scheduler")),
   ]);
   ({ streams } = kubelet);
+  ingressMetrics = network.ingress.metrics;
 
   return {
     apiPort: api.port,
@@ -150,7 +153,7 @@ export async function runCluster(options: ClusterOptions): Promise<Cluster> {
 /** On the port of last time, so that kubeconfigs stay valid, or on another where a program has taken it meanwhile. */
 async function startApi(
   { folder, apiPort, name, logger, now }: ClusterOptions,
-  streams: () => NodeStreams | undefined,
+  sources: Pick<ApiServerOptions, "streams" | "ingressMetrics">,
 ): Promise<ApiServer> {
   const part = logger.child({ part: "apiserver" });
   const options = {
@@ -159,7 +162,7 @@ async function startApi(
     name: `kws-${name}`,
     logger: part,
     now,
-    streams,
+    ...sources,
   };
   if (apiPort === undefined) return startApiServer(options);
   try {

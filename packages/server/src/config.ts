@@ -4,6 +4,7 @@
  */
 import { readFile } from "node:fs/promises";
 import { UserError } from "@kws/base/errors";
+import { registryPattern } from "@kws/platform/project/schema";
 import { type Static, type TSchema, Type } from "typebox";
 import { Value } from "typebox/value";
 
@@ -57,7 +58,26 @@ export const Config = Type.Object(
     maxBodyBytes: Type.Integer({ default: 1_048_576, minimum: 1024, description: "Of a request's body." }),
     requestsPerMinute: Type.Integer({ default: 1200, minimum: 1, description: "Of each caller." }),
     maxStreams: Type.Integer({ default: 200, minimum: 1, description: "Live streams at the same time." }),
-    eventDays: Type.Integer({ default: 7, minimum: 1, description: "How long events can be asked for." }),
+    concurrentRuns: Type.Integer({
+      default: 4,
+      minimum: 1,
+      description:
+        "Runs of pipelines at work, on all servers together; those that wait for approval excepted.",
+    }),
+    concurrentRunsPerTeam: Type.Integer({ default: 2, minimum: 1, description: "The same, of one team." }),
+    maxQueuedRuns: Type.Integer({ default: 1000, minimum: 1, description: "More are refused." }),
+    registry: Type.Optional(
+      Type.String({
+        pattern: registryPattern,
+        description: "Where packages go of workspaces that name no registry, as `host/path`.",
+      }),
+    ),
+    kubeconfig: Type.Optional(
+      Type.String({
+        minLength: 1,
+        description: "Of the cluster that runs work on; that of this machine unless given.",
+      }),
+    ),
     logLevel: Type.Union(
       [Type.Literal("debug"), Type.Literal("info"), Type.Literal("warn"), Type.Literal("error")],
       { default: "info" },

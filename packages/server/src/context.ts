@@ -1,5 +1,7 @@
 /** What handlers and workflows are given of the server. */
 import type { Logger } from "@kws/base/logger";
+import type { Locations } from "@kws/platform/project/locations";
+import type { Holder } from "@kws/platform/services/lease";
 import type { Config } from "./config.ts";
 import type { Database } from "./database/open.ts";
 import type { Feed } from "./events/feed.ts";
@@ -17,6 +19,11 @@ export interface ServerContext {
   keys: readonly Uint8Array[];
   /** For files that can be made again, such as clones. */
   cache: string;
+  /** Where this machine keeps the rest. */
+  locations: Locations;
+  home: string;
+  /** Who works on clusters. */
+  holder: Holder;
   /** For the programs that are started. */
   env: NodeJS.ProcessEnv;
   now: () => Date;

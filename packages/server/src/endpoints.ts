@@ -10,6 +10,9 @@ import { pollEndpoints, pollRepository } from "./webhooks/in/polling.ts";
 import { sendNotification } from "./webhooks/out/deliver.ts";
 import { notificationEndpoints } from "./webhooks/out/endpoints.ts";
 import { pruneWebhooks } from "./webhooks/prune.ts";
+import { runEndpoints } from "./runs/endpoints.ts";
+import { testEndpoints } from "./runs/tests.ts";
+import { pipelineRun } from "./runs/run.ts";
 import type { Workflow } from "./workflows/workflow.ts";
 
 export const endpoints: readonly Endpoint[] = [
@@ -22,6 +25,8 @@ export const endpoints: readonly Endpoint[] = [
   ...pollEndpoints,
   ...webhookEndpoints,
   ...notificationEndpoints,
+  ...runEndpoints,
+  ...testEndpoints,
 ];
 
 export const workflows = [
@@ -30,4 +35,5 @@ export const workflows = [
   pollRepository,
   sendNotification,
   pruneWebhooks,
+  pipelineRun,
 ] as readonly Workflow[];

@@ -2,12 +2,18 @@ import { setTimeout as pause } from "node:timers/promises";
 import { createClient } from "@kws/api/client";
 import { getMe } from "@kws/api/me";
 import { streamEvents } from "@kws/api/events";
-import { addRepository, getRepository, listRepositories, removeRepository } from "@kws/api/repositories";
+import {
+  addRepository,
+  getRepository,
+  listRepositories,
+  removeRepository,
+  syncRepository,
+} from "@kws/api/repositories";
 import { run } from "@kws/base/exec";
 import { signalProcess, waitForExit } from "@kws/base/process";
 import { type TempDir, tempDir } from "@kws/base/tempdir";
 import { join } from "node:path";
-import { writeFile } from "node:fs/promises";
+import { readFile, writeFile } from "node:fs/promises";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { readLocalToken, serverStatus, startDetached, stopServer } from "./lifecycle.ts";
 import { findRunning, serverFolder } from "./state.ts";
@@ -122,6 +128,19 @@ test("a server that was killed is the same after its next start, on the database
   const rest = await (await client()).call(listRepositories, { query: { limit: 1, cursor: page.next } });
   expect(rest).toMatchObject({ items: [{ name: "orders" }] });
   expect(rest.next).toBeUndefined();
+});
+
+test("a database that was killed is started again, and the server goes on with it", async () => {
+  const { url = "" } = await serverStatus(folder);
+  const file = join(folder, "postgres", "data", "postmaster.pid");
+  const postmaster = async () => Number((await readFile(file, "utf8").catch(() => "")).split("\n")[0]);
+  const before = await postmaster();
+  process.kill(before, "SIGKILL");
+  while ([before, 0].includes(await postmaster()) || (await fetch(`${url}/readyz`)).status !== 200)
+    await pause(50);
+  const api = await client();
+  await api.call(syncRepository, { params: { name: "orders" } });
+  expect(await synced("orders")).toMatchObject({ state: "synced" });
 });
 
 test("what failed says why, and what is removed is gone", async () => {

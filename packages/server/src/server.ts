@@ -1,5 +1,7 @@
 /** One server: joins database, live events, workflows and HTTP, and ends them in the order in which they need each other. */
 import type { Logger } from "@kws/base/logger";
+import type { Locations } from "@kws/platform/project/locations";
+import type { Holder } from "@kws/platform/services/lease";
 import { localAuthentication } from "./access/authenticate.ts";
 import type { Config } from "./config.ts";
 import type { ServerContext } from "./context.ts";
@@ -21,7 +23,9 @@ export interface ServerOptions {
   token: string;
   /** What secrets in the database are sealed with, the newest first. */
   keys: readonly Uint8Array[];
-  cache: string;
+  locations: Locations;
+  home: string;
+  holder: Holder;
   env: NodeJS.ProcessEnv;
   log: Logger;
   now: () => Date;
@@ -47,7 +51,7 @@ export async function startServer(options: ServerOptions): Promise<Server> {
   const database = opened.use(await openDatabase(databaseUrl, log));
   const feed = opened.use(await openFeed(database.db, databaseUrl, log));
   const engine = createEngine({ db: database.db, url: databaseUrl, log, alone, onLost });
-  const { cache, env, keys, now } = options;
+  const { locations, home, holder, env, keys, now } = options;
   const ctx: ServerContext = {
     config,
     db: database.db,
@@ -56,14 +60,17 @@ export async function startServer(options: ServerOptions): Promise<Server> {
     workflows: engine,
     metrics: createMetrics(),
     keys,
-    cache,
+    cache: locations.cache,
+    locations,
+    home,
+    holder,
     env,
     now,
     signal: ending.signal,
   };
   await engine.launch(ctx, workflows);
-  await beginPruning(ctx);
   opened.defer(() => engine.shutdown(drainMs));
+  await beginPruning(ctx);
   const app = await createApp({
     ctx,
     endpoints,

@@ -2,6 +2,7 @@ import { appendFile, mkdtemp, open, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
+import { ContainerLog } from "./runtimes/sandbox/log.ts";
 import { readLog, tailOffset, type ReadLogOptions } from "./logs.ts";
 
 let dir: string;
@@ -61,4 +62,31 @@ test("a followed log goes on until the container has exited, and misses nothing 
   exit.resolve();
   expect(Buffer.from((await last).value ?? []).toString()).toBe("third\n");
   expect((await log.next()).done).toBe(true);
+});
+
+test("a followed log goes on in the files that it is rotated to", async () => {
+  const log = new ContainerLog(path, 2000);
+  const exit = Promise.withResolvers<void>();
+  let runs = true;
+  const following = readLog(path, { follow: { isRunning: () => runs, exited: exit.promise } });
+  const all: string[] = [];
+  const write = (count: number) => {
+    for (let index = 0; index < count; index++) {
+      all.push(`line ${all.length}\n`);
+      log.write("stdout", Buffer.from(all.at(-1) ?? ""));
+    }
+  };
+  write(1);
+  const seen: string[] = [];
+  for await (const chunk of following) {
+    seen.push(Buffer.from(chunk).toString());
+    // Less than two rotations at a time.
+    if (seen.length === all.length && all.length < 300) write(50);
+    else if (seen.length === all.length) {
+      runs = false;
+      exit.resolve();
+    }
+  }
+  log.close();
+  expect(seen).toEqual(all);
 });

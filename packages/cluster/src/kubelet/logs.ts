@@ -3,8 +3,10 @@
  * (https://github.com/kubernetes/design-proposals-archive/blob/main/node/kubelet-cri-logging.md), without holding a whole file.
  */
 import { watch } from "node:fs";
-import { open, type FileHandle } from "node:fs/promises";
+import { open, stat, type FileHandle } from "node:fs/promises";
 import { basename, dirname } from "node:path";
+import { isErrno } from "@kws/base/errors";
+import { rotatedPath } from "./runtimes/sandbox/log.ts";
 
 export interface ReadLogOptions {
   tailLines?: number;
@@ -25,47 +27,80 @@ const newline = 0x0a;
 
 /** The log's text in pieces of whole lines. */
 export async function* readLog(path: string, options: ReadLogOptions): AsyncGenerator<Uint8Array> {
-  const file = await open(path, "r");
+  let left = options.limitBytes ?? Number.POSITIVE_INFINITY;
+  for await (const line of linesFrom(path, options)) {
+    const text = formatLine(line, options);
+    if (text === undefined) continue;
+    const piece = text.length > left ? text.subarray(0, left) : text;
+    left -= piece.length;
+    yield piece;
+    if (left <= 0) return;
+  }
+}
+
+async function* linesFrom(path: string, options: ReadLogOptions): AsyncGenerator<Buffer> {
+  const { follow, tailLines } = options;
+  let file = await open(path, "r");
   try {
-    let left = options.limitBytes ?? Number.POSITIVE_INFINITY;
-    for await (const line of linesFrom(file, path, options)) {
-      const text = formatLine(line, options);
-      if (text === undefined) continue;
-      const piece = text.length > left ? text.subarray(0, left) : text;
-      left -= piece.length;
-      yield piece;
-      if (left <= 0) return;
+    let position = tailLines === undefined ? 0 : await tailOffset(file, tailLines);
+    using changes = follow ? notifications(path, follow.exited, follow.signal) : undefined;
+    for (;;) {
+      // Both asked before reading: what was written before the container ended, or the log was rotated, is then read for certain.
+      const more = follow !== undefined && !follow.signal?.aborted && follow.isRunning();
+      const next = follow === undefined ? undefined : await rotatedFrom(path, file);
+      position = yield* linesOf(file, position);
+      if (next !== undefined) {
+        await file.close();
+        [file, position] = [next, 0];
+      } else if (more) await changes?.next();
+      else return;
     }
   } finally {
     await file.close();
   }
 }
 
-async function* linesFrom(file: FileHandle, path: string, options: ReadLogOptions): AsyncGenerator<Buffer> {
-  const { follow, tailLines } = options;
-  let position = tailLines === undefined ? 0 : await tailOffset(file, tailLines);
+/** To the present end of the file; answers where that is. */
+async function* linesOf(file: FileHandle, from: number): AsyncGenerator<Buffer, number> {
+  let position = from;
   let rest: Buffer = Buffer.alloc(0);
-  using changes = follow ? notifications(path, follow.exited, follow.signal) : undefined;
   for (;;) {
-    // Asked before reading: what a container wrote before it ended is then read for certain.
-    const more = follow !== undefined && !follow.signal?.aborted && follow.isRunning();
-    for (;;) {
-      const buffer = Buffer.alloc(chunkBytes);
-      const { bytesRead } = await file.read(buffer, 0, chunkBytes, position);
-      if (bytesRead === 0) break;
-      position += bytesRead;
-      rest =
-        rest.length === 0
-          ? buffer.subarray(0, bytesRead)
-          : Buffer.concat([rest, buffer.subarray(0, bytesRead)]);
-      let end: number;
-      while ((end = rest.indexOf(newline)) >= 0) {
-        yield rest.subarray(0, end);
-        rest = rest.subarray(end + 1);
-      }
+    const buffer = Buffer.alloc(chunkBytes);
+    const { bytesRead } = await file.read(buffer, 0, chunkBytes, position);
+    // An entry that is being written is read when it is whole.
+    if (bytesRead === 0) return position - rest.length;
+    position += bytesRead;
+    rest =
+      rest.length === 0
+        ? buffer.subarray(0, bytesRead)
+        : Buffer.concat([rest, buffer.subarray(0, bytesRead)]);
+    let end: number;
+    while ((end = rest.indexOf(newline)) >= 0) {
+      yield rest.subarray(0, end);
+      rest = rest.subarray(end + 1);
     }
-    if (!more) return;
-    await changes?.next();
+  }
+}
+
+/**
+ * The file in which the log goes on after the one that is read; undefined where that is the newest. After two rotations it is the
+ * one before the newest, and what more rotations dropped is lost.
+ */
+async function rotatedFrom(path: string, file: FileHandle): Promise<FileHandle | undefined> {
+  const { ino } = await file.stat();
+  const newest = await inodeOf(path);
+  if (newest === undefined || newest === ino) return undefined;
+  const before = await inodeOf(rotatedPath(path));
+  return open(before === ino || before === undefined ? path : rotatedPath(path), "r");
+}
+
+/** Undefined where there is no such file. */
+async function inodeOf(path: string): Promise<number | undefined> {
+  try {
+    return (await stat(path)).ino;
+  } catch (error) {
+    if (isErrno(error, "ENOENT")) return undefined;
+    throw error;
   }
 }
 

@@ -94,6 +94,24 @@ const wayOut: Check = {
   },
 };
 
+const networkPolicies: Check = {
+  id: "network-policies",
+  family: "machine",
+  about: "for the embedded cluster: nft, by which NetworkPolicies are enforced",
+  async run(subject) {
+    if (subject.platform !== "linux" || !(await subject.isOn(["embedded"]))) return [];
+    const found = await onPath("nft", subject.env);
+    if (found !== undefined) return [ok(`NetworkPolicies are enforced by nft (${found})`)];
+    return [
+      {
+        severity: "info",
+        message: "nft is not installed: NetworkPolicies are kept and not enforced",
+        fix: "Install nftables where services are to be kept apart as in production.",
+      },
+    ];
+  },
+};
+
 const systemFolders = ["/usr/sbin", "/usr/bin", "/sbin", "/bin", "/usr/local/sbin", "/usr/local/bin"];
 
 async function onPath(name: string, env: NodeJS.ProcessEnv): Promise<string | undefined> {
@@ -173,4 +191,4 @@ const subordinates: Check = {
   },
 };
 
-export const sandboxChecks = [namespaces, overlay, wayOut, cgroups, subordinates];
+export const sandboxChecks = [namespaces, overlay, wayOut, networkPolicies, cgroups, subordinates];

@@ -37,8 +37,8 @@ export function checkGraph(nodes: GraphNode[], others: readonly string[] = []): 
   });
 }
 
-/** Depth first with a stack of its own: a chain of any length does not exhaust the call stack. */
-function findCycle(byName: Map<string, GraphNode>): string[] | undefined {
+/** `[a, b, a]`. Depth first with a stack of its own: a chain of any length does not exhaust the call stack. */
+export function findCycle(byName: Map<string, GraphNode>): string[] | undefined {
   const done = new Set<string>();
   for (const root of byName.keys()) {
     const path: { name: string; next: number }[] = [{ name: root, next: 0 }];

@@ -3,13 +3,9 @@
  * `services` or `stacks` is a workspace's, any other a service's.
  */
 import { type Static, Type } from "typebox";
+import { Pipeline } from "./pipeline-schema.ts";
 import { type ProviderName, providerNames } from "./provider-names.ts";
-
-/** DNS-1123 label: it becomes part of object names, namespaces and host names. */
-const Name = (description: string) =>
-  Type.String({ pattern: "^[a-z0-9]([-a-z0-9]{0,51}[a-z0-9])?$", description });
-const Argv = Type.Array(Type.String({ minLength: 1 }), { minItems: 1 });
-const strict = { additionalProperties: false };
+import { Argv, Datastore, Duration, Env, Name, Quantity, strict } from "./schema-parts.ts";
 
 const Tags = Type.Optional(
   Type.Array(Name("A word that `--tag` chooses services by."), {
@@ -392,50 +388,6 @@ export const Dev = Type.Object(
 );
 export type Dev = Static<typeof Dev>;
 
-const Env = (description: string) =>
-  Type.Optional(
-    Type.Record(Type.String({ pattern: "^[-._a-zA-Z][-._a-zA-Z0-9]*$" }), Type.String(), { description }),
-  );
-const Port = Type.Integer({ minimum: 1, maximum: 65_535 });
-const Duration = (description: string) =>
-  Type.Optional(Type.String({ pattern: "^(\\d+(\\.\\d+)?(ms|[smhdw]))+$", description }));
-const Quantity = (description: string) =>
-  Type.Optional(Type.String({ pattern: "^\\d+(\\.\\d+)?(m|k|M|G|Ki|Mi|Gi)?$", description }));
-
-export const Datastore = Type.Object(
-  {
-    image: Type.Optional(Type.String({ minLength: 1, description: "The image to run." })),
-    service: Type.Optional(
-      Type.String({
-        minLength: 1,
-        description: "The service of the workspace whose image it runs, instead of `image`.",
-      }),
-    ),
-    args: Type.Optional(
-      Type.Array(Type.String(), { description: "Arguments for the image's own command line." }),
-    ),
-    env: Env("Its environment; passwords are in `secrets` of the tests."),
-    ports: Type.Array(Port, { minItems: 1, description: "The ports that the tests reach under its name." }),
-    ready: Type.Optional(
-      Type.Union(
-        [
-          Type.Object({ tcp: Port }, strict),
-          Type.Object({ http: Type.String({ pattern: "^/" }), port: Type.Optional(Port) }, strict),
-          Type.Object({ exec: Argv }, strict),
-        ],
-        {
-          description:
-            "When the tests may begin: a port that takes connections, a path that answers, or a command inside that succeeds; " +
-            "the first of the ports unless given.",
-        },
-      ),
-    ),
-    timeout: Duration("How long it may take to become ready; `2m` unless given."),
-  },
-  strict,
-);
-export type Datastore = Static<typeof Datastore>;
-
 const testLevel = {
   run: Type.Array(Type.String({ minLength: 1 }), {
     minItems: 1,
@@ -490,6 +442,8 @@ export const FunctionalTests = Type.Object(
 );
 export type FunctionalTests = Static<typeof FunctionalTests>;
 
+export type { Datastore } from "./schema-parts.ts";
+
 export const Credential = Type.Object(
   {
     key: Type.String({
@@ -534,6 +488,7 @@ export const Service = Type.Object(
         },
       ),
     ),
+    pipeline: Type.Optional(Pipeline),
     credentials: Type.Optional(
       Type.Record(Type.String(), Credential, {
         description:

@@ -17,6 +17,8 @@ interface SchemaNode {
   pattern?: string;
   minLength?: number;
   minItems?: number;
+  minimum?: number;
+  maximum?: number;
 }
 
 /** The file's value, typed. Throws a `config` `UserError` for the first fault. */
@@ -62,6 +64,10 @@ function findFaults(value: unknown, schema: SchemaNode, keys: (string | number)[
       return faultsOfArray(value, schema, keys);
     case "object":
       return faultsOfObject(value, schema, keys);
+    case "boolean":
+      return typeof value === "boolean" ? [] : [wrong(keys, value, "true or false")];
+    case "integer":
+      return faultsOfInteger(value, schema, keys);
     default:
       return [];
   }
@@ -77,6 +83,13 @@ function faultsOfString(value: unknown, schema: SchemaNode, keys: (string | numb
     return [{ keys, message: `${label(keys)} cannot be ${shown(value)}`, fix }];
   }
   return [];
+}
+
+function faultsOfInteger(value: unknown, schema: SchemaNode, keys: (string | number)[]): Fault[] {
+  const { minimum = Number.NEGATIVE_INFINITY, maximum = Number.POSITIVE_INFINITY } = schema;
+  if (Number.isInteger(value) && Number(value) >= minimum && Number(value) <= maximum) return [];
+  const bounds = Number.isFinite(maximum) ? ` from ${minimum} to ${maximum}` : "";
+  return [wrong(keys, value, `a whole number${bounds}`)];
 }
 
 function faultsOfArray(value: unknown, schema: SchemaNode, keys: (string | number)[]): Fault[] {
@@ -107,7 +120,8 @@ function faultsOfObject(value: unknown, schema: SchemaNode, keys: (string | numb
 /** The branch that fits the value's shape best explains what is wrong with it. */
 function faultsOfUnion(value: unknown, branches: SchemaNode[], keys: (string | number)[]): Fault[] {
   const constants = branches.map((branch) => branch.const).filter((constant) => constant !== undefined);
-  if (constants.length === branches.length) {
+  const text = branches.some((branch) => branch.type === "string" && branch.const === undefined);
+  if (constants.length === branches.length || (typeof value === "string" && constants.length > 0 && !text)) {
     if (constants.some((constant) => constant === value)) return [];
     const known = constants.map(String);
     const close = typeof value === "string" ? nearest(value, known) : undefined;

@@ -9,6 +9,8 @@ export const workloadsLabel = "kws.dev/workloads";
 export const versionLabel = "kws.dev/version";
 /** On what was made for tests, and goes with them: `unit` or `functional`. */
 export const testLabel = "kws.dev/test";
+/** On the namespace of a pipeline's run and what is in it: the run's id. */
+export const runLabel = "kws.dev/run";
 /** On what leads a stack's remote services to another cluster: the stack's name. */
 export const remoteLabel = "kws.dev/remote";
 export const profileLabel = "kws.dev/profile";

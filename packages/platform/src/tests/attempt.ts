@@ -19,6 +19,8 @@ export interface AttemptOptions {
   namespace: string;
   pod: string;
   image: string;
+  /** The Secret of its place. */
+  secret: string;
   connection: Connection;
   /** Of the namespace, open. */
   view: NamespaceView;
@@ -28,6 +30,8 @@ export interface AttemptOptions {
   /** Gets `output.log` and `reports/`. */
   folder: string;
   step: StepHandle;
+  /** Gets what the tests print as it comes. */
+  onOutput?: (chunk: Uint8Array) => Promise<void>;
   signal: AbortSignal;
   /** For the tests themselves. */
   timeoutMs: number;
@@ -68,6 +72,7 @@ export async function attempt(options: AttemptOptions): Promise<Attempt> {
     {
       file: join(folder, "output.log"),
       onLine: (text) => step.detail(text),
+      onOutput: options.onOutput,
       signal: AbortSignal.any([signal, stopped.signal]),
     },
   );

@@ -15,7 +15,7 @@ import type { Place } from "./place.ts";
 
 export interface DatastoreOptions {
   suite: TestSuite;
-  place: Place;
+  place: Pick<Place, "namespace" | "secret">;
   connection: Connection;
   /** Of the namespace, open. */
   view: NamespaceView;
@@ -49,8 +49,9 @@ async function startDatastore(name: string, config: Datastore, options: Datastor
   await options.steps.run({ id: `datastore ${name}`, title: `datastore ${name}` }, async () => {
     const image = images.get(name) ?? "";
     const { pod, service } = datastoreObjects(name, { place, suite, config, image });
-    await connection.client.create(services, service, { fieldManager, signal });
-    await connection.client.create(pods, pod, { fieldManager, signal });
+    // Applied, so that a run that goes on after its process was killed finds its own.
+    await connection.client.apply(services, service, { fieldManager, signal });
+    await connection.client.apply(pods, pod, { fieldManager, signal });
     const deadline = clock() + timeoutMs;
     const at = suite.service.file.at(["tests", suite.level, "datastores", name]);
     await view.until(async () => {

@@ -37,8 +37,11 @@ export interface Reports extends TestReport {
 
 const limits = { file: 32 * 1024 * 1024, files: 1000, failures: 100, message: 4000, name: 300 };
 
-/** All `*.xml` below the folder; other XML than JUnit's is passed over. */
-export async function readReports(folder: string): Promise<Reports> {
+/** What one test ended with. */
+export type OnTest = (test: { suite: string; name: string; outcome: Case["outcome"] }) => void;
+
+/** All `*.xml` below the folder; other XML than JUnit's is passed over. `onTest` is told of every test. */
+export async function readReports(folder: string, onTest?: OnTest): Promise<Reports> {
   const all: Reports = { counts: { passed: 0, failed: 0, skipped: 0 }, failures: [], files: 0, notes: [] };
   const paths: string[] = [];
   for await (const path of glob("**/*.xml", { cwd: folder })) paths.push(path);
@@ -50,7 +53,7 @@ export async function readReports(folder: string): Promise<Reports> {
       continue;
     }
     try {
-      const report = await readJUnit(createReadStream(join(folder, path), "utf8"));
+      const report = await readJUnit(createReadStream(join(folder, path), "utf8"), onTest);
       if (report === undefined) continue;
       all.files++;
       for (const key of ["passed", "failed", "skipped"] as const) all.counts[key] += report.counts[key];
@@ -74,6 +77,7 @@ interface Case {
 /** Undefined for XML that is something else. Throws a `UserError` where it is not well-formed. */
 export async function readJUnit(
   chunks: AsyncIterable<string> | Iterable<string>,
+  onTest?: OnTest,
 ): Promise<TestReport | undefined> {
   const { default: sax } = await import("sax");
   const parser = sax.parser(true);
@@ -119,6 +123,7 @@ export async function readJUnit(
       if (name === "failure" || name === "error") telling = false;
       if (name !== "testcase" || current === undefined) return;
       report.counts[current.outcome]++;
+      onTest?.(current);
       if (current.outcome === "failed" && report.failures.length < limits.failures) {
         const { suite, name: test, message, text } = current;
         report.failures.push({ suite, name: test, message: (message || text).trim() });

@@ -19,6 +19,8 @@ export interface TestPod {
   namespace: string;
   suite: TestSuite;
   image: string;
+  /** The Secret of its place. */
+  secret: string;
   /** When the cluster itself ends it, whoever has gone. */
   deadlineSeconds: number;
 }
@@ -31,7 +33,7 @@ const confined = { allowPrivilegeEscalation: false };
  * The tests and, beside them, a container of the same image that holds on to what they write, so that it can be read when they
  * have ended, whatever ended them.
  */
-export function testPod({ name, namespace, suite, image, deadlineSeconds }: TestPod): KubeObject {
+export function testPod({ name, namespace, suite, image, secret, deadlineSeconds }: TestPod): KubeObject {
   const { run, env = {}, reports = defaultReports, cpu = "2", memory = "1Gi" } = suite.config;
   const volumeMounts = [{ name: "reports", mountPath: reports }];
   const shared = { image, imagePullPolicy: "IfNotPresent", volumeMounts };
@@ -47,7 +49,7 @@ export function testPod({ name, namespace, suite, image, deadlineSeconds }: Test
           ...shared,
           name: testContainer,
           command: run,
-          env: envOf(suite, name, env),
+          env: envOf(suite, secret, env),
           resources: { requests: { cpu: "100m", memory: "64Mi" }, limits: { cpu, memory } },
           securityContext: confined,
         },
@@ -65,9 +67,13 @@ export function testPod({ name, namespace, suite, image, deadlineSeconds }: Test
 }
 
 /** The suite's secrets first: `$(NAME)` in what follows stands for those before it (Container v1, `env.value`). */
-function envOf({ config: { secrets = [] } }: TestSuite, pod: string, env: Record<string, string>): object[] {
+function envOf(
+  { config: { secrets = [] } }: TestSuite,
+  secret: string,
+  env: Record<string, string>,
+): object[] {
   return [
-    ...secrets.map((key) => ({ name: key, valueFrom: { secretKeyRef: { name: pod, key } } })),
+    ...secrets.map((key) => ({ name: key, valueFrom: { secretKeyRef: { name: secret, key } } })),
     ...Object.entries(env).map(([name, value]) => ({ name, value })),
   ];
 }
@@ -79,15 +85,15 @@ const podDefaults = {
   terminationGracePeriodSeconds: 1,
 };
 
-/** A datastore's pod; the place's is that of the tests, whose secrets it shares; and the Service that gives it its name. */
+/** A datastore's pod, which shares the secrets of the tests, and the Service that gives it its name. */
 export function datastoreObjects(
   name: string,
   {
-    place: { namespace, pod },
+    place: { namespace, secret },
     suite,
     config,
     image,
-  }: { place: Pick<Place, "namespace" | "pod">; suite: TestSuite; config: Datastore; image: string },
+  }: { place: Pick<Place, "namespace" | "secret">; suite: TestSuite; config: Datastore; image: string },
 ): { pod: KubeObject; service: KubeObject } {
   const { env = {}, args, ports } = config;
   const metadata = { name, namespace, labels: { ...labelsOf(suite), [datastoreLabel]: name } };
@@ -104,7 +110,7 @@ export function datastoreObjects(
             image,
             imagePullPolicy: "IfNotPresent",
             ...(args === undefined ? {} : { args }),
-            env: envOf(suite, pod, env),
+            env: envOf(suite, secret, env),
             ports: ports.map((containerPort) => ({ containerPort })),
             readinessProbe: { ...probeOf(config), periodSeconds: 1, timeoutSeconds: 5, failureThreshold: 1 },
             resources: { requests: { cpu: "100m", memory: "64Mi" }, limits: { cpu: "2", memory: "1Gi" } },

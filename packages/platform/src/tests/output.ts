@@ -21,6 +21,14 @@ export interface CapturedOutput {
   done: Promise<void>;
 }
 
+export interface OutputOptions {
+  file: string;
+  onLine: (text: string) => void;
+  /** Gets all of it, whatever the file's limit; no more is read until it has taken it. */
+  onOutput?: ((chunk: Uint8Array) => Promise<void>) | undefined;
+  signal: AbortSignal;
+}
+
 const fileLimit = 32 * 1024 * 1024;
 const tailLimit = 32 * 1024;
 
@@ -28,7 +36,7 @@ const tailLimit = 32 * 1024;
 export function captureOutput(
   connection: Connection,
   source: OutputSource,
-  { file, onLine, signal }: { file: string; onLine: (text: string) => void; signal: AbortSignal },
+  { file, onLine, onOutput, signal }: OutputOptions,
 ): CapturedOutput {
   let tail = "";
   let size = 0;
@@ -57,6 +65,7 @@ export function captureOutput(
         const kept = chunk.subarray(0, Math.max(0, fileLimit - size));
         size += chunk.length;
         if (kept.length > 0 && !stream.write(kept)) await once(stream, "drain");
+        await onOutput?.(chunk);
         tail = (tail + decoder.decode(chunk, { stream: true })).slice(-tailLimit);
         const last = lines().at(-1);
         if (last !== undefined) onLine(last);

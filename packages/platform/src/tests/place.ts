@@ -43,6 +43,8 @@ export interface Place extends AsyncDisposable {
   namespace: string;
   /** The suite's pod, whose name nothing else there has. */
   pod: string;
+  /** The Secret with what its pods alone know. */
+  secret: string;
   /** Aborts where somebody else took the place. */
   signal: AbortSignal;
 }
@@ -70,6 +72,7 @@ export async function freshPlace(
     return {
       namespace: name,
       pod: "tests",
+      secret: "tests",
       signal: held.signal,
       async [Symbol.asyncDispose]() {
         try {
@@ -89,13 +92,14 @@ export async function freshPlace(
 export async function sharedPlace(
   suite: TestSuite,
   namespace: string,
-  options: PlaceOptions & { suffix: string },
+  options: PlaceOptions & { suffix: string; secret?: string },
 ): Promise<Place> {
   const pod = `test-${suite.service.name}-${options.suffix}`;
   const held = await hold(suite, pod, namespace, options);
   return {
     namespace,
     pod,
+    secret: options.secret ?? pod,
     signal: held.signal,
     async [Symbol.asyncDispose]() {
       try {

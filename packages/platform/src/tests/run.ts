@@ -43,6 +43,10 @@ export interface TestOptions extends Omit<PlaceOptions, "workspace" | "connectio
   reuseFailures: boolean;
   /** Run functional tests in this stack, as it is. */
   running?: ProjectStack;
+  /** Where the datastores of unit tests run already; in a namespace of the tests' own unless given. */
+  beside?: Pick<Place, "namespace" | "secret">;
+  /** Gets what the tests print as it comes. */
+  onOutput?: (chunk: Uint8Array) => Promise<void>;
   /** The charts' profile of functional tests, instead of what kws.yaml says. */
   profile?: string;
   /** For one service, or the tests' container, to start. */
@@ -219,8 +223,9 @@ async function runPrepared(prepared: Prepared, options: TestOptions): Promise<Te
 }
 
 async function placeOf({ suite }: Prepared, options: Connected): Promise<Place> {
-  const { project, running, services, connection, signal } = options;
+  const { project, running, beside, services, connection, signal } = options;
   const place = { ...options, workspace: project.name, suffix: randomBytes(3).toString("hex") };
+  if (beside !== undefined) return sharedPlace(suite, beside.namespace, { ...place, ...beside });
   if (running === undefined) return freshPlace(suite, { ...place, graph: services.map(graphNode) });
   const releases = await listReleases(connection.client, { stack: running.name, signal });
   const { name } = suite.service;
@@ -237,13 +242,13 @@ async function runIn(
   { suite, image, datastores, plans, profile }: Prepared,
   options: Connected & { folder: string },
 ): Promise<Attempt> {
-  const { connection, steps, running, startMs } = options;
+  const { connection, steps, running, beside, startMs } = options;
   const { namespace } = place;
   const signal = AbortSignal.any([options.signal, place.signal]);
   await using view = new NamespaceView(connection.client, namespace);
   await view.open();
-  await makeSecrets(suite, { ...place, client: connection.client, signal });
-  if (running === undefined) {
+  if (beside === undefined) await makeSecrets(suite, { ...place, client: connection.client, signal });
+  if (running === undefined && beside === undefined) {
     await startDatastores({ ...options, suite, place, view, images: datastores, signal });
   }
   if (plans.length > 0) {
@@ -257,6 +262,7 @@ async function runIn(
       suite,
       namespace,
       pod: place.pod,
+      secret: place.secret,
       image,
       view,
       step,

@@ -7,20 +7,20 @@ import type { TestSuite } from "./levels.ts";
 import { labelsOf } from "./objects.ts";
 import type { Place } from "./place.ts";
 
-interface SecretOptions extends Pick<Place, "namespace" | "pod"> {
+interface SecretOptions extends Pick<Place, "namespace" | "secret"> {
   client: KubeClient;
   signal: AbortSignal;
 }
 
 export async function makeSecrets(
   suite: TestSuite,
-  { namespace, pod, client, signal }: SecretOptions,
+  { namespace, secret, client, signal }: SecretOptions,
 ): Promise<void> {
   const { secrets: names = [] } = suite.config;
   if (names.length === 0) return;
   // Of letters, digits, - and _, which stand for themselves in addresses.
   const stringData = Object.fromEntries(names.map((name) => [name, randomBytes(24).toString("base64url")]));
-  const metadata = { name: pod, namespace, labels: labelsOf(suite) };
+  const metadata = { name: secret, namespace, labels: labelsOf(suite) };
   await client.create(
     secrets,
     { apiVersion: "v1", kind: "Secret", metadata, stringData },

@@ -2,6 +2,10 @@
 import type { RepositoryService } from "@kws/api/repositories";
 import type { NotificationState, Target } from "@kws/api/notifications";
 import type { ForgeName } from "@kws/api/webhooks";
+import type { JobState, RunState } from "@kws/api/runs";
+import type { JobResult } from "@kws/platform/pipeline/job";
+import type { Job } from "@kws/platform/pipeline/plan";
+import type { PipelineEvent } from "@kws/platform/pipeline/when";
 import type { ColumnType, Generated, JSONColumnType } from "kysely";
 import type { ForgeEvent } from "../webhooks/in/event.ts";
 import type { Refs } from "../webhooks/in/poll.ts";
@@ -9,6 +13,13 @@ import type { Refs } from "../webhooks/in/poll.ts";
 type Json<T extends object> = JSONColumnType<T>;
 /** Set by the database. */
 type Defaulted = ColumnType<Date, Date | undefined, Date>;
+
+/** What a run takes from one before it. */
+export interface KeptResult {
+  /** The run that did it. */
+  run: string;
+  result: JobResult;
+}
 
 export interface Tables {
   events: {
@@ -58,6 +69,7 @@ export interface Tables {
     received_at: Defaulted;
     events: Json<ForgeEvent[]>;
     handled_at: Date | null;
+    problem: string | null;
   };
   repository_polls: {
     repository: string;
@@ -87,4 +99,57 @@ export interface Tables {
     created_at: Defaulted;
     ended_at: Date | null;
   };
+  runs: {
+    id: string;
+    number: Generated<string>;
+    repository_id: string;
+    repository: string;
+    service: string;
+    commit: string;
+    branch: string | null;
+    tag: string | null;
+    event: PipelineEvent;
+    changed: ColumnType<string[] | null, string | null, never>;
+    team: string;
+    requested_by: string;
+    state: RunState;
+    ending: "cancelled" | "superseded" | null;
+    problem: string | null;
+    retry_of: string | null;
+    plan: Json<Job[]>;
+    kept: ColumnType<KeptResult[], string | undefined, never>;
+    created_at: Defaulted;
+    started_at: Date | null;
+    ended_at: Date | null;
+  };
+  run_jobs: {
+    run: string;
+    job: string;
+    position: number;
+    title: string;
+    state: JobState;
+    why: string | null;
+    attempts: Generated<number>;
+    started_at: Date | null;
+    duration_ms: number | null;
+    result: ColumnType<JobResult | null, string | null, string | null>;
+  };
+  approvals: {
+    run: string;
+    job: string;
+    approved: boolean;
+    by: string;
+    why: string | null;
+    at: Defaulted;
+  };
+  test_results: {
+    run: string;
+    job: string;
+    service: string;
+    test: string;
+    content: string;
+    outcome: "passed" | "failed";
+    at: Date;
+  };
+  quarantine: { service: string; test: string; by: string; why: string | null; at: Defaulted };
 }

@@ -1,8 +1,10 @@
 /** A server in the test's own process, on an embedded PostgreSQL in a folder of its own. */
+import { hostname } from "node:os";
 import { join } from "node:path";
 import { createClient, type Client } from "@kws/api/client";
 import type { Logger } from "@kws/base/logger";
 import { tempDir } from "@kws/base/tempdir";
+import { locations } from "@kws/platform/project/locations";
 import { type Config, readConfig } from "../config.ts";
 import { startEmbedded } from "../database/embedded.ts";
 import { type Database, openDatabase } from "../database/open.ts";
@@ -21,6 +23,7 @@ const quiet: Logger = { debug() {}, info() {}, warn() {}, error() {}, child: () 
 export async function testServer(settings: Partial<Config> = {}): Promise<TestServer> {
   await using parts = new AsyncDisposableStack();
   const dir = parts.use(await tempDir("kws-test-server"));
+  const env = { ...process.env, KWS_HOME: dir.path };
   const database = await startEmbedded({
     folder: join(dir.path, "postgres"),
     env: process.env,
@@ -36,8 +39,10 @@ export async function testServer(settings: Partial<Config> = {}): Promise<TestSe
     ports: [0],
     token,
     keys: [Buffer.alloc(32, 1)],
-    cache: join(dir.path, "cache"),
-    env: process.env,
+    locations: locations(env, dir.path),
+    home: dir.path,
+    holder: { user: "server", host: hostname(), pid: process.pid },
+    env,
     log: quiet,
     now: () => new Date(),
     version: "0.0.0",

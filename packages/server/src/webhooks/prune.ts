@@ -17,7 +17,9 @@ export const pruneWebhooks: Workflow<null> = defineWorkflow<null>({
 /** However many servers start, there is one round a day. */
 export async function beginPruning({ db, workflows, now }: ServerContext): Promise<void> {
   const day = now().toISOString().slice(0, 10);
-  await db.transaction().execute((trx) => workflows.start(trx, pruneWebhooks, `webhooks.prune/${day}`, null));
+  await db
+    .transaction()
+    .execute((trx) => workflows.start(trx, pruneWebhooks, `${pruneWebhooks.name}/${day}`, null));
 }
 
 async function prune({ db, config, now }: ServerContext): Promise<void> {

@@ -2,6 +2,7 @@
 import { createHmac, randomUUID } from "node:crypto";
 import { once } from "node:events";
 import { readFileSync } from "node:fs";
+import { writeFile } from "node:fs/promises";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
@@ -10,6 +11,7 @@ import { setTimeout as pause } from "node:timers/promises";
 import * as notifications from "@kws/api/notifications";
 import { setPoll } from "@kws/api/polls";
 import { addRepository, getRepository } from "@kws/api/repositories";
+import { listRuns } from "@kws/api/runs";
 import * as webhooks from "@kws/api/webhooks";
 import { run } from "@kws/base/exec";
 import { tempDir } from "@kws/base/tempdir";
@@ -23,7 +25,9 @@ const shop = "https://git.example.com/acme/shop.git";
 let server: TestServer;
 
 beforeAll(async () => {
-  server = await testServer({ allowedNetworks: "127.0.0.0/8", smtpUrl: "smtp://127.0.0.1:1" });
+  // Runs stay in the queue: what they do is not asked here.
+  const settings = { concurrentRuns: 0, allowedNetworks: "127.0.0.0/8", smtpUrl: "smtp://127.0.0.1:1" };
+  server = await testServer(settings);
 });
 afterAll(() => server[Symbol.asyncDispose]());
 
@@ -165,8 +169,13 @@ describe("repositories", () => {
     const git = async (...args: string[]) =>
       (await run("git", ["-C", dir.path, ...who, ...args], { env: process.env })).stdout.trim();
     await git("init", "--quiet", "--initial-branch=main");
+    await writeFile(join(dir.path, "kws.yaml"), "name: orders\n");
+    await writeFile(join(dir.path, "Dockerfile"), "FROM scratch\n");
+    await git("add", ".");
     const commit = async (message: string) => {
-      await git("commit", "--quiet", "--allow-empty", "-m", message);
+      await writeFile(join(dir.path, "README.md"), message);
+      await git("add", ".");
+      await git("commit", "--quiet", "-m", message);
       return git("rev-parse", "HEAD");
     };
     const name = `r${randomUUID()}`;
@@ -177,15 +186,13 @@ describe("repositories", () => {
       const found = await server.client.call(getRepository, { params: { name } });
       return found.commit === commit && found;
     });
-  const kindsOf = async (subject: string) =>
-    (await server.db.selectFrom("events").select("kind").where("subject", "=", subject).execute()).map(
-      ({ kind }) => kind,
-    );
+  const runsOf = async (repository: string) =>
+    (await Array.fromAsync(server.client.all(listRuns))).filter((run) => run.repository === repository);
 
-  test("a signed push brings the repository to its new commit, and an event tells of it", async () => {
+  test("a signed push brings the repository to its new commit, and starts a run of its service", async () => {
     const { path: url, name, commit } = await source();
     const before = await commit("one");
-    const { id } = await server.client.call(addRepository, { body: { name, url } });
+    await server.client.call(addRepository, { body: { name, url } });
     await at(name, before);
     const { path, secret } = await add("git", url);
     const after = await commit("two");
@@ -197,7 +204,11 @@ describe("repositories", () => {
     };
     expect((await post(path, Buffer.from(body), headers)).status).toBe(202);
     await at(name, after);
-    await eventually(async () => (await kindsOf(id)).includes("repository.pushed"));
+    const queued = await eventually(async () => {
+      const found = await runsOf(name);
+      return found.length > 0 && found;
+    });
+    expect(queued).toMatchObject([{ service: "orders", commit: after, branch: "main", event: "push" }]);
   });
 
   test("a repository that is polled is brought to its new commit, until it no longer is", async () => {
@@ -217,8 +228,11 @@ describe("repositories", () => {
     // Asked at once, and compared with what the older interval has seen.
     await server.client.call(setPoll, { params, body: { everySeconds: 600 } });
     await at(name, second);
-    await eventually(async () => (await kindsOf(id)).includes("repository.tagged"));
-    expect(await kindsOf(id)).toEqual(expect.arrayContaining(["repository.pushed", "repository.tagged"]));
+    const tagged = await eventually(async () => {
+      const found = await runsOf(name);
+      return found.length === 2 && found;
+    });
+    expect(tagged.map(({ event }) => event).sort()).toEqual(["push", "tag"]);
     await server.client.call(setPoll, { params, body: {} });
     expect(await row()).toBeUndefined();
   });

@@ -12,7 +12,7 @@ import type { ServerContext } from "../context.ts";
 import type { Database } from "../database/open.ts";
 import type { Tables } from "../database/schema.ts";
 import { defineTakeover } from "./takeover.ts";
-import type { Step, Workflow } from "./workflow.ts";
+import { handedOver, type Step, type Workflow } from "./workflow.ts";
 
 export interface Workflows {
   /**
@@ -135,11 +135,6 @@ async function perform<Result>(
     settled();
   }
   return handedOver();
-}
-
-/** Never settles: the process ends. */
-function handedOver(): Promise<never> {
-  return new Promise(() => {});
 }
 
 /** Starts what transactions asked for. Two servers never take the same row, and DBOS knows an id that was started before. */

@@ -21,6 +21,8 @@ CREATE TABLE webhook_deliveries (
   events jsonb NOT NULL,
   -- When all was begun that its events lead to.
   handled_at timestamptz,
+  -- Why some of it could not be begun.
+  problem text,
   PRIMARY KEY (webhook, key)
 );
 CREATE UNIQUE INDEX webhook_deliveries_number ON webhook_deliveries (webhook, number);

@@ -65,12 +65,14 @@ function toDelivery({
   received_at,
   events,
   handled_at,
+  problem,
 }: Selectable<Tables["webhook_deliveries"]>): api.WebhookDelivery {
   return {
     key,
     receivedAt: received_at.toISOString(),
     events: events.map(shortly),
     ...(handled_at === null ? {} : { handledAt: handled_at.toISOString() }),
+    ...(problem === null ? {} : { problem }),
   };
 }
 

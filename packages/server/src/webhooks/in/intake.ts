@@ -102,7 +102,8 @@ async function write(
     if (numInsertedOrUpdatedRows !== 1n) return false;
     if (events.length > 0) {
       const delivery = { webhook, key };
-      await workflows.start(trx, handleEvents, `webhook.handle/${webhook}/${key}`, { events, delivery });
+      const id = `${webhook}/${key}`;
+      await workflows.start(trx, handleEvents, `${handleEvents.name}/${id}`, { key: id, events, delivery });
     }
     return true;
   });

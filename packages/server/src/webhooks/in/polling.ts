@@ -9,6 +9,7 @@ import type { ServerContext } from "../../context.ts";
 import type { Tables } from "../../database/schema.ts";
 import { endpoint, type Endpoint } from "../../http/handlers.ts";
 import { missing } from "../../repositories/endpoints.ts";
+import { persist } from "../../runs/persist.ts";
 import { defineWorkflow } from "../../workflows/workflow.ts";
 import type { PushEvent, TagEvent } from "./event.ts";
 import { handleEvents } from "./handle.ts";
@@ -35,19 +36,21 @@ export const pollRepository = defineWorkflow<PollInput>({
 });
 
 async function ask(ctx: ServerContext, input: PollInput): Promise<void> {
-  const { db, env, now, signal, workflows } = ctx;
+  const { env, now, signal, workflows } = ctx;
   const { id, round } = input;
-  const row = await db
-    .selectFrom("repository_polls")
-    .innerJoin("repositories", "repositories.id", "repository_polls.repository")
-    .select(["repositories.name", "repositories.url", "repository_polls.refs"])
-    .where("repository_polls.id", "=", id)
-    .executeTakeFirst();
+  const row = await persist(ctx, (trx) =>
+    trx
+      .selectFrom("repository_polls")
+      .innerJoin("repositories", "repositories.id", "repository_polls.repository")
+      .select(["repositories.name", "repositories.url", "repository_polls.refs"])
+      .where("repository_polls.id", "=", id)
+      .executeTakeFirst(),
+  );
   // It was removed, or is asked at another interval.
   if (row === undefined) return;
   const { name, url, refs: before } = row;
   const answer = await refsOf(url, { env, signal, timeoutMs });
-  await db.transaction().execute(async (trx) => {
+  await persist(ctx, async (trx) => {
     const { numUpdatedRows } = await trx
       .updateTable("repository_polls")
       .set({
@@ -60,7 +63,8 @@ async function ask(ctx: ServerContext, input: PollInput): Promise<void> {
     if (numUpdatedRows === 0n) return;
     const events = eventsOf({ name, url }, before, answer.refs);
     if (events.length > 0) {
-      await workflows.start(trx, handleEvents, `webhook.handle/poll/${id}/${round}`, { events });
+      const key = `poll/${id}/${round}`;
+      await workflows.start(trx, handleEvents, `${handleEvents.name}/${key}`, { key, events });
     }
     await begin(workflows, trx, { ...input, round: round + 1 });
   });
@@ -94,7 +98,7 @@ async function begin(
   trx: Transaction<Tables>,
   input: PollInput,
 ): Promise<void> {
-  await workflows.start(trx, pollRepository, `repository.poll/${input.id}/${input.round}`, input);
+  await workflows.start(trx, pollRepository, `${pollRepository.name}/${input.id}/${input.round}`, input);
 }
 
 export const pollEndpoints: readonly Endpoint[] = [

@@ -23,7 +23,7 @@ export const templateNames = [
   "branch",
   "commit",
   "author",
-  "step",
+  "run",
   "summary",
 ];
 const usualTemplate = "{{service}} {{summary}} ({{repository}} {{branch}} {{commit}}, {{author}})";

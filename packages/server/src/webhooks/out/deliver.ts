@@ -6,6 +6,7 @@ import { DBOS } from "@dbos-inc/dbos-sdk";
 import type { Target } from "@kws/api/notifications";
 import { publicAddress } from "@kws/platform/project/git";
 import type { ServerContext } from "../../context.ts";
+import { persist } from "../../runs/persist.ts";
 import { defineWorkflow } from "../../workflows/workflow.ts";
 import { listOf } from "./addresses.ts";
 import { pauseAfter } from "./backoff.ts";
@@ -47,7 +48,7 @@ async function attempt(
   notification: Notification,
   count: number,
 ): Promise<number | null> {
-  const channel = await openChannel(ctx.db, id, ctx.keys);
+  const channel = await persist(ctx, (trx) => openChannel(trx, id, ctx.keys));
   if (channel === undefined) return null;
   const { target, template } = channel;
   const outcome = await sendTo(ctx, target, template, notification);
@@ -55,17 +56,19 @@ async function attempt(
   const pauseMs =
     outcome.result === "retry" ? pauseAfter(count, Math.random(), outcome.retryAfterMs) : undefined;
   const state = outcome.result === "sent" ? "sent" : pauseMs === undefined ? "failed" : "waiting";
-  await ctx.db
-    .updateTable("notifications")
-    .set({
-      state,
-      attempts: count,
-      reason: outcome.result === "sent" ? null : outcome.reason,
-      ended_at: state === "waiting" ? null : ctx.now(),
-    })
-    .where("channel", "=", id)
-    .where("id", "=", notification.id)
-    .execute();
+  await persist(ctx, (trx) =>
+    trx
+      .updateTable("notifications")
+      .set({
+        state,
+        attempts: count,
+        reason: outcome.result === "sent" ? null : outcome.reason,
+        ended_at: state === "waiting" ? null : ctx.now(),
+      })
+      .where("channel", "=", id)
+      .where("id", "=", notification.id)
+      .execute(),
+  );
   return pauseMs ?? null;
 }
 

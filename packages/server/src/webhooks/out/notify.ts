@@ -1,10 +1,10 @@
 /** Telling people and programs: a message goes into every channel that asks for its type, each with its own attempts. */
+import { masked } from "@kws/platform/pipeline/masks";
 import type { Transaction } from "kysely";
 import type { ServerContext } from "../../context.ts";
 import type { Tables } from "../../database/schema.ts";
 import { channelsFor } from "./channels.ts";
 import { sendNotification } from "./deliver.ts";
-import { mask } from "./mask.ts";
 import type { Notification } from "./notification.ts";
 
 /**
@@ -18,8 +18,8 @@ export async function notify(
   notification: Notification,
   secrets: readonly string[],
 ): Promise<void> {
-  const values = Object.entries(notification.values).map(([name, value]) => [name, mask(value, secrets)]);
-  const masked = { ...notification, values: Object.fromEntries(values) as Record<string, string> };
+  const values = Object.entries(notification.values).map(([name, value]) => [name, masked(secrets, value)]);
+  const message = { ...notification, values: Object.fromEntries(values) as Record<string, string> };
   const { id, type } = notification;
   for (const channel of await channelsFor(trx, notification, keys)) {
     await trx
@@ -27,9 +27,9 @@ export async function notify(
       .values({ channel, id, type })
       .onConflict((conflict) => conflict.doNothing())
       .execute();
-    await workflows.start(trx, sendNotification, `notification.send/${channel}/${id}`, {
+    await workflows.start(trx, sendNotification, `${sendNotification.name}/${channel}/${id}`, {
       channel,
-      notification: masked,
+      notification: message,
     });
   }
 }

@@ -9,6 +9,7 @@ import { dirname, join } from "node:path";
 import type { Logger } from "@kws/base/logger";
 import { setUpBridge, setWayOut } from "../../../network/bridge.ts";
 import { ClusterDns } from "../../../network/dns.ts";
+import { Firewall } from "../../../network/firewall.ts";
 import { HostRelay } from "../../../network/host-relay.ts";
 import { ServiceProxy } from "../../../network/proxy.ts";
 import { addresses } from "../../../network/state.ts";
@@ -90,6 +91,7 @@ export async function runAgent({ dataDir, socketPath, logger }: AgentOptions): P
   await dns.listen(addresses.node);
   const proxy = new ServiceProxy(logger);
   const host = new HostRelay(logger);
+  const firewall = new Firewall();
   const freezer = new Freezer();
 
   const handlers: Handlers = {
@@ -114,10 +116,10 @@ export async function runAgent({ dataDir, socketPath, logger }: AgentOptions): P
     },
     listContainers: async () => containers.list(),
     usage: async () => measureContainers(containers.roots()),
-    async applyNetwork({ services, records }) {
+    async applyNetwork({ services, records, policies }) {
       dns.apply(records);
-      await proxy.apply(services);
-      return null;
+      const [unenforced] = await Promise.all([firewall.apply(policies, services), proxy.apply(services)]);
+      return unenforced ?? null;
     },
     async setApiServer(path) {
       await proxy.setApiServer(path);

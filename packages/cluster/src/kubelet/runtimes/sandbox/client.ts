@@ -94,7 +94,7 @@ export async function connectAgent(socketPath: string): Promise<AgentClient> {
   return {
     call,
     runtime,
-    network: { apply: async (state) => void (await call("applyNetwork", state)) },
+    network: { apply: async (state) => (await call("applyNetwork", state)) ?? undefined },
     onResolve: (answer) => (resolver = answer),
     closed,
     disconnect: () => control.destroy(),

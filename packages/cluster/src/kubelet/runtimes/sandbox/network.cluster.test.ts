@@ -32,6 +32,7 @@ describeSandbox("Networks", (h) => {
     await expect(h.runtime.dial("10.96.7.7", 80)).rejects.toThrow("ECONNREFUSED");
 
     const service = (endpoints: { address: string; port: number }[]) => ({
+      policies: { pods: [], isolations: [] },
       records: [
         { type: "A" as const, name: "web.default.svc.cluster.local", address: "10.96.7.7" },
         {

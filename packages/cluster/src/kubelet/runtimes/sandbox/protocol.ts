@@ -24,7 +24,8 @@ export interface Methods {
   removeContainer: { params: string; result: null };
   listContainers: { params: null; result: Container[] };
   usage: { params: null; result: ContainerUsage[] };
-  applyNetwork: { params: NetworkState; result: null };
+  /** Answers why policies cannot be enforced, or null where they are. */
+  applyNetwork: { params: NetworkState; result: string | null };
   /** Where 10.96.0.1:443 leads. */
   setApiServer: { params: string; result: null };
   /** The device through which other networks are reached, or none. */
@@ -66,7 +67,7 @@ export type Open =
   | { open: "dial"; host: string; port: number; sandboxId?: string };
 
 /** Raised whenever an older agent could not be talked to. */
-export const protocolVersion = 1;
+export const protocolVersion = 2;
 
 export const kind = {
   json: 0,
