@@ -12,8 +12,12 @@ import { pipelineRun } from "./run.ts";
 /** Held to the transaction's end: two servers never hand out the same place. */
 const queueLock = 0x6b7771;
 
+export interface QueueContext extends Pick<ServerContext, "config" | "now"> {
+  workflows: Pick<ServerContext["workflows"], "start">;
+}
+
 /** Refuses what could not be worked off in any time that people wait. */
-export async function refuseFull(trx: Transaction<Tables>, { config }: ServerContext): Promise<void> {
+export async function refuseFull(trx: Transaction<Tables>, { config }: QueueContext): Promise<void> {
   const { count } = await trx
     .selectFrom("runs")
     .select((select) => select.fn.countAll<string>().as("count"))
@@ -27,7 +31,7 @@ export async function refuseFull(trx: Transaction<Tables>, { config }: ServerCon
 }
 
 /** Starts as many runs as there is room for. Runs that wait for approval take none. Call it last. */
-export async function dispatch(trx: Transaction<Tables>, ctx: ServerContext): Promise<void> {
+export async function dispatch(trx: Transaction<Tables>, ctx: QueueContext): Promise<void> {
   const { config, workflows, now } = ctx;
   await sql`SELECT pg_advisory_xact_lock(${queueLock})`.execute(trx);
   for (;;) {

@@ -52,14 +52,15 @@ export async function insertRun(trx: Transaction<Tables>, run: Insertable<Tables
 }
 
 function columnsOf(result: JobResult) {
-  const { outcome, why, attempts, startedAt, durationMs, records: _records, ...rest } = result;
+  const { records: _records, ...kept } = result;
+  const { outcome, why, attempts, startedAt, durationMs } = kept;
   return {
     state: outcome,
     why: why ?? null,
     attempts,
     started_at: startedAt === undefined ? null : new Date(startedAt),
     duration_ms: durationMs,
-    result: JSON.stringify({ ...rest, outcome, attempts, durationMs }),
+    result: JSON.stringify(kept),
   };
 }
 
@@ -133,7 +134,7 @@ export async function endRun(
 }
 
 /** Ends the runs of the same branch that are older. */
-export async function supersede(trx: Transaction<Tables>, ctx: ServerContext, id: string): Promise<void> {
+export async function supersede(trx: Transaction<Tables>, ctx: Pick<ServerContext, "now">, id: string): Promise<void> {
   const newest = await findRun(trx, id);
   const older = await trx
     .selectFrom("runs")
