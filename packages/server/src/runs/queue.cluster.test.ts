@@ -8,7 +8,7 @@ import { readConfig } from "../config.ts";
 import { type EmbeddedDatabase, startEmbedded } from "../database/embedded.ts";
 import type { Tables } from "../database/schema.ts";
 import { type OpenDatabase, openDatabase } from "../database/open.ts";
-import { dispatch, type QueueContext, refuseFull } from "./queue.ts";
+import { dispatch, lockQueue, type QueueContext, refuseFull } from "./queue.ts";
 import { endRun, findRun, insertRun, keptJobs, supersede } from "./store.ts";
 
 let dir: TempDir;
@@ -46,7 +46,10 @@ afterAll(async () => {
 });
 
 const transaction = (work: (trx: Transaction<Tables>) => Promise<void>) =>
-  database.db.transaction().execute(work);
+  database.db.transaction().execute(async (trx) => {
+    await lockQueue(trx);
+    await work(trx);
+  });
 
 async function add(id: string, team: string): Promise<void> {
   await transaction(async (trx) => {

@@ -9,8 +9,15 @@ import type { Tables } from "../database/schema.ts";
 import { publish } from "../events/publish.ts";
 import { pipelineRun } from "./run.ts";
 
-/** Held to the transaction's end: two servers never hand out the same place. */
 const queueLock = 0x6b7771;
+
+/**
+ * First in every transaction that changes runs, held to its end: two servers never hand out the same place, and rows and events are
+ * locked in one order.
+ */
+export async function lockQueue(trx: Transaction<Tables>): Promise<void> {
+  await sql`SELECT pg_advisory_xact_lock(${queueLock})`.execute(trx);
+}
 
 export interface QueueContext extends Pick<ServerContext, "config" | "now"> {
   workflows: Pick<ServerContext["workflows"], "start">;
@@ -30,10 +37,9 @@ export async function refuseFull(trx: Transaction<Tables>, { config }: QueueCont
   });
 }
 
-/** Starts as many runs as there is room for. Runs that wait for approval take none. Call it last. */
+/** Starts as many runs as there is room for. Runs that wait for approval take none. */
 export async function dispatch(trx: Transaction<Tables>, ctx: QueueContext): Promise<void> {
   const { config, workflows, now } = ctx;
-  await sql`SELECT pg_advisory_xact_lock(${queueLock})`.execute(trx);
   for (;;) {
     const next = await nextRun(trx, config);
     if (next === undefined) return;

@@ -112,7 +112,7 @@ export async function saveResult(
   });
 }
 
-/** Ends one that is queued; tells whoever is at work on it otherwise. Call `dispatch` after it. */
+/** Ends one that is queued; tells whoever is at work on it otherwise. */
 export async function endRun(
   trx: Transaction<Tables>,
   { now }: Pick<ServerContext, "now">,
@@ -145,7 +145,6 @@ export async function supersede(trx: Transaction<Tables>, ctx: Pick<ServerContex
     .where("number", "<", newest.number)
     .where("state", "in", ["queued", "running", "waiting"])
     .where("ending", "is", null)
-    .forUpdate()
     .execute();
   for (const run of older) await endRun(trx, ctx, run, "superseded", `${id} is newer`);
 }

@@ -10,7 +10,7 @@ import type { ProjectService } from "@kws/platform/project/workspace";
 import type { ServerContext } from "../context.ts";
 import { publish } from "../events/publish.ts";
 import type { ForgeEvent } from "../webhooks/in/event.ts";
-import { dispatch, refuseFull } from "./queue.ts";
+import { dispatch, lockQueue, refuseFull } from "./queue.ts";
 import { changedPaths, checkOut, openSource, resolveCommit, type Revision, type SourceRepository } from "./source.ts";
 import { insertRun, supersede } from "./store.ts";
 
@@ -76,6 +76,7 @@ export async function createRuns(ctx: ServerContext, request: RunRequest): Promi
   }
   const { workflows } = ctx;
   await ctx.db.transaction().execute(async (trx) => {
+    await lockQueue(trx);
     await refuseFull(trx, ctx);
     for (const { id, service, changed, pipeline, jobs } of runs) {
       const added = await insertRun(trx, {
