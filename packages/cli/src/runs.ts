@@ -17,10 +17,18 @@ export const runArgument = {
   required: true,
 } as const;
 
-export const whyOption = { type: "string", value: "text", description: "why, for the run and the audit log" } as const;
+export const whyOption = {
+  type: "string",
+  value: "text",
+  description: "why, for the run and the audit log",
+} as const;
 
 /** The server's name of the repository that this folder is a clone of, unless one is given. */
-export async function repositoryName(ctx: Context, client: Client, given: string | undefined): Promise<string> {
+export async function repositoryName(
+  ctx: Context,
+  client: Client,
+  given: string | undefined,
+): Promise<string> {
   if (given !== undefined) return given;
   const project = await ctx.project();
   const found = await exec("git", [...safe, "-C", project.root, "remote", "get-url", "origin"], {
@@ -33,7 +41,10 @@ export async function repositoryName(ctx: Context, client: Client, given: string
     if (url !== "" && address(known) === address(url)) return name;
   throw new UserError(
     url === "" ? `${project.root} has no remote "origin"` : "the server does not know this repository",
-    { code: "not-found", fix: "Name one with --repository, or register it with `kws server repository add`." },
+    {
+      code: "not-found",
+      fix: "Name one with --repository, or register it with `kws server repository add`.",
+    },
   );
 }
 
@@ -61,7 +72,8 @@ export async function follow(ctx: Context, client: Client, id: string): Promise<
       });
       shown.push(work.catch(() => undefined));
     }
-    if (state === "waiting") ctx.stderr.write(`${title} waits for approval: kws pipeline approve ${id} ${job.job}\n`);
+    if (state === "waiting")
+      ctx.stderr.write(`${title} waits for approval: kws pipeline approve ${id} ${job.job}\n`);
     else if (state !== "running") one.end({ ...job, ...(why === undefined ? {} : { why }) });
   };
   const stopped = new AbortController();
@@ -121,7 +133,9 @@ export function runResult(runs: readonly RunDetail[], data: unknown, style: Styl
           printable(
             [
               ...(why === undefined ? [] : [why.split("\n")[0] ?? ""]),
-              ...(tests === undefined ? [] : [`${tests.passed} passed, ${tests.failed} failed, ${tests.skipped} skipped`]),
+              ...(tests === undefined
+                ? []
+                : [`${tests.passed} passed, ${tests.failed} failed, ${tests.skipped} skipped`]),
               ...(attempts > 1 ? [`${attempts} tries`] : []),
             ].join("; "),
           ),
@@ -136,5 +150,7 @@ export function runResult(runs: readonly RunDetail[], data: unknown, style: Styl
 function stateText(state: string, style: Style): string {
   if (state === "succeeded" || state === "passed") return style.green(state);
   if (state === "failed") return style.red(state);
-  return ["skipped", "blocked", "cancelled", "superseded"].includes(state) ? style.dim(state) : style.yellow(state);
+  return ["skipped", "blocked", "cancelled", "superseded"].includes(state)
+    ? style.dim(state)
+    : style.yellow(state);
 }

@@ -36,7 +36,8 @@ export const Config = Type.Object(
     concurrentRuns: Type.Integer({
       default: 4,
       minimum: 1,
-      description: "Runs of pipelines at work, on all servers together; those that wait for approval excepted.",
+      description:
+        "Runs of pipelines at work, on all servers together; those that wait for approval excepted.",
     }),
     concurrentRunsPerTeam: Type.Integer({ default: 2, minimum: 1, description: "The same, of one team." }),
     maxQueuedRuns: Type.Integer({ default: 1000, minimum: 1, description: "More are refused." }),

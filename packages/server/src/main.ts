@@ -43,7 +43,11 @@ async function main(): Promise<void> {
   const folder = serverFolder(places.data);
   await makeFolder(folder, { mode: 0o700, fix: "Set KWS_HOME to a folder that can be written." });
   // Two starts at the same time end in one server.
-  await withLock(join(folder, "start.lock"), () => start(config, folder, { home, locations: places }), 120_000);
+  await withLock(
+    join(folder, "start.lock"),
+    () => start(config, folder, { home, locations: places }),
+    120_000,
+  );
   if (server !== undefined && !stopping.signal.aborted) say({ type: "ready" });
 }
 

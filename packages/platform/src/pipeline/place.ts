@@ -9,7 +9,14 @@ import type { KubeObject } from "@kws/kube/object";
 import { leases, limitRanges, namespaces, networkPolicies, resourceQuotas } from "@kws/kube/resources";
 import { isApiError } from "@kws/kube/status";
 import { fieldManager, managedByLabel, runLabel, serviceLabel } from "../services/labels.ts";
-import { durationSeconds, type Holder, holdLease, isHeld, type LeaseOptions, tryTakeLease } from "../services/lease.ts";
+import {
+  durationSeconds,
+  type Holder,
+  holdLease,
+  isHeld,
+  type LeaseOptions,
+  tryTakeLease,
+} from "../services/lease.ts";
 
 /** The reason of a signal that ends this process' part of a run, which another process goes on with: all of it stays. */
 export class HandedOver extends Error {

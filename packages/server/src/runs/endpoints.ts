@@ -49,10 +49,17 @@ export const runEndpoints: readonly Endpoint[] = [
       commit,
       requestedBy: actor.name,
     });
-    await ctx.db.transaction().execute((trx) =>
-      record(trx, { actor, action: "run.start", subject: repository.name, after: { runs: ids } }),
-    );
-    const runs = await ctx.db.selectFrom("runs").selectAll().where("id", "in", ["", ...ids]).orderBy("number").execute();
+    await ctx.db
+      .transaction()
+      .execute((trx) =>
+        record(trx, { actor, action: "run.start", subject: repository.name, after: { runs: ids } }),
+      );
+    const runs = await ctx.db
+      .selectFrom("runs")
+      .selectAll()
+      .where("id", "in", ["", ...ids])
+      .orderBy("number")
+      .execute();
     return { items: runs.map(toRun) };
   }),
 
@@ -77,7 +84,12 @@ export const runEndpoints: readonly Endpoint[] = [
       if (hasEnded(run)) {
         throw new UserError(`the run ${run.id} has ended already: ${run.state}`, { code: "conflict" });
       }
-      await record(trx, { actor, action: "run.cancel", subject: run.id, ...(why === undefined ? {} : { why }) });
+      await record(trx, {
+        actor,
+        action: "run.cancel",
+        subject: run.id,
+        ...(why === undefined ? {} : { why }),
+      });
       if (run.ending === null) {
         const problem = `${actor.name} cancelled it${why === undefined ? "" : `: ${why}`}`;
         await endRun(trx, ctx, run, "cancelled", problem);
@@ -233,7 +245,12 @@ async function keptResults(trx: Transaction<Tables>, run: RunRow, from: string):
 
 async function detail(db: Database, id: string): Promise<api.RunDetail> {
   const run = await findRun(db, id);
-  const jobs = await db.selectFrom("run_jobs").selectAll().where("run", "=", id).orderBy("position").execute();
+  const jobs = await db
+    .selectFrom("run_jobs")
+    .selectAll()
+    .where("run", "=", id)
+    .orderBy("position")
+    .execute();
   const needs = new Map(run.plan.map((job) => [job.id, job.needs]));
   return { ...toRun(run), jobs: jobs.map((job) => toJob(job, needs.get(job.job) ?? [])) };
 }

@@ -70,7 +70,17 @@ export async function execute(
     await sweepRuns({ client: connection.client, holder, clock, signal, ended });
     await Promise.all([files.prune(clock()), pruneBlobs(caches, clock())]);
     const steps = new Steps({ now, onEvent: ({ kind, id }) => kind === "start" && recorder.began(id) });
-    const shared = { helm: helm.path, kubectl: kubectl.path, childEnv: env, cache, log, steps, now, clock, holder };
+    const shared = {
+      helm: helm.path,
+      kubectl: kubectl.path,
+      childEnv: env,
+      cache,
+      log,
+      steps,
+      now,
+      clock,
+      holder,
+    };
     const registry = ctx.config.registry ?? project.workspace.registry;
     const builtins = openBuiltins({
       ...shared,
@@ -222,7 +232,10 @@ function recording(
 /** Those of jobs that are kept are with the runs that made them. */
 function artifactsOf({ id, kept }: RunRow, open: (run: string) => Blobs): Blobs {
   const origins = new Map(
-    kept.map(({ run, result: { job } }) => [artifactsKey(id, job), { blobs: open(run), key: artifactsKey(run, job) }]),
+    kept.map(({ run, result: { job } }) => [
+      artifactsKey(id, job),
+      { blobs: open(run), key: artifactsKey(run, job) },
+    ]),
   );
   const own = open(id);
   const of = (key: string) => origins.get(key) ?? { blobs: own, key };

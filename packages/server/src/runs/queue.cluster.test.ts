@@ -26,7 +26,12 @@ beforeAll(async () => {
     uid: process.getuid?.() ?? -1,
   });
   database = await openDatabase(postgres.url, silent);
-  const config = { ...(await readConfig({})), concurrentRuns: 4, concurrentRunsPerTeam: 3, maxQueuedRuns: 60 };
+  const config = {
+    ...(await readConfig({})),
+    concurrentRuns: 4,
+    concurrentRunsPerTeam: 3,
+    maxQueuedRuns: 60,
+  };
   const workflows: QueueContext["workflows"] = {
     start: (_trx, _workflow, id) => {
       begun.push(id);
@@ -75,13 +80,22 @@ async function add(id: string, team: string): Promise<void> {
 
 async function end(id: string): Promise<void> {
   await transaction(async (trx) => {
-    await trx.updateTable("runs").set({ state: "succeeded", ended_at: new Date() }).where("id", "=", id).execute();
+    await trx
+      .updateTable("runs")
+      .set({ state: "succeeded", ended_at: new Date() })
+      .where("id", "=", id)
+      .execute();
     await dispatch(trx, ctx);
   });
 }
 
 async function running(): Promise<{ id: string; team: string }[]> {
-  return database.db.selectFrom("runs").select(["id", "team"]).where("state", "=", "running").orderBy("started_at").execute();
+  return database.db
+    .selectFrom("runs")
+    .select(["id", "team"])
+    .where("state", "=", "running")
+    .orderBy("started_at")
+    .execute();
 }
 
 test("50 runs at once: no team has more than its share, and a small team does not wait for a large one", async () => {

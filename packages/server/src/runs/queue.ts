@@ -43,7 +43,11 @@ export async function dispatch(trx: Transaction<Tables>, ctx: QueueContext): Pro
   for (;;) {
     const next = await nextRun(trx, config);
     if (next === undefined) return;
-    await trx.updateTable("runs").set({ state: "running", started_at: now() }).where("id", "=", next).execute();
+    await trx
+      .updateTable("runs")
+      .set({ state: "running", started_at: now() })
+      .where("id", "=", next)
+      .execute();
     await workflows.start(trx, pipelineRun, `${pipelineRun.name}/${next}`, { id: next });
     await publish(trx, { kind: "run.started", subject: next, data: {} });
   }

@@ -92,7 +92,11 @@ afterAll(async () => {
 
 async function newClient(): Promise<Client> {
   const { url = "" } = await serverStatus(folder);
-  return createClient({ url, token: (await readLocalToken(folder)) ?? "", signal: AbortSignal.timeout(300_000) });
+  return createClient({
+    url,
+    token: (await readLocalToken(folder)) ?? "",
+    signal: AbortSignal.timeout(300_000),
+  });
 }
 
 async function push(kws: string, branch = "main"): Promise<void> {
@@ -162,7 +166,8 @@ test("a commit goes through the usual pipeline, and nothing of it stays on the c
 });
 
 test("a server that is killed at any time goes on with a run, and no step is done twice", async () => {
-  const script = (name: string) => `echo "began $(cat /proc/sys/kernel/random/uuid)"; sleep 3; echo "ended ${name}"`;
+  const script = (name: string) =>
+    `echo "began $(cat /proc/sys/kernel/random/uuid)"; sleep 3; echo "ended ${name}"`;
   const outputs = `${script("first")}; echo "id=$(cat /proc/sys/kernel/random/uuid)" >> $KWS_OUTPUTS`;
   await push(
     shell(
@@ -210,7 +215,12 @@ test("a run is cancelled while it works and while it is queued", async () => {
 
 test("a step waits for approval without a place in the queue, and a retry takes up what passed", async () => {
   const approval = { deploy: { approval: true, retries: 2 } };
-  await push(shell({ make: "echo made >> made", deploy: "cat made" }, { ...approval, make: { artifacts: { paths: ["made"] } } }));
+  await push(
+    shell(
+      { make: "echo made >> made", deploy: "cat made" },
+      { ...approval, make: { artifacts: { paths: ["made"] } } },
+    ),
+  );
   const id = await start();
   await reached(id, "deploy", "waiting");
   expect(await show(id)).toMatchObject({ state: "waiting" });

@@ -56,10 +56,13 @@ export async function resolveCommit(
     `${name}^{commit}`,
   );
   if (found.exitCode === 0) return found.stdout.trim();
-  throw new UserError(`${repository.name} has no ${commit === undefined ? `tag "${tag}"` : `commit ${commit}`}`, {
-    code: "not-found",
-    fix: "Push it, and try again.",
-  });
+  throw new UserError(
+    `${repository.name} has no ${commit === undefined ? `tag "${tag}"` : `commit ${commit}`}`,
+    {
+      code: "not-found",
+      fix: "Push it, and try again.",
+    },
+  );
 }
 
 /** Makes the folder with the commit's files, unless it is there. The last part of its name is the repository's. */

@@ -134,7 +134,11 @@ export async function endRun(
 }
 
 /** Ends the runs of the same branch that are older. */
-export async function supersede(trx: Transaction<Tables>, ctx: Pick<ServerContext, "now">, id: string): Promise<void> {
+export async function supersede(
+  trx: Transaction<Tables>,
+  ctx: Pick<ServerContext, "now">,
+  id: string,
+): Promise<void> {
   const newest = await findRun(trx, id);
   const older = await trx
     .selectFrom("runs")

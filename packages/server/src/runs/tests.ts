@@ -51,24 +51,27 @@ export const testEndpoints: readonly Endpoint[] = [
     );
   }),
 
-  endpoint(api.quarantineTest, async ({ params: { service, test }, body: { why }, actor, authorise }, { db }) => {
-    authorise({ service });
-    await db.transaction().execute(async (trx) => {
-      const added = await trx
-        .insertInto("quarantine")
-        .values({ service, test, by: actor.name, why: why ?? null })
-        .onConflict((conflict) => conflict.doNothing())
-        .executeTakeFirst();
-      if (added.numInsertedOrUpdatedRows === 0n) return;
-      await record(trx, {
-        actor,
-        action: "test.quarantine",
-        subject: `${service}/${test}`,
-        ...(why === undefined ? {} : { why }),
+  endpoint(
+    api.quarantineTest,
+    async ({ params: { service, test }, body: { why }, actor, authorise }, { db }) => {
+      authorise({ service });
+      await db.transaction().execute(async (trx) => {
+        const added = await trx
+          .insertInto("quarantine")
+          .values({ service, test, by: actor.name, why: why ?? null })
+          .onConflict((conflict) => conflict.doNothing())
+          .executeTakeFirst();
+        if (added.numInsertedOrUpdatedRows === 0n) return;
+        await record(trx, {
+          actor,
+          action: "test.quarantine",
+          subject: `${service}/${test}`,
+          ...(why === undefined ? {} : { why }),
+        });
       });
-    });
-    return { service, test };
-  }),
+      return { service, test };
+    },
+  ),
 
   endpoint(api.releaseTest, async ({ params: { service, test }, actor, authorise }, { db }) => {
     authorise({ service });

@@ -11,7 +11,14 @@ import type { ServerContext } from "../context.ts";
 import { publish } from "../events/publish.ts";
 import type { ForgeEvent } from "../webhooks/in/event.ts";
 import { dispatch, lockQueue, refuseFull } from "./queue.ts";
-import { changedPaths, checkOut, openSource, resolveCommit, type Revision, type SourceRepository } from "./source.ts";
+import {
+  changedPaths,
+  checkOut,
+  openSource,
+  resolveCommit,
+  type Revision,
+  type SourceRepository,
+} from "./source.ts";
 import { insertRun, supersede } from "./store.ts";
 
 export interface RunRequest extends Revision {
@@ -139,6 +146,8 @@ async function changedSince(
 
 /** Part of the names of Kubernetes objects. */
 export function runName(service: string, key: string): string {
-  const hash = createHash("sha256").update(JSON.stringify([service, key])).digest("hex");
+  const hash = createHash("sha256")
+    .update(JSON.stringify([service, key]))
+    .digest("hex");
   return `${service.slice(0, 30).replace(/-+$/, "")}-${hash.slice(0, 9)}`;
 }

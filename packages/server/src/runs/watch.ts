@@ -44,7 +44,8 @@ export function watchRun({ db, feed, log }: ServerContext, id: string): Watch {
         await look();
         // From the first event on: what was said before this began is not missed.
         for await (const event of feed.read("0", { subject: id }, closed.signal))
-          if (event === undefined || event.kind === "run.cancelling" || event.kind === "run.decided") await look();
+          if (event === undefined || event.kind === "run.cancelling" || event.kind === "run.decided")
+            await look();
       } catch (error) {
         log.warn("a run waits for the database", { run: id, error: messageOf(error) });
       }
@@ -56,7 +57,8 @@ export function watchRun({ db, feed, log }: ServerContext, id: string): Watch {
     signal: ending.signal,
     async decision(job, signal) {
       const stopped = Promise.withResolvers<never>();
-      const stop = () => stopped.reject(signal.reason instanceof Error ? signal.reason : new Error("aborted"));
+      const stop = () =>
+        stopped.reject(signal.reason instanceof Error ? signal.reason : new Error("aborted"));
       signal.addEventListener("abort", stop, { once: true });
       if (signal.aborted) stop();
       try {

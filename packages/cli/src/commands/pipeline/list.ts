@@ -19,7 +19,11 @@ export const command = defineCommand({
   async run({ options: { limit = usual, state, ...filter } }, ctx) {
     const client = await serverClient(ctx);
     const wanted = runStates.find((one) => one === state);
-    const query = { ...filter, limit: Math.min(limit, 200), ...(wanted === undefined ? {} : { state: wanted }) };
+    const query = {
+      ...filter,
+      limit: Math.min(limit, 200),
+      ...(wanted === undefined ? {} : { state: wanted }),
+    };
     const runs: Run[] = [];
     for await (const run of client.all(listRuns, { query })) {
       runs.push(run);

@@ -41,7 +41,10 @@ export const command = defineCommand({
     const json = ctx.globals.output === "json" || ctx.globals.output === "yaml";
     const lines: (Omit<StoredLine, "time"> & { step: string; time: string })[] = [];
     for (const job of step === undefined ? jobs : [step]) {
-      for await (const { line, time, text } of readLog(runs.logFolder(id, job), { ...options, follow: false })) {
+      for await (const { line, time, text } of readLog(runs.logFolder(id, job), {
+        ...options,
+        follow: false,
+      })) {
         // Written as they are read: a log may be larger than memory.
         if (!json) ctx.stdout.write(`${step === undefined ? `${job}: ` : ""}${printable(text)}\n`);
         else lines.push({ step: job, line, time: new Date(time).toISOString(), text });
@@ -58,7 +61,12 @@ interface Asked {
   limit?: number | undefined;
 }
 
-async function logsThere(ctx: Context, run: string, step: string | undefined, options: Asked): Promise<Result> {
+async function logsThere(
+  ctx: Context,
+  run: string,
+  step: string | undefined,
+  options: Asked,
+): Promise<Result> {
   const { follow = false, grep, from = 0, limit = Number.POSITIVE_INFINITY } = options;
   const client = await serverClient(ctx);
   const { jobs } = await client.call(getRun, { params: { run } });

@@ -10,7 +10,11 @@ export const command = defineCommand({
     "same, and names patterns as well.",
   args: [
     { name: "service", description: "whose test it is", required: true },
-    { name: "test", description: "the test, as `kws pipeline flaky` names it; patterns are allowed", required: true },
+    {
+      name: "test",
+      description: "the test, as `kws pipeline flaky` names it; patterns are allowed",
+      required: true,
+    },
   ],
   options: {
     why: whyOption,

@@ -10,15 +10,18 @@ export const command = defineCommand({
     "artefacts; datastores start anew.",
   args: [runArgument],
   options: {
-    from: { type: "string", value: "step", description: "the first step to do again; all of them unless given" },
+    from: {
+      type: "string",
+      value: "step",
+      description: "the first step to do again; all of them unless given",
+    },
     follow: { type: "boolean", short: "F", description: "show what happens until it has ended" },
   },
   examples: ["kws pipeline retry orders-1f2e3d4c5 --from test --follow"],
   async run({ args: [run = ""], options }, ctx) {
     const client = await serverClient(ctx);
     const retried = await client.call(retryRun, { params: { run }, body: { from: options.from } });
-    if (options.follow !== true)
-      return { data: retried, table: runTable([retried], ctx.style, ctx.clock()) };
+    if (options.follow !== true) return { data: retried, table: runTable([retried], ctx.style, ctx.clock()) };
     const ended = await follow(ctx, client, retried.run);
     return runResult([ended], ended, ctx.style);
   },

@@ -30,8 +30,16 @@ export const command = defineCommand({
       value: "name",
       description: "on the server; the one that this folder is a clone of unless given",
     },
-    commit: { type: "string", value: "commit", description: "on the server; the branch's newest unless given" },
-    follow: { type: "boolean", short: "F", description: "on the server; show what happens until all have ended" },
+    commit: {
+      type: "string",
+      value: "commit",
+      description: "on the server; the branch's newest unless given",
+    },
+    follow: {
+      type: "boolean",
+      short: "F",
+      description: "on the server; show what happens until all have ended",
+    },
     ...triggerOptions,
     publish: {
       type: "boolean",
@@ -62,7 +70,9 @@ export const command = defineCommand({
   ],
   async run({ args, options }, ctx) {
     if (options.local !== true) return runThere(ctx, args, options);
-    const [there] = (["repository", "commit", "follow"] as const).filter((name) => options[name] !== undefined);
+    const [there] = (["repository", "commit", "follow"] as const).filter(
+      (name) => options[name] !== undefined,
+    );
     if (there !== undefined) throw new UserError(`--${there} is for runs on the server`, { code: "usage" });
     const all = await planAll(ctx, args, options);
     if (all.planned.length === 0) return { data: { runs: [] }, text: "Nothing has changed." };

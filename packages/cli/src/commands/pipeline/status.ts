@@ -5,7 +5,8 @@ import { serverClient } from "../../server.ts";
 
 export const command = defineCommand({
   summary: "a run on the server with its steps",
-  description: "The steps of a run, and how far they are. Exit code 1 where it has ended, and did not succeed.",
+  description:
+    "The steps of a run, and how far they are. Exit code 1 where it has ended, and did not succeed.",
   args: [runArgument],
   options: { follow: { type: "boolean", short: "F", description: "show what happens until it has ended" } },
   examples: ["kws pipeline status orders-1f2e3d4c5", "kws pipeline status orders-1f2e3d4c5 --follow"],
