@@ -30,6 +30,31 @@ export const Config = Type.Object(
         description: "The administrator's; made at the first start unless given.",
       }),
     ),
+    key: Type.Optional(
+      Type.String({
+        description:
+          "What secrets in the database are sealed with: 32 bytes in base64; after a comma those that it replaces. Made at the first start where the server brings its own database.",
+      }),
+    ),
+    keyFile: Type.Optional(Type.String({ description: "A file that holds `key`." })),
+    allowedNetworks: Type.String({
+      default: "",
+      description:
+        "Private networks that notifications may be sent to, such as 10.0.0.0/8, with commas between them.",
+    }),
+    smtpUrl: Type.Optional(
+      Type.String({
+        pattern: "^smtps?://",
+        description:
+          "For e-mail, such as smtps://user:password@smtp.example.com; smtp:// turns to TLS, except on this machine.",
+      }),
+    ),
+    smtpFrom: Type.String({ default: "kws@localhost", description: "Who e-mail is from." }),
+    webhookDays: Type.Integer({
+      default: 30,
+      minimum: 1,
+      description: "How long deliveries of webhooks and notifications are kept.",
+    }),
     maxBodyBytes: Type.Integer({ default: 1_048_576, minimum: 1024, description: "Of a request's body." }),
     requestsPerMinute: Type.Integer({ default: 1200, minimum: 1, description: "Of each caller." }),
     maxStreams: Type.Integer({ default: 200, minimum: 1, description: "Live streams at the same time." }),

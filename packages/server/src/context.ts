@@ -5,6 +5,7 @@ import type { Holder } from "@kws/platform/services/lease";
 import type { Config } from "./config.ts";
 import type { Database } from "./database/open.ts";
 import type { Feed } from "./events/feed.ts";
+import type { Metrics } from "./http/metrics.ts";
 import type { Workflows } from "./workflows/engine.ts";
 
 export interface ServerContext {
@@ -13,6 +14,9 @@ export interface ServerContext {
   log: Logger;
   feed: Feed;
   workflows: Workflows;
+  metrics: Metrics;
+  /** What secrets in the database are sealed with, the newest first. */
+  keys: readonly Uint8Array[];
   /** For files that can be made again, such as clones. */
   cache: string;
   /** Where this machine keeps the rest. */

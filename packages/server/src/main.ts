@@ -19,6 +19,7 @@ import { createServerLogger } from "./log.ts";
 import { type Server, type ServerOptions, startServer } from "./server.ts";
 import {
   findRunning,
+  keyFile,
   readState,
   serverFolder,
   type ServerMessage,
@@ -26,6 +27,7 @@ import {
   stateFile,
   tokenFile,
 } from "./state.ts";
+import { serverKeys } from "./webhooks/key.ts";
 import { version } from "./version.ts";
 
 const messages = openMessages();
@@ -71,6 +73,7 @@ async function start(
     if (database.adopted) log.info("the database of the server before runs on");
     watching = database.watch(stopping.signal, log);
   }
+  const keys = await serverKeys(config, keyFile(folder));
   const token = config.token ?? (await localToken(tokenFile(folder)));
   server = await startServer({
     config,
@@ -79,6 +82,7 @@ async function start(
     ports:
       config.port === undefined ? [...(previous === undefined ? [] : [previous.port]), 0] : [config.port],
     token,
+    keys,
     ...world,
     holder: { user: "server", host: hostname(), pid: process.pid },
     env: process.env,

@@ -9,6 +9,8 @@ import { openDatabase } from "./database/open.ts";
 import { endpoints, workflows } from "./endpoints.ts";
 import { openFeed } from "./events/feed.ts";
 import { createApp } from "./http/app.ts";
+import { createMetrics } from "./http/metrics.ts";
+import { beginPruning } from "./webhooks/prune.ts";
 import { createEngine } from "./workflows/engine.ts";
 
 export interface ServerOptions {
@@ -19,6 +21,8 @@ export interface ServerOptions {
   /** The ports to try, in this order. */
   ports: number[];
   token: string;
+  /** What secrets in the database are sealed with, the newest first. */
+  keys: readonly Uint8Array[];
   locations: Locations;
   home: string;
   holder: Holder;
@@ -32,6 +36,7 @@ export interface ServerOptions {
 
 export interface Server {
   port: number;
+  ctx: ServerContext;
   /** Answers what was asked, ends streams, waits for running steps, and leaves the rest to the next server. */
   stop(): Promise<void>;
 }
@@ -46,13 +51,15 @@ export async function startServer(options: ServerOptions): Promise<Server> {
   const database = opened.use(await openDatabase(databaseUrl, log));
   const feed = opened.use(await openFeed(database.db, databaseUrl, log));
   const engine = createEngine({ db: database.db, url: databaseUrl, log, alone, onLost });
-  const { locations, home, holder, env, now } = options;
+  const { locations, home, holder, env, keys, now } = options;
   const ctx: ServerContext = {
     config,
     db: database.db,
     log,
     feed,
     workflows: engine,
+    metrics: createMetrics(),
+    keys,
     cache: locations.cache,
     locations,
     home,
@@ -63,6 +70,7 @@ export async function startServer(options: ServerOptions): Promise<Server> {
   };
   await engine.launch(ctx, workflows);
   opened.defer(() => engine.shutdown(drainMs));
+  await beginPruning(ctx);
   const app = await createApp({
     ctx,
     endpoints,
@@ -77,6 +85,7 @@ export async function startServer(options: ServerOptions): Promise<Server> {
   const parts = opened.move();
   return {
     port,
+    ctx,
     async stop() {
       ending.abort();
       await parts.disposeAsync();

@@ -1,10 +1,14 @@
 /** The tables as Kysely sees them. The truth is in migrations/. */
 import type { RepositoryService } from "@kws/api/repositories";
+import type { NotificationState, Target } from "@kws/api/notifications";
+import type { ForgeName } from "@kws/api/webhooks";
 import type { JobState, RunState } from "@kws/api/runs";
 import type { JobResult } from "@kws/platform/pipeline/job";
 import type { Job } from "@kws/platform/pipeline/plan";
 import type { PipelineEvent } from "@kws/platform/pipeline/when";
 import type { ColumnType, Generated, JSONColumnType } from "kysely";
+import type { ForgeEvent } from "../webhooks/in/event.ts";
+import type { Refs } from "../webhooks/in/poll.ts";
 
 type Json<T extends object> = JSONColumnType<T>;
 /** Set by the database. */
@@ -49,6 +53,51 @@ export interface Tables {
     problem: string | null;
     created_at: Defaulted;
     synced_at: Date | null;
+  };
+  webhooks: {
+    id: string;
+    name: string;
+    forge: ForgeName;
+    scope: string;
+    secrets: string[];
+    created_at: Defaulted;
+  };
+  webhook_deliveries: {
+    number: Generated<string>;
+    webhook: string;
+    key: string;
+    received_at: Defaulted;
+    events: Json<ForgeEvent[]>;
+    handled_at: Date | null;
+    problem: string | null;
+  };
+  repository_polls: {
+    repository: string;
+    id: string;
+    every_seconds: number;
+    refs: ColumnType<Refs | null, string | null, string | null>;
+    problem: string | null;
+    polled_at: Date | null;
+  };
+  notification_channels: {
+    id: string;
+    name: string;
+    kind: Target["kind"];
+    target: string;
+    template: string;
+    types: string[];
+    created_at: Defaulted;
+  };
+  notifications: {
+    number: Generated<string>;
+    channel: string;
+    id: string;
+    type: string;
+    state: Generated<NotificationState>;
+    attempts: Generated<number>;
+    reason: string | null;
+    created_at: Defaulted;
+    ended_at: Date | null;
   };
   runs: {
     id: string;

@@ -16,7 +16,8 @@ import type { ServerContext } from "../context.ts";
 import { describeFailure } from "./failures.ts";
 import type { Endpoint, Request, Stream } from "./handlers.ts";
 import { createLimiter } from "./limits.ts";
-import { createMetrics, type Metrics } from "./metrics.ts";
+import { intake } from "../webhooks/in/intake.ts";
+import type { Metrics } from "./metrics.ts";
 
 export interface AppOptions {
   ctx: ServerContext;
@@ -29,8 +30,7 @@ export interface AppOptions {
 
 export async function createApp(options: AppOptions): Promise<FastifyInstance> {
   const { ctx, endpoints, version } = options;
-  const { config, log } = ctx;
-  const metrics = createMetrics();
+  const { config, log, metrics } = ctx;
   const app = fastify({
     bodyLimit: config.maxBodyBytes,
     genReqId: (raw) => {
@@ -69,6 +69,7 @@ export async function createApp(options: AppOptions): Promise<FastifyInstance> {
     openapi: { openapi: "3.1.0", info: { title: "kws", version, description: "The API of the kws server." } },
   });
   addOperations(app, options, metrics);
+  await app.register(intake, ctx);
   const limiter = createLimiter(config.requestsPerMinute, () => performance.now());
   const streams: Streams = { open: 0 };
   for (const endpoint of endpoints)

@@ -5,7 +5,7 @@ import { Steps } from "@kws/base/steps";
 import { openSubject } from "@kws/platform/analysis/subject";
 import { openPackageStore } from "@kws/platform/packages/store";
 import { blobFolder, type Blobs, pruneBlobs } from "@kws/platform/pipeline/blobs";
-import { openBuiltins } from "@kws/platform/pipeline/builtins";
+import { type Offer, openBuiltins } from "@kws/platform/pipeline/builtins";
 import { openLog } from "@kws/platform/pipeline/logs/store";
 import type { JobResult } from "@kws/platform/pipeline/job";
 import { sweepRuns } from "@kws/platform/pipeline/place";
@@ -21,6 +21,7 @@ import { connect, type Provider } from "@kws/platform/providers/provider";
 import { secretOpener } from "@kws/platform/secrets/open";
 import { locateTool } from "@kws/platform/tools/locate";
 import type { ServerContext } from "../context.ts";
+import { publish } from "../events/publish.ts";
 import { runFiles, sourceFolder } from "./folders.ts";
 import { persist } from "./persist.ts";
 import { dispatch, lockQueue } from "./queue.ts";
@@ -93,6 +94,8 @@ export async function execute(
       store: await openPackageStore(locations.data),
       ...(registry === undefined ? {} : { registry }),
       push: true,
+      notify: () => Promise.resolve("people are told when the run has ended"),
+      candidate: (offer) => offerCandidate(ctx, run, offer),
       subject: (until) =>
         openSubject({
           env,
@@ -184,6 +187,26 @@ function providerOf(
     env,
     home,
   });
+}
+
+/** An event, once for a run: promotion takes it from there. */
+async function offerCandidate(ctx: ServerContext, { id }: RunRow, { service, results }: Offer): Promise<string> {
+  const made = results.find(({ outputs }) => outputs["package"] !== undefined)?.outputs;
+  if (made === undefined) return "there is no package to offer";
+  const kind = "candidate.offered";
+  await persist(ctx, async (trx) => {
+    await lockQueue(trx);
+    const before = await trx
+      .selectFrom("events")
+      .select("id")
+      .where("subject", "=", id)
+      .where("kind", "=", kind)
+      .executeTakeFirst();
+    if (before !== undefined) return;
+    const data = { service, package: made["package"], version: made["version"] };
+    await publish(trx, { kind, subject: id, data });
+  });
+  return `offered ${made["version"]}`;
 }
 
 /** Writes what jobs come to, one after the other. */

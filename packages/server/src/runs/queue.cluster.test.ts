@@ -37,8 +37,10 @@ beforeAll(async () => {
       begun.push(id);
       return Promise.resolve();
     },
+    wake: () => undefined,
+    result: () => Promise.resolve(),
   };
-  ctx = { config, workflows, now: () => new Date() };
+  ctx = { config, workflows, keys: [], now: () => new Date() };
 });
 beforeEach(async () => {
   begun = [];

@@ -7,6 +7,7 @@ import { sql, type Transaction } from "kysely";
 import type { ServerContext } from "../context.ts";
 import type { Tables } from "../database/schema.ts";
 import { publish } from "../events/publish.ts";
+import { notifyOfRun } from "./notify.ts";
 import { pipelineRun } from "./run.ts";
 
 const queueLock = 0x6b7771;
@@ -19,9 +20,7 @@ export async function lockQueue(trx: Transaction<Tables>): Promise<void> {
   await sql`SELECT pg_advisory_xact_lock(${queueLock})`.execute(trx);
 }
 
-export interface QueueContext extends Pick<ServerContext, "config" | "now"> {
-  workflows: Pick<ServerContext["workflows"], "start">;
-}
+export type QueueContext = Pick<ServerContext, "config" | "now" | "keys" | "workflows">;
 
 /** Refuses what could not be worked off in any time that people wait. */
 export async function refuseFull(trx: Transaction<Tables>, { config }: QueueContext): Promise<void> {
@@ -49,6 +48,7 @@ export async function dispatch(trx: Transaction<Tables>, ctx: QueueContext): Pro
       .where("id", "=", next)
       .execute();
     await workflows.start(trx, pipelineRun, `${pipelineRun.name}/${next}`, { id: next });
+    await notifyOfRun(ctx, trx, next, "running");
     await publish(trx, { kind: "run.started", subject: next, data: {} });
   }
 }

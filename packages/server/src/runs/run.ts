@@ -11,6 +11,7 @@ import { publish } from "../events/publish.ts";
 import { defineWorkflow, handedOver } from "../workflows/workflow.ts";
 import { execute } from "./execute.ts";
 import { sourceFolder } from "./folders.ts";
+import { notifyOfRun } from "./notify.ts";
 import { persist } from "./persist.ts";
 import { dispatch, lockQueue } from "./queue.ts";
 import { findRun, hasEnded, type RunRow, saveResult } from "./store.ts";
@@ -68,6 +69,7 @@ async function finish(ctx: ServerContext, run: RunRow, outcome: Outcome): Promis
     const state = passed ? "succeeded" : failure === undefined ? "failed" : (current.ending ?? "failed");
     const problem = failure === undefined ? null : (current.problem ?? messageOf(failure));
     await trx.updateTable("runs").set({ state, problem, ended_at: now() }).where("id", "=", id).execute();
+    await notifyOfRun(ctx, trx, id, state);
     await dispatch(trx, ctx);
     await publish(trx, { kind: "run.ended", subject: id, data: { state } });
   });

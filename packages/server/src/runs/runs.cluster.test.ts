@@ -159,8 +159,8 @@ test("a commit goes through the usual pipeline, and nothing of it stays on the c
     "build passed",
     "test passed",
     "publish passed",
-    "notify skipped",
-    "candidate skipped",
+    "notify passed",
+    "candidate passed",
   ]);
   expect(await left()).toEqual([]);
 });

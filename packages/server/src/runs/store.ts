@@ -39,12 +39,15 @@ export async function insertRun(trx: Transaction<Tables>, run: Insertable<Tables
   await trx
     .insertInto("run_jobs")
     .values(
-      added.plan.map((job, position) => {
-        const before = kept.get(job.id);
-        const base = { run: added.id, job: job.id, title: job.title, position };
-        if (before !== undefined) return { ...base, ...columnsOf(before) };
-        if (job.skip !== undefined) return { ...base, state: "skipped" as const, why: job.skip };
-        return { ...base, state: "pending" as const };
+      added.plan.map(({ id, title, skip }, position) => {
+        const before = kept.get(id);
+        const columns =
+          before !== undefined
+            ? columnsOf(before)
+            : skip === undefined
+              ? { state: "pending" as const }
+              : { state: "skipped" as const, why: skip };
+        return Object.assign(columns, { run: added.id, job: id, title, position });
       }),
     )
     .execute();

@@ -77,7 +77,7 @@ export async function createRuns(ctx: ServerContext, request: RunRequest): Promi
     };
     const { pipeline, jobs } = planPipeline(service, trigger);
     // The folder is gone by the time that somebody reads it.
-    const told = jobs.map((job) => ({ ...job, at: job.at.replace(`${folder}/`, "") }));
+    const told = jobs.map((job) => Object.assign(job, { at: job.at.replace(`${folder}/`, "") }));
     const id = runName(service.name, request.key);
     runs.push({ id, service: service.name, changed, pipeline, jobs: told });
   }

@@ -10,6 +10,8 @@ export type Step = <Result>(name: string, run: () => Promise<Result>) => Promise
  */
 export interface Workflow<Input = never> {
   name: string;
+  /** How many of its steps run at the same time on one server; as many as there are unless given. */
+  together?: number;
   run(ctx: ServerContext, input: Input, step: Step): Promise<void>;
 }
 

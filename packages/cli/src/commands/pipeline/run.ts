@@ -70,9 +70,7 @@ export const command = defineCommand({
   ],
   async run({ args, options }, ctx) {
     if (options.local !== true) return runThere(ctx, args, options);
-    const [there] = (["repository", "commit", "follow"] as const).filter(
-      (name) => options[name] !== undefined,
-    );
+    const there = (["repository", "commit", "follow"] as const).find((name) => options[name] !== undefined);
     if (there !== undefined) throw new UserError(`--${there} is for runs on the server`, { code: "usage" });
     const all = await planAll(ctx, args, options);
     if (all.planned.length === 0) return { data: { runs: [] }, text: "Nothing has changed." };
@@ -119,7 +117,7 @@ interface Asked extends Partial<Record<(typeof localOptions)[number], unknown>> 
 
 async function runThere(ctx: Context, services: string[], options: Asked): Promise<Result> {
   const { branch, tag, commit } = options;
-  const [here] = localOptions.filter((name) => options[name] !== undefined);
+  const here = localOptions.find((name) => options[name] !== undefined);
   if (here !== undefined) {
     throw new UserError(`--${here} is for runs from this machine`, { code: "usage", fix: "Add --local." });
   }
