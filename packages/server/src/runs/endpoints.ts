@@ -13,7 +13,7 @@ import { publish } from "../events/publish.ts";
 import { endpoint, type Endpoint, streaming } from "../http/handlers.ts";
 import { cursorKey, pageLimit, toPage } from "../http/page.ts";
 import { runFiles } from "./folders.ts";
-import { dispatch, refuseFull } from "./queue.ts";
+import { dispatch, lockQueue, refuseFull } from "./queue.ts";
 import { endRun, findRun, hasEnded, insertRun, keptJobs, type RunRow } from "./store.ts";
 import { createRuns, runName } from "./trigger.ts";
 
@@ -195,14 +195,10 @@ export const runEndpoints: readonly Endpoint[] = [
   }),
 ];
 
-function lock(trx: Transaction<Tables>, id: string): Promise<RunRow> {
-  return trx
-    .selectFrom("runs")
-    .selectAll()
-    .where("id", "=", id)
-    .forUpdate()
-    .executeTakeFirst()
-    .then((row) => row ?? findRun(trx, id));
+/** Nobody else changes it before the transaction's end. */
+async function lock(trx: Transaction<Tables>, id: string): Promise<RunRow> {
+  await lockQueue(trx);
+  return findRun(trx, id);
 }
 
 async function findJob(db: Database | Transaction<Tables>, run: RunRow, job: string) {

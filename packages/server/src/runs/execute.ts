@@ -4,10 +4,11 @@ import { UserError } from "@kws/base/errors";
 import { Steps } from "@kws/base/steps";
 import { openSubject } from "@kws/platform/analysis/subject";
 import { openPackageStore } from "@kws/platform/packages/store";
-import { blobFolder, type Blobs } from "@kws/platform/pipeline/blobs";
-import { openBuiltins } from "@kws/platform/pipeline/builtins";
+import { blobFolder, type Blobs, pruneBlobs } from "@kws/platform/pipeline/blobs";
+import { type Offer, openBuiltins } from "@kws/platform/pipeline/builtins";
 import { openLog } from "@kws/platform/pipeline/logs/store";
 import type { JobResult } from "@kws/platform/pipeline/job";
+import { sweepRuns } from "@kws/platform/pipeline/place";
 import type { Job, Plan } from "@kws/platform/pipeline/plan";
 import { type Journal, runPipeline, type RunResult } from "@kws/platform/pipeline/run";
 import { openSecrets } from "@kws/platform/pipeline/secrets";
@@ -20,11 +21,12 @@ import { connect, type Provider } from "@kws/platform/providers/provider";
 import { secretOpener } from "@kws/platform/secrets/open";
 import { locateTool } from "@kws/platform/tools/locate";
 import type { ServerContext } from "../context.ts";
+import { publish } from "../events/publish.ts";
 import { runFiles, sourceFolder } from "./folders.ts";
 import { persist } from "./persist.ts";
-import { dispatch } from "./queue.ts";
+import { dispatch, lockQueue } from "./queue.ts";
 import { checkOut, openSource } from "./source.ts";
-import { type RunRow, saveResult, setJobState } from "./store.ts";
+import { hasEnded, type RunRow, saveResult, setJobState } from "./store.ts";
 import type { Watch } from "./watch.ts";
 
 export interface ExecuteOptions {
@@ -58,8 +60,16 @@ export async function execute(
   const provider = await providerOf(ctx, user.cluster ?? {});
   await provider.start({ signal });
   const connection = await connect(provider, log);
+  const recorder = recordJobs(ctx, run);
   try {
-    const recorder = recordJobs(ctx, run);
+    const files = runFiles(ctx);
+    const caches = join(cache, "pipeline");
+    const ended = async (id: string) => {
+      const found = await ctx.db.selectFrom("runs").select("state").where("id", "=", id).executeTakeFirst();
+      return found !== undefined && hasEnded(found);
+    };
+    await sweepRuns({ client: connection.client, holder, clock, signal, ended });
+    await Promise.all([files.prune(clock()), pruneBlobs(caches, clock())]);
     const steps = new Steps({ now, onEvent: ({ kind, id }) => kind === "start" && recorder.began(id) });
     const shared = {
       helm: helm.path,
@@ -72,7 +82,6 @@ export async function execute(
       clock,
       holder,
     };
-    const files = runFiles(ctx);
     const registry = ctx.config.registry ?? project.workspace.registry;
     const builtins = openBuiltins({
       ...shared,
@@ -85,6 +94,8 @@ export async function execute(
       store: await openPackageStore(locations.data),
       ...(registry === undefined ? {} : { registry }),
       push: true,
+      notify: () => Promise.resolve("people are told when the run has ended"),
+      candidate: (offer) => offerCandidate(ctx, run, offer),
       subject: (until) =>
         openSubject({
           env,
@@ -100,7 +111,7 @@ export async function execute(
         }),
       startMs,
     });
-    const result = await runPipeline({
+    return await runPipeline({
       ...shared,
       id: run.id,
       plan,
@@ -115,15 +126,16 @@ export async function execute(
       secrets,
       sources: sourcesOf(service, join(sourceFolder(ctx, run.id), "source.tar"), { env, signal }),
       artifacts: artifactsOf(run, (id) => blobFolder(join(files.folder(id), "artifacts"))),
-      caches: blobFolder(join(cache, "pipeline")),
+      caches: blobFolder(caches),
       startMs,
       parallel: parallelJobs,
       keepOnFailure: false,
+      resumable: true,
       signal,
     });
-    await recorder.written();
-    return result;
   } finally {
+    // What was not written is written with the run's end.
+    await recorder.written().catch(() => undefined);
     connection.close();
   }
 }
@@ -175,6 +187,26 @@ function providerOf(
     env,
     home,
   });
+}
+
+/** An event, once for a run: promotion takes it from there. */
+async function offerCandidate(ctx: ServerContext, { id }: RunRow, { service, results }: Offer): Promise<string> {
+  const made = results.find(({ outputs }) => outputs["package"] !== undefined)?.outputs;
+  if (made === undefined) return "there is no package to offer";
+  const kind = "candidate.offered";
+  await persist(ctx, async (trx) => {
+    await lockQueue(trx);
+    const before = await trx
+      .selectFrom("events")
+      .select("id")
+      .where("subject", "=", id)
+      .where("kind", "=", kind)
+      .executeTakeFirst();
+    if (before !== undefined) return;
+    const data = { service, package: made["package"], version: made["version"] };
+    await publish(trx, { kind, subject: id, data });
+  });
+  return `offered ${made["version"]}`;
 }
 
 /** Writes what jobs come to, one after the other. */
@@ -247,6 +279,7 @@ async function approve(
 ): Promise<void> {
   const set = (state: "waiting" | "running") =>
     persist(ctx, async (trx) => {
+      await lockQueue(trx);
       await trx
         .updateTable("runs")
         .set({ state })

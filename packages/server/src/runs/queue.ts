@@ -10,11 +10,20 @@ import { publish } from "../events/publish.ts";
 import { notifyOfRun } from "./notify.ts";
 import { pipelineRun } from "./run.ts";
 
-/** Held to the transaction's end: two servers never hand out the same place. */
 const queueLock = 0x6b7771;
 
+/**
+ * First in every transaction that changes runs, held to its end: two servers never hand out the same place, and rows and events are
+ * locked in one order.
+ */
+export async function lockQueue(trx: Transaction<Tables>): Promise<void> {
+  await sql`SELECT pg_advisory_xact_lock(${queueLock})`.execute(trx);
+}
+
+export type QueueContext = Pick<ServerContext, "config" | "now" | "keys" | "workflows">;
+
 /** Refuses what could not be worked off in any time that people wait. */
-export async function refuseFull(trx: Transaction<Tables>, { config }: ServerContext): Promise<void> {
+export async function refuseFull(trx: Transaction<Tables>, { config }: QueueContext): Promise<void> {
   const { count } = await trx
     .selectFrom("runs")
     .select((select) => select.fn.countAll<string>().as("count"))
@@ -27,10 +36,9 @@ export async function refuseFull(trx: Transaction<Tables>, { config }: ServerCon
   });
 }
 
-/** Starts as many runs as there is room for. Runs that wait for approval take none. Call it last. */
-export async function dispatch(trx: Transaction<Tables>, ctx: ServerContext): Promise<void> {
+/** Starts as many runs as there is room for. Runs that wait for approval take none. */
+export async function dispatch(trx: Transaction<Tables>, ctx: QueueContext): Promise<void> {
   const { config, workflows, now } = ctx;
-  await sql`SELECT pg_advisory_xact_lock(${queueLock})`.execute(trx);
   for (;;) {
     const next = await nextRun(trx, config);
     if (next === undefined) return;

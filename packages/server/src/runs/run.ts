@@ -13,7 +13,7 @@ import { execute } from "./execute.ts";
 import { sourceFolder } from "./folders.ts";
 import { notifyOfRun } from "./notify.ts";
 import { persist } from "./persist.ts";
-import { dispatch } from "./queue.ts";
+import { dispatch, lockQueue } from "./queue.ts";
 import { findRun, hasEnded, type RunRow, saveResult } from "./store.ts";
 import { watchRun } from "./watch.ts";
 
@@ -51,13 +51,9 @@ async function finish(ctx: ServerContext, run: RunRow, outcome: Outcome): Promis
   const { id } = run;
   const failure = "error" in outcome ? outcome.error : undefined;
   await persist(ctx, async (trx) => {
-    const current = await trx
-      .selectFrom("runs")
-      .selectAll()
-      .where("id", "=", id)
-      .forUpdate()
-      .executeTakeFirst();
-    if (current === undefined || hasEnded(current)) return;
+    await lockQueue(trx);
+    const current = await findRun(trx, id);
+    if (hasEnded(current)) return;
     if (failure !== undefined && current.ending === null && !(failure instanceof UserError)) {
       log.error("a run was given up", { run: id, error: failure instanceof Error ? failure.stack : failure });
     }

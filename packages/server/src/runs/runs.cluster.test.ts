@@ -159,8 +159,81 @@ test("a commit goes through the usual pipeline, and nothing of it stays on the c
     "build passed",
     "test passed",
     "publish passed",
-    "notify skipped",
-    "candidate skipped",
+    "notify passed",
+    "candidate passed",
   ]);
   expect(await left()).toEqual([]);
+});
+
+test("a server that is killed at any time goes on with a run, and no step is done twice", async () => {
+  const script = (name: string) =>
+    `echo "began $(cat /proc/sys/kernel/random/uuid)"; sleep 3; echo "ended ${name}"`;
+  const outputs = `${script("first")}; echo "id=$(cat /proc/sys/kernel/random/uuid)" >> $KWS_OUTPUTS`;
+  await push(
+    shell(
+      { first: outputs, second: `${script("second")}; echo "got $ID"` },
+      { first: { outputs: ["id"] }, second: { env: { ID: "${steps.first.id}" } } },
+    ),
+  );
+  const id = await start();
+  await restart();
+  const began = (job: string) =>
+    until(
+      () => logOf(id, job),
+      (lines) => lines.some((line) => line.startsWith("began")),
+    );
+  const [first] = await began("first");
+  await restart();
+  const passed = await reached(id, "first", "passed");
+  await restart();
+  const [second] = await began("second");
+  await restart();
+  const run = await end(id);
+  expect(run, JSON.stringify(run, undefined, 2)).toMatchObject({ state: "succeeded" });
+  expect(run.jobs[0], "what was finished is remembered").toEqual(passed.jobs[0]);
+  expect(await logOf(id, "first")).toEqual([first, "ended first"]);
+  expect(await logOf(id, "second")).toEqual([second, "ended second", `got ${run.jobs[0]?.outputs["id"]}`]);
+  expect(await left()).toEqual([]);
+});
+
+test("a run is cancelled while it works and while it is queued", async () => {
+  await push(shell({ long: "echo began; sleep 600" }));
+  const ids = [await start(), await start(), await start()];
+  const [one = "", two = "", three = ""] = ids;
+  await reached(one, "long", "running");
+  expect(await show(three), "a team has its share").toMatchObject({ state: "queued" });
+  for (const run of [three, one, two])
+    await client.call(api.cancelRun, { params: { run }, body: { why: "too long" } });
+  expect(await show(three)).toMatchObject({ state: "cancelled", problem: "local cancelled it: too long" });
+  const ended = await Promise.all(ids.map(end));
+  expect(ended.map(({ state }) => state)).toEqual(["cancelled", "cancelled", "cancelled"]);
+  expect(ended[0]?.jobs).toMatchObject([{ state: "skipped" }]);
+  const again = client.call(api.cancelRun, { params: { run: one }, body: {} });
+  await expect(again).rejects.toMatchObject({ reason: "conflict" });
+  expect(await left()).toEqual([]);
+});
+
+test("a step waits for approval without a place in the queue, and a retry takes up what passed", async () => {
+  const approval = { deploy: { approval: true, retries: 2 } };
+  await push(
+    shell(
+      { make: "echo made >> made", deploy: "cat made" },
+      { ...approval, make: { artifacts: { paths: ["made"] } } },
+    ),
+  );
+  const id = await start();
+  await reached(id, "deploy", "waiting");
+  expect(await show(id)).toMatchObject({ state: "waiting" });
+  await restart();
+  const refuse = { params: { run: id, job: "deploy" }, body: { approved: false, why: "not today" } };
+  await client.call(api.decideRun, refuse);
+  const refused = await end(id);
+  expect(refused).toMatchObject({ state: "failed" });
+  expect(refused.jobs[1]).toMatchObject({ state: "failed", why: "local refused it: not today", attempts: 0 });
+  const retried = await client.call(api.retryRun, { params: { run: id }, body: { from: "deploy" } });
+  const waiting = await reached(retried.run, "deploy", "waiting");
+  expect(waiting.jobs[0], "what passed is that of the run before").toEqual(refused.jobs[0]);
+  await client.call(api.decideRun, { params: { run: retried.run, job: "deploy" }, body: { approved: true } });
+  expect(await end(retried.run)).toMatchObject({ state: "succeeded", retryOf: id });
+  expect(await logOf(retried.run, "deploy")).toEqual(["made"]);
 });

@@ -39,12 +39,15 @@ export async function insertRun(trx: Transaction<Tables>, run: Insertable<Tables
   await trx
     .insertInto("run_jobs")
     .values(
-      added.plan.map((job, position) => {
-        const before = kept.get(job.id);
-        const base = { run: added.id, job: job.id, title: job.title, position };
-        if (before !== undefined) return { ...base, ...columnsOf(before) };
-        if (job.skip !== undefined) return { ...base, state: "skipped" as const, why: job.skip };
-        return { ...base, state: "pending" as const };
+      added.plan.map(({ id, title, skip }, position) => {
+        const before = kept.get(id);
+        const columns =
+          before !== undefined
+            ? columnsOf(before)
+            : skip === undefined
+              ? { state: "pending" as const }
+              : { state: "skipped" as const, why: skip };
+        return Object.assign(columns, { run: added.id, job: id, title, position });
       }),
     )
     .execute();
@@ -52,14 +55,15 @@ export async function insertRun(trx: Transaction<Tables>, run: Insertable<Tables
 }
 
 function columnsOf(result: JobResult) {
-  const { outcome, why, attempts, startedAt, durationMs, records: _records, ...rest } = result;
+  const { records: _records, ...kept } = result;
+  const { outcome, why, attempts, startedAt, durationMs } = kept;
   return {
     state: outcome,
     why: why ?? null,
     attempts,
     started_at: startedAt === undefined ? null : new Date(startedAt),
     duration_ms: durationMs,
-    result: JSON.stringify({ ...rest, outcome, attempts, durationMs }),
+    result: JSON.stringify(kept),
   };
 }
 
@@ -111,7 +115,7 @@ export async function saveResult(
   });
 }
 
-/** Ends one that is queued; tells whoever is at work on it otherwise. Call `dispatch` after it. */
+/** Ends one that is queued; tells whoever is at work on it otherwise. */
 export async function endRun(
   trx: Transaction<Tables>,
   { now }: Pick<ServerContext, "now">,
@@ -133,7 +137,11 @@ export async function endRun(
 }
 
 /** Ends the runs of the same branch that are older. */
-export async function supersede(trx: Transaction<Tables>, ctx: ServerContext, id: string): Promise<void> {
+export async function supersede(
+  trx: Transaction<Tables>,
+  ctx: Pick<ServerContext, "now">,
+  id: string,
+): Promise<void> {
   const newest = await findRun(trx, id);
   const older = await trx
     .selectFrom("runs")
@@ -144,7 +152,6 @@ export async function supersede(trx: Transaction<Tables>, ctx: ServerContext, id
     .where("number", "<", newest.number)
     .where("state", "in", ["queued", "running", "waiting"])
     .where("ending", "is", null)
-    .forUpdate()
     .execute();
   for (const run of older) await endRun(trx, ctx, run, "superseded", `${id} is newer`);
 }

@@ -10,7 +10,7 @@ import type { ProjectService } from "@kws/platform/project/workspace";
 import type { ServerContext } from "../context.ts";
 import { publish } from "../events/publish.ts";
 import type { ForgeEvent } from "../webhooks/in/event.ts";
-import { dispatch, refuseFull } from "./queue.ts";
+import { dispatch, lockQueue, refuseFull } from "./queue.ts";
 import {
   changedPaths,
   checkOut,
@@ -77,12 +77,13 @@ export async function createRuns(ctx: ServerContext, request: RunRequest): Promi
     };
     const { pipeline, jobs } = planPipeline(service, trigger);
     // The folder is gone by the time that somebody reads it.
-    const told = jobs.map((job) => ({ ...job, at: job.at.replace(`${folder}/`, "") }));
+    const told = jobs.map((job) => Object.assign(job, { at: job.at.replace(`${folder}/`, "") }));
     const id = runName(service.name, request.key);
     runs.push({ id, service: service.name, changed, pipeline, jobs: told });
   }
   const { workflows } = ctx;
   await ctx.db.transaction().execute(async (trx) => {
+    await lockQueue(trx);
     await refuseFull(trx, ctx);
     for (const { id, service, changed, pipeline, jobs } of runs) {
       const added = await insertRun(trx, {
