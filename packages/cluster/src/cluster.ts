@@ -11,7 +11,7 @@ import { createPuller } from "./images/pull.ts";
 import { openImageStore, type LocalImageStore } from "./images/store.ts";
 import { resolveUser } from "./images/users.ts";
 import { startKubelet } from "./kubelet/index.ts";
-import { startSandboxRuntime } from "./kubelet/runtimes/sandbox/start.ts";
+import { startRuntime, type ChosenRuntime } from "./kubelet/runtimes/choice.ts";
 import type { NodeStreams } from "./kubelet/streams.ts";
 import { ownCertificate } from "./network/certificates.ts";
 import { startNetwork } from "./network/controller.ts";
@@ -27,6 +27,7 @@ export interface ClusterOptions {
   name: string;
   /** All that this cluster keeps. */
   folder: string;
+  runtime: ChosenRuntime;
   /** The image store, shared with other clusters. */
   imagesFolder: string;
   /** Preferred ports on 127.0.0.1. */
@@ -70,14 +71,20 @@ export async function runCluster(options: ClusterOptions): Promise<Cluster> {
   let streams: NodeStreams | undefined;
   let ingressMetrics: IngressMetrics | undefined;
 
-  // The agent takes as long to start as the API server does.
-  const [api, sandbox, images, certificate] = await Promise.all([
+  const images = await openImageStore(options.imagesFolder);
+  // The runtime takes as long to start as the API server does.
+  const [api, containers, certificate] = await Promise.all([
     startApi(options, { streams: () => streams, ingressMetrics: () => ingressMetrics?.text() }),
-    startSandboxRuntime({ dataDir: runtimeFolder(folder), logger: logger.child({ part: "runtime" }) }),
-    openImageStore(options.imagesFolder),
+    startRuntime(options.runtime, {
+      name: options.name,
+      dataDir: runtimeFolder(folder),
+      images,
+      node: options.node,
+      logger: logger.child({ part: "runtime" }),
+    }),
     ownCertificate(networkFolder(folder), now()),
   ]);
-  await sandbox.setApiServer(api.socketPath);
+  await containers.setApiServer(api.socketPath);
 
   const client = new KubeClient(api.transport());
   const informers = new SharedInformers(client, { logger: logger.child({ part: "informers" }), signal });
@@ -85,7 +92,7 @@ export async function runCluster(options: ClusterOptions): Promise<Cluster> {
   const [kubelet, network] = await Promise.all([
     startKubelet({
       ...common("kubelet"),
-      runtime: sandbox.runtime,
+      runtime: containers.runtime,
       images: withBaseImage(images, options.node),
       pullImage: createPuller(images, options.env).pull,
       resolveUser,
@@ -96,8 +103,8 @@ export async function runCluster(options: ClusterOptions): Promise<Cluster> {
     }),
     startNetwork({
       ...common("network"),
-      dataplane: sandbox.network,
-      runtime: sandbox.runtime,
+      dataplane: containers.network,
+      runtime: containers.runtime,
       ingress: {
         certificate,
         port: options.ingressPort,
@@ -120,21 +127,21 @@ export async function runCluster(options: ClusterOptions): Promise<Cluster> {
     apiPort: api.port,
     ingressPort: network.ingress.port,
     kubeconfig: api.kubeconfig(),
-    agentGone: sandbox.closed,
+    agentGone: containers.closed,
     snapshot: (target, asked) =>
       standstill.during(async () => {
         const began = performance.now();
         const ended = new AbortController();
         const why = "the process that holds the containers ended before the snapshot was whole";
-        void sandbox.closed.then(() => ended.abort(new UserError(why)));
-        await sandbox.freeze();
+        void containers.closed.then(() => ended.abort(new UserError(why)));
+        await containers.freeze();
         try {
           const interrupted = AbortSignal.any([asked, signal, ended.signal]);
           const captured = await capture(api.objects(), folder, target, interrupted);
           interrupted.throwIfAborted();
           return { ...captured, pausedMs: Math.round(performance.now() - began) };
         } finally {
-          await sandbox.thaw().catch((error: unknown) => {
+          await containers.thaw().catch((error: unknown) => {
             logger.error("the containers do not go on", { error: messageOf(error) });
           });
         }
@@ -144,7 +151,7 @@ export async function runCluster(options: ClusterOptions): Promise<Cluster> {
       if (how === "gracefully") await kubelet.stopPods(longestGraceSeconds);
       stopping.abort();
       await Promise.all([kubelet.close(), network.close()]);
-      await sandbox.stop();
+      await containers.stop();
       await api.close();
     },
   };

@@ -6,6 +6,7 @@ import { createWriteStream, fstatSync } from "node:fs";
 import { homedir, hostname } from "node:os";
 import { join } from "node:path";
 import { replaceFile } from "@kws/base/atomicfile";
+import type { StartMessage } from "@kws/base/detached";
 import { messageOf, UserError } from "@kws/base/errors";
 import { makeFolder } from "@kws/base/folder";
 import { withLock } from "@kws/base/lock";
@@ -22,7 +23,6 @@ import {
   keyFile,
   readState,
   serverFolder,
-  type ServerMessage,
   type ServerState,
   stateFile,
   tokenFile,
@@ -133,7 +133,7 @@ function openMessages(): ReturnType<typeof createWriteStream> | undefined {
   return stream;
 }
 
-function say(message: ServerMessage): void {
+function say(message: StartMessage): void {
   messages?.end(`${JSON.stringify(message)}\n`);
 }
 

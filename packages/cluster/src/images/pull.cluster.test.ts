@@ -49,6 +49,7 @@ describe.skipIf(missing !== undefined)(
       cluster = await runCluster({
         name: "pull",
         folder: join(folder.path, "cluster"),
+        runtime: { name: "sandbox" },
         imagesFolder: join(folder.path, "images"),
         ingressPort: 0,
         node,

@@ -3,7 +3,7 @@ import type { KubeObject } from "@kws/kube/object";
 import { beforeAll, describe, expect, test, vi } from "vitest";
 import type { Mount } from "../kubelet/runtime.ts";
 import { findProgram } from "../kubelet/runtimes/sandbox/tools.ts";
-import { describeSandbox, text, until, type Harness } from "../kubelet/testing/sandbox-harness.ts";
+import { describeSandbox, text, until, type Harness } from "../kubelet/testing/runtime-harness.ts";
 import { policyState, type NetworkPolicy } from "./policies.ts";
 import type { ServiceEntry } from "./state.ts";
 
@@ -146,7 +146,7 @@ describe.skipIf(missing)("NetworkPolicies", () => {
     }, 60_000);
 
     const apply = (policies: NetworkPolicy[]) =>
-      h.sandbox.network.apply({
+      h.started.network.apply({
         records: [{ type: "A", name: "x.a.svc.cluster.local", address: "10.96.9.1" }],
         services,
         policies: policyState(
@@ -220,7 +220,7 @@ describe.skipIf(missing)("NetworkPolicies", () => {
         known.map((name) => podOf(name, at(name))),
         namespaces,
       );
-      await h.sandbox.network.apply({ records: [], services: [], policies });
+      await h.started.network.apply({ records: [], services: [], policies });
       await vi.waitFor(async () => expect(await tell("a/x", `tcp ${at("b/x")} 80`)).toBe(at("a/x")), 20_000);
       expect(await tell("a/x", `tcp ${at("b/z")} 80`)).toBe("dropped");
       expect(await tell("b/z", `tcp ${at("a/x")} 80`)).toBe("dropped");

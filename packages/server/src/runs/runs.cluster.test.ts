@@ -12,7 +12,7 @@ import { namespaces } from "@kws/kube/resources";
 import { defaultClusterName, embeddedProvider } from "@kws/platform/providers/embedded";
 import { connect, type Connection, type Provider } from "@kws/platform/providers/provider";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { readLocalToken, serverStatus, startDetached, stopServer } from "../lifecycle.ts";
+import { readLocalToken, serverStatus, startInBackground, stopServer } from "../lifecycle.ts";
 import { findRunning, serverFolder } from "../state.ts";
 
 let home: TempDir;
@@ -74,7 +74,7 @@ beforeAll(async () => {
     await writeFile(join(clone, path), text);
   }
   await push(usual);
-  await Promise.all([provider.start({}), startDetached({ folder, env })]);
+  await Promise.all([provider.start({}), startInBackground({ folder, env })]);
   connection = await connect(provider);
   client = await newClient();
   await client.call(addRepository, { body: { name: "one", url: join(home.path, "remote.git") } });
@@ -146,7 +146,7 @@ async function restart(): Promise<void> {
   if (running === undefined) throw new Error("no server runs");
   signalProcess(running.process, "SIGKILL");
   expect(await waitForExit(running.process, 20_000)).toBe(true);
-  await startDetached({ folder, env });
+  await startInBackground({ folder, env });
   client = await newClient();
 }
 
