@@ -1,14 +1,13 @@
 /**
- * Deliveries that forges send at once: signed as GitHub signs, over HTTP, into a real PostgreSQL. What was answered with 202 has to
- * be there afterwards.
+ * Deliveries that forges send at once: signed as GitHub signs, over HTTP, to a whole server on a real PostgreSQL. What was answered
+ * with 202 has to be there afterwards, and to be handled.
  */
 import { createHmac } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { Agent, request } from "node:http";
 import { setTimeout as pause } from "node:timers/promises";
-import { createWebhook } from "@kws/server/webhooks/in/webhooks";
-import { intakeApp } from "@kws/server/webhooks/testing/intake-app";
-import { testDatabase } from "@kws/server/webhooks/testing/database";
+import { addWebhook } from "@kws/api/webhooks";
+import { testServer } from "@kws/server/testing/server";
 import { type Measurement, summarize } from "./measure.ts";
 
 const perSecond = 200;
@@ -16,22 +15,12 @@ const seconds = 10;
 const together = 32;
 
 export async function measure(): Promise<Measurement[]> {
-  await using postgres = await testDatabase();
-  const { database } = postgres;
-  const keys = [Buffer.alloc(32, 1)];
+  await using server = await testServer();
   const scope = "https://git.example.com/acme/*";
-  const { webhook, secret } = await createWebhook(database, { name: "bench", forge: "github", scope }, keys);
-  const app = await intakeApp({
-    database,
-    keys,
-    now: Date.now,
-    begin: () => Promise.resolve(),
-    wake: () => undefined,
-    onDelivery: () => undefined,
-  });
-  const address = await app.listen({ host: "127.0.0.1", port: 0 });
+  const body = { name: "bench", forge: "github", scope } as const;
+  const { path, secret } = await server.client.call(addWebhook, { body });
   const agent = new Agent({ keepAlive: true, maxSockets: together });
-  const url = `${address}/webhooks/${webhook.id}`;
+  const url = `${server.url}${path}`;
   const fixture = new URL("../packages/server/src/webhooks/in/testdata/github/push.json", import.meta.url);
   const template = JSON.parse(await readFile(fixture, "utf8")) as object;
   let count = 0;
@@ -62,15 +51,19 @@ export async function measure(): Promise<Measurement[]> {
   await Promise.all(Array.from({ length: together }, worker));
   const most = ((accepted - before) * 1000) / (performance.now() - full);
 
-  const { kept } = await database
-    .selectFrom("webhook_deliveries")
-    .select(({ fn }) => fn.countAll<string>().as("kept"))
-    .executeTakeFirstOrThrow();
+  const counted = async () =>
+    server.db
+      .selectFrom("webhook_deliveries")
+      .select(({ fn }) => [fn.countAll<string>().as("kept"), fn.count<string>("handled_at").as("handled")])
+      .executeTakeFirstOrThrow();
+  const { kept } = await counted();
+  while ((await counted()).handled !== kept) await pause(100);
+  const handled = (performance.now() - begin) / 1000;
   agent.destroy();
-  await app.close();
   return [
     summarize(`webhook accepted, at ${perSecond} a second`, "ms", answered),
     summarize("webhooks accepted", "per second", [most], { atLeast: perSecond }),
+    summarize("webhooks handled", "per second", [Number(kept) / handled]),
     summarize("webhooks sent ÷ kept", "ratio", [count / Number(kept)], { atMost: 1 }),
   ];
 }

@@ -29,6 +29,8 @@ export interface Streamed<Item> {
 }
 
 export interface Client {
+  /** Of the server, without a path. */
+  readonly url: string;
   call<R extends Route>(route: R, input?: Given<R>): Promise<RouteOutput<R>>;
   /** All items of a list, page by page as they are asked for. */
   all<R extends Route>(route: R, input?: Given<R>): AsyncGenerator<ItemOf<R>>;
@@ -90,6 +92,7 @@ export function createClient(options: ClientOptions): Client {
   };
 
   return {
+    url: options.url,
     call,
     async *all(route, input) {
       let cursor: string | undefined;

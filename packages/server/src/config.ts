@@ -5,6 +5,7 @@
  */
 import { readFile } from "node:fs/promises";
 import { messageOf, UserError } from "@kws/base/errors";
+import { registryPattern } from "@kws/platform/project/schema";
 import { type Static, type TSchema, Type } from "typebox";
 import { Value } from "typebox/value";
 
@@ -63,9 +64,53 @@ export const Config = Type.Object(
       default: [],
       description: "Addresses and networks whose X-Forwarded-For is believed, such as those of an Ingress.",
     }),
+    key: Type.Optional(
+      Type.String({
+        description:
+          "What secrets in the database are sealed with: 32 bytes in base64; after a comma those that it replaces. Made at the first start where the server brings its own database.",
+      }),
+    ),
+    allowedNetworks: Type.String({
+      default: "",
+      description:
+        "Private networks that notifications may be sent to, such as 10.0.0.0/8, with commas between them.",
+    }),
+    smtpUrl: Type.Optional(
+      Type.String({
+        pattern: "^smtps?://",
+        description:
+          "For e-mail, such as smtps://user:password@smtp.example.com; smtp:// turns to TLS, except on this machine.",
+      }),
+    ),
+    smtpFrom: Type.String({ default: "kws@localhost", description: "Who e-mail is from." }),
+    webhookDays: Type.Integer({
+      default: 30,
+      minimum: 1,
+      description: "How long deliveries of webhooks and notifications are kept.",
+    }),
     maxBodyBytes: Type.Integer({ default: 1_048_576, minimum: 1024, description: "Of a request's body." }),
     requestsPerMinute: Type.Integer({ default: 1200, minimum: 1, description: "Of each caller." }),
     maxStreams: Type.Integer({ default: 200, minimum: 1, description: "Live streams at the same time." }),
+    concurrentRuns: Type.Integer({
+      default: 4,
+      minimum: 1,
+      description:
+        "Runs of pipelines at work, on all servers together; those that wait for approval excepted.",
+    }),
+    concurrentRunsPerTeam: Type.Integer({ default: 2, minimum: 1, description: "The same, of one team." }),
+    maxQueuedRuns: Type.Integer({ default: 1000, minimum: 1, description: "More are refused." }),
+    registry: Type.Optional(
+      Type.String({
+        pattern: registryPattern,
+        description: "Where packages go of workspaces that name no registry, as `host/path`.",
+      }),
+    ),
+    kubeconfig: Type.Optional(
+      Type.String({
+        minLength: 1,
+        description: "Of the cluster that runs work on; that of this machine unless given.",
+      }),
+    ),
     logLevel: Type.Union(
       [Type.Literal("debug"), Type.Literal("info"), Type.Literal("warn"), Type.Literal("error")],
       { default: "info" },

@@ -5,6 +5,15 @@ import { auditEndpoints } from "./audit/endpoints.ts";
 import { type Endpoint, streaming } from "./http/handlers.ts";
 import { repositoryEndpoints } from "./repositories/endpoints.ts";
 import { syncRepository } from "./repositories/sync.ts";
+import { webhookEndpoints } from "./webhooks/in/endpoints.ts";
+import { handleEvents } from "./webhooks/in/handle.ts";
+import { pollEndpoints, pollRepository } from "./webhooks/in/polling.ts";
+import { sendNotification } from "./webhooks/out/deliver.ts";
+import { notificationEndpoints } from "./webhooks/out/endpoints.ts";
+import { pruneWebhooks } from "./webhooks/prune.ts";
+import { runEndpoints } from "./runs/endpoints.ts";
+import { testEndpoints } from "./runs/tests.ts";
+import { pipelineRun } from "./runs/run.ts";
 import type { Workflow } from "./workflows/workflow.ts";
 
 export const endpoints: readonly Endpoint[] = [
@@ -15,6 +24,18 @@ export const endpoints: readonly Endpoint[] = [
       yield item === undefined ? undefined : { id: item.id, item };
   }),
   ...repositoryEndpoints,
+  ...pollEndpoints,
+  ...webhookEndpoints,
+  ...notificationEndpoints,
+  ...runEndpoints,
+  ...testEndpoints,
 ];
 
-export const workflows = [syncRepository] as readonly Workflow[];
+export const workflows = [
+  syncRepository,
+  handleEvents,
+  pollRepository,
+  sendNotification,
+  pruneWebhooks,
+  pipelineRun,
+] as readonly Workflow[];

@@ -3,7 +3,7 @@
  * file descriptor that it is ready or why not, and ends on SIGTERM.
  */
 import { createWriteStream, fstatSync } from "node:fs";
-import { homedir } from "node:os";
+import { homedir, hostname } from "node:os";
 import { join } from "node:path";
 import { replaceFile } from "@kws/base/atomicfile";
 import type { StartMessage } from "@kws/base/detached";
@@ -17,8 +17,17 @@ import { localToken } from "./access/local-token.ts";
 import { type Config, readConfig } from "./config.ts";
 import { type EmbeddedDatabase, startEmbedded } from "./database/embedded.ts";
 import { createServerLogger } from "./log.ts";
-import { type Server, startServer } from "./server.ts";
-import { findRunning, readState, serverFolder, type ServerState, stateFile, tokenFile } from "./state.ts";
+import { type Server, type ServerOptions, startServer } from "./server.ts";
+import {
+  findRunning,
+  keyFile,
+  readState,
+  serverFolder,
+  type ServerState,
+  stateFile,
+  tokenFile,
+} from "./state.ts";
+import { serverKeys } from "./webhooks/key.ts";
 import { version } from "./version.ts";
 
 const messages = openMessages();
@@ -31,15 +40,24 @@ let watching: Promise<void> | undefined;
 async function main(): Promise<void> {
   const config = await readConfig(process.env);
   log = createServerLogger(config.logLevel);
-  const { data, cache } = locations(process.env, process.env["HOME"] ?? homedir());
-  const folder = serverFolder(data);
+  const home = process.env["HOME"] ?? homedir();
+  const places = locations(process.env, home);
+  const folder = serverFolder(places.data);
   await makeFolder(folder, { mode: 0o700, fix: "Set KWS_HOME to a folder that can be written." });
   // Two starts at the same time end in one server.
-  await withLock(join(folder, "start.lock"), () => start(config, folder, cache), 120_000);
+  await withLock(
+    join(folder, "start.lock"),
+    () => start(config, folder, { home, locations: places }),
+    120_000,
+  );
   if (server !== undefined && !stopping.signal.aborted) say({ type: "ready" });
 }
 
-async function start(config: Config, folder: string, cache: string): Promise<void> {
+async function start(
+  config: Config,
+  folder: string,
+  world: Pick<ServerOptions, "home" | "locations">,
+): Promise<void> {
   const running = await findRunning(folder);
   if (running !== undefined) {
     throw new UserError(`a server runs at ${running.url} already`, { code: "conflict" });
@@ -55,6 +73,7 @@ async function start(config: Config, folder: string, cache: string): Promise<voi
     if (database.adopted) log.info("the database of the server before runs on");
     watching = database.watch(stopping.signal, log);
   }
+  const keys = await serverKeys(config, keyFile(folder));
   const token = config.token ?? (await localToken(tokenFile(folder)));
   server = await startServer({
     config,
@@ -63,7 +82,9 @@ async function start(config: Config, folder: string, cache: string): Promise<voi
     ports:
       config.port === undefined ? [...(previous === undefined ? [] : [previous.port]), 0] : [config.port],
     token,
-    cache,
+    keys,
+    ...world,
+    holder: { user: "server", host: hostname(), pid: process.pid },
     env: process.env,
     log,
     now: () => new Date(),

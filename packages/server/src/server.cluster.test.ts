@@ -9,6 +9,7 @@ import {
   removeRepository,
   syncRepository,
 } from "@kws/api/repositories";
+import { addWebhook, listWebhookDeliveries } from "@kws/api/webhooks";
 import { run } from "@kws/base/exec";
 import { signalProcess, waitForExit } from "@kws/base/process";
 import { type TempDir, tempDir } from "@kws/base/tempdir";
@@ -17,6 +18,7 @@ import { readFile, writeFile } from "node:fs/promises";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { readLocalToken, serverStatus, startInBackground, stopServer } from "./lifecycle.ts";
 import { findRunning, serverFolder } from "./state.ts";
+import { signedHeaders } from "./webhooks/standard-webhooks.ts";
 
 let home: TempDir;
 let folder: string;
@@ -141,6 +143,32 @@ test("a database that was killed is started again, and the server goes on with i
   const api = await client();
   await api.call(syncRepository, { params: { name: "orders" } });
   expect(await synced("orders")).toMatchObject({ state: "synced" });
+});
+
+test("a delivery that was answered is handled although the server is killed right after", async () => {
+  const api = await client();
+  const scope = "https://git.example.com/acme/shop.git";
+  const { path, secret } = await api.call(addWebhook, { body: { name: "acme", forge: "git", scope } });
+  const { url } = await serverStatus(folder);
+  const told = Array.from({ length: 20 }, async (_, index) => {
+    const refs = [{ ref: `refs/heads/b${index}`, before: "0".repeat(40), after: "a1".repeat(20) }];
+    const repository = { name: "acme/shop", url: scope };
+    const body = JSON.stringify({ repository, author: "lou", refs });
+    const headers = signedHeaders(`msg_${index}`, Date.now(), body, secret);
+    const init = { method: "POST", body, headers: { "content-type": "application/json", ...headers } };
+    return (await fetch(`${url}${path}`, init)).status;
+  });
+  expect(new Set(await Promise.all(told))).toEqual(new Set([202]));
+  await kill();
+  await startInBackground({ folder, env });
+  const again = await client();
+  const params = { name: "acme" };
+  for (;;) {
+    const found = await Array.fromAsync(again.all(listWebhookDeliveries, { params, query: { limit: 7 } }));
+    expect(found.map(({ key }) => key).sort()).toEqual(told.map((_, index) => `msg_${index}`).sort());
+    if (found.every(({ handledAt }) => handledAt !== undefined)) break;
+    await pause(50);
+  }
 });
 
 test("what failed says why, and what is removed is gone", async () => {

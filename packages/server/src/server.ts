@@ -2,12 +2,16 @@
 import type { Logger } from "@kws/base/logger";
 import { authentication } from "./access/authenticate.ts";
 import { oidcSettings, openOidc } from "./access/oidc.ts";
+import type { Locations } from "@kws/platform/project/locations";
+import type { Holder } from "@kws/platform/services/lease";
 import type { Config } from "./config.ts";
 import type { ServerContext } from "./context.ts";
 import { openDatabase } from "./database/open.ts";
 import { endpoints, workflows } from "./endpoints.ts";
 import { openFeed } from "./events/feed.ts";
 import { createApp } from "./http/app.ts";
+import { createMetrics } from "./http/metrics.ts";
+import { beginPruning } from "./webhooks/prune.ts";
 import { createEngine } from "./workflows/engine.ts";
 
 export interface ServerOptions {
@@ -18,7 +22,11 @@ export interface ServerOptions {
   /** The ports to try, in this order. */
   ports: number[];
   token: string;
-  cache: string;
+  /** What secrets in the database are sealed with, the newest first. */
+  keys: readonly Uint8Array[];
+  locations: Locations;
+  home: string;
+  holder: Holder;
   env: NodeJS.ProcessEnv;
   log: Logger;
   now: () => Date;
@@ -29,6 +37,7 @@ export interface ServerOptions {
 
 export interface Server {
   port: number;
+  ctx: ServerContext;
   /** Answers what was asked, ends streams, waits for running steps, and leaves the rest to the next server. */
   stop(): Promise<void>;
 }
@@ -43,8 +52,8 @@ export async function startServer(options: ServerOptions): Promise<Server> {
   const database = opened.use(await openDatabase(databaseUrl, log));
   const feed = opened.use(await openFeed(database.db, databaseUrl, log));
   const engine = createEngine({ db: database.db, url: databaseUrl, log, alone, onLost });
-  const { cache, env, now } = options;
   const settings = oidcSettings(config);
+  const { locations, home, holder, env, keys, now } = options;
   const ctx: ServerContext = {
     config,
     db: database.db,
@@ -52,13 +61,19 @@ export async function startServer(options: ServerOptions): Promise<Server> {
     oidc: settings === undefined ? undefined : openOidc(settings),
     feed,
     workflows: engine,
-    cache,
+    metrics: createMetrics(),
+    keys,
+    cache: locations.cache,
+    locations,
+    home,
+    holder,
     env,
     now,
     signal: ending.signal,
   };
   await engine.launch(ctx, workflows);
   opened.defer(() => engine.shutdown(drainMs));
+  await beginPruning(ctx);
   const app = await createApp({
     ctx,
     endpoints,
@@ -73,6 +88,7 @@ export async function startServer(options: ServerOptions): Promise<Server> {
   const parts = opened.move();
   return {
     port,
+    ctx,
     async stop() {
       ending.abort();
       await parts.disposeAsync();

@@ -17,6 +17,7 @@ export interface ServerState {
 export const serverFolder = (data: string): string => join(data, "server");
 export const stateFile = (folder: string): string => join(folder, "server.json");
 export const tokenFile = (folder: string): string => join(folder, "token");
+export const keyFile = (folder: string): string => join(folder, "key");
 export const logFile = (folder: string): string => join(folder, "server.log");
 
 /** Undefined where none was ever started. */

@@ -9,7 +9,14 @@ import type { KubeObject } from "@kws/kube/object";
 import { leases, limitRanges, namespaces, networkPolicies, resourceQuotas } from "@kws/kube/resources";
 import { isApiError } from "@kws/kube/status";
 import { fieldManager, managedByLabel, runLabel, serviceLabel } from "../services/labels.ts";
-import { type Holder, holdLease, isHeld, tryTakeLease } from "../services/lease.ts";
+import {
+  durationSeconds,
+  type Holder,
+  holdLease,
+  isHeld,
+  type LeaseOptions,
+  tryTakeLease,
+} from "../services/lease.ts";
 
 /** The reason of a signal that ends this process' part of a run, which another process goes on with: all of it stays. */
 export class HandedOver extends Error {
@@ -25,6 +32,8 @@ export interface PlaceOptions {
   internet: boolean;
   /** Leave the namespace for a day when the run has failed. */
   keepOnFailure: boolean;
+  /** Another process goes on with the run where this one is killed: it waits for this one's Lease, and only it removes the namespace. */
+  resumable?: boolean;
   holder: Holder;
   signal: AbortSignal;
   /** Milliseconds since the epoch. */
@@ -39,6 +48,7 @@ export interface RunPlace extends AsyncDisposable {
   ended(outcome: "passed" | "failed"): void;
 }
 
+const resumableLabel = "kws.dev/resumable";
 const leaseName = "kws-run";
 const keepAnnotation = "kws.dev/keep-until";
 const keepMs = 24 * 3_600_000;
@@ -54,14 +64,20 @@ export function namespaceOf(run: string): string {
 export async function openPlace(options: PlaceOptions): Promise<RunPlace> {
   const { client, run, service, signal, clock, holder } = options;
   const namespace = namespaceOf(run);
-  const labels = { [managedByLabel]: fieldManager, [runLabel]: run, [serviceLabel]: service };
+  const resumable = options.resumable === true;
+  const labels = {
+    [managedByLabel]: fieldManager,
+    [runLabel]: run,
+    [serviceLabel]: service,
+    ...(resumable ? { [resumableLabel]: "true" } : {}),
+  };
   const write = { fieldManager, force: true, signal };
   const space = { apiVersion: "v1", kind: "Namespace", metadata: { name: namespace, labels } };
   await client.apply(namespaces, space, write);
   let failed = false;
   const lease = { client, name: leaseName, namespace, labels, holder, signal, clock };
   try {
-    const other = await tryTakeLease(lease);
+    const other = await (resumable ? takeOver(lease) : tryTakeLease(lease));
     if (other !== undefined) {
       throw new UserError(`the run ${run} is at work in another process`, {
         code: "conflict",
@@ -101,6 +117,14 @@ export async function openPlace(options: PlaceOptions): Promise<RunPlace> {
       }
     },
   };
+}
+
+/** Of a process on another machine one can only see that it renews nothing. */
+async function takeOver(lease: LeaseOptions): Promise<KubeObject | undefined> {
+  const seen = await tryTakeLease(lease);
+  if (seen === undefined) return undefined;
+  await sleep(durationSeconds * 1000, lease.signal);
+  return tryTakeLease(lease, seen.metadata.resourceVersion);
 }
 
 function boundsOf(
@@ -160,9 +184,12 @@ async function keep(client: KubeClient, namespace: string, now: number): Promise
 
 /** Removes the namespaces of runs that nobody is at work in: of processes that were killed, and those kept when their day is over. */
 export async function sweepRuns(
-  options: Pick<PlaceOptions, "client" | "holder" | "clock" | "signal">,
+  options: Pick<PlaceOptions, "client" | "holder" | "clock" | "signal"> & {
+    /** Whether a run that another process could go on with has ended; all of them may go on unless given. */
+    ended?: (run: string) => Promise<boolean>;
+  },
 ): Promise<string[]> {
-  const { client, holder, clock, signal } = options;
+  const { client, holder, clock, signal, ended = () => Promise.resolve(false) } = options;
   const labelSelector = `${managedByLabel}=${fieldManager},${runLabel}`;
   const [spaces, held] = await Promise.all(
     [namespaces, leases].map((resource) => client.list(resource, undefined, { labelSelector, signal })),
@@ -177,8 +204,13 @@ export async function sweepRuns(
       ? now - Date.parse(metadata.creationTimestamp ?? "") > youngMs
       : !isHeld(lease, holder.host, now);
   });
-  const names = dead.map(({ metadata }) => metadata.name);
-  for (const name of names) await removeSpace(client, name);
+  const names: string[] = [];
+  for (const { metadata } of dead) {
+    const { name, labels = {} } = metadata;
+    if (labels[resumableLabel] !== undefined && !(await ended(labels[runLabel] ?? ""))) continue;
+    await removeSpace(client, name);
+    names.push(name);
+  }
   return names;
 }
 

@@ -56,6 +56,8 @@ export interface RunOptions extends Omit<StepOptions, "plan" | "run" | "env"> {
   /** Jobs at once. */
   parallel: number;
   keepOnFailure: boolean;
+  /** Of a journal that remembers: see `PlaceOptions`. */
+  resumable?: boolean;
   holder: Holder;
   signal: AbortSignal;
 }

@@ -161,6 +161,12 @@ export const Pipeline = Type.Object(
     internet: Type.Optional(
       Type.Boolean({ description: "Steps reach addresses outside of the cluster; `true` unless given." }),
     ),
+    concurrency: Type.Optional(
+      Word(
+        ["all", "newest"],
+        "On a server, `newest` ends the runs of a branch that are not its newest; `all` unless given.",
+      ),
+    ),
     quarantine: Type.Optional(
       Type.Array(Type.String({ minLength: 1 }), {
         description: "Tests whose failure does not fail `test`, as `suite: name`; patterns are allowed.",

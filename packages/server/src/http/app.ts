@@ -17,7 +17,8 @@ import type { ServerContext } from "../context.ts";
 import { describeFailure } from "./failures.ts";
 import type { Endpoint, Request, Stream } from "./handlers.ts";
 import { createLimiter } from "./limits.ts";
-import { createMetrics, type Metrics } from "./metrics.ts";
+import { intake } from "../webhooks/in/intake.ts";
+import type { Metrics } from "./metrics.ts";
 
 export interface AppOptions {
   ctx: ServerContext;
@@ -30,8 +31,7 @@ export interface AppOptions {
 
 export async function createApp(options: AppOptions): Promise<FastifyInstance> {
   const { ctx, endpoints, version } = options;
-  const { config, log } = ctx;
-  const metrics = createMetrics();
+  const { config, log, metrics } = ctx;
   const app = fastify({
     bodyLimit: config.maxBodyBytes,
     trustProxy: config.trustedProxies.length === 0 ? false : config.trustedProxies,
@@ -72,6 +72,7 @@ export async function createApp(options: AppOptions): Promise<FastifyInstance> {
   });
   addOperations(app, options, metrics);
   addBrowserSignIn(app, ctx);
+  await app.register(intake, ctx);
   const limiter = createLimiter(config.requestsPerMinute, () => performance.now());
   const streams: Streams = { open: 0 };
   for (const endpoint of endpoints)

@@ -5,6 +5,8 @@ export interface Metrics {
   registry: Registry;
   requests: Histogram<"method" | "route" | "status">;
   streams: Gauge;
+  deliveries: Counter<"forge" | "result">;
+  notifications: Counter<"kind" | "result">;
   /** Refused because of a limit. */
   limited: Counter;
 }
@@ -23,6 +25,18 @@ export function createMetrics(): Metrics {
       registers,
     }),
     streams: new Gauge({ name: "kws_server_streams", help: "Live streams that are open.", registers }),
+    deliveries: new Counter({
+      name: "kws_server_webhook_deliveries_total",
+      help: "Deliveries of webhooks, by what became of them.",
+      labelNames: ["forge", "result"],
+      registers,
+    }),
+    notifications: new Counter({
+      name: "kws_server_notification_attempts_total",
+      help: "Attempts to send notifications, by what became of them.",
+      labelNames: ["kind", "result"],
+      registers,
+    }),
     limited: new Counter({
       name: "kws_server_limited_total",
       help: "Requests refused because of a limit.",

@@ -30,3 +30,10 @@ export function cursorKey(cursor: string): string {
     throw new ApiError("usage", "the cursor is not one of this server");
   return key;
 }
+
+/** Where it is a number that the database has counted. */
+export function cursorNumber(cursor: string): string {
+  const key = cursorKey(cursor);
+  if (!/^\d{1,18}$/.test(key)) throw new ApiError("usage", "the cursor is not one of this list");
+  return key;
+}

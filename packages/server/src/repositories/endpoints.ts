@@ -88,7 +88,7 @@ export const repositoryEndpoints: readonly Endpoint[] = [
   }),
 ];
 
-function missing(name: string): never {
+export function missing(name: string): never {
   throw new UserError(`there is no repository "${name}"`, {
     code: "not-found",
     fix: "`kws server repository list` shows those there are.",

@@ -9,8 +9,17 @@ const version = "v1";
 const nonceLength = 12;
 const tagLength = 16;
 
-/** `place` is where the secret is kept, such as `webhook/ID`: a value that is moved to another place does not open there. */
-export function seal(secret: string, place: string, key: Uint8Array): string {
+/**
+ * With the newest of the keys. `place` is where the secret is kept, such as `webhook/ID`: a value that is moved to another place does not open there.
+ * Throws a `config` `UserError` where there is no key.
+ */
+export function seal(secret: string, place: string, [key]: readonly Uint8Array[]): string {
+  if (key === undefined) {
+    throw new UserError("the server has no key to keep secrets with", {
+      code: "config",
+      fix: "Set KWS_SERVER_KEY to the output of `openssl rand -base64 32`, the same for all servers on the database.",
+    });
+  }
   const nonce = randomBytes(nonceLength);
   const cipher = createCipheriv("aes-256-gcm", key, nonce).setAAD(Buffer.from(place));
   const sealed = Buffer.concat([nonce, cipher.update(secret, "utf8"), cipher.final(), cipher.getAuthTag()]);

@@ -1,52 +1,44 @@
+/** Webhooks in and notifications out, through a whole server on a real PostgreSQL. */
 import { createHmac, randomUUID } from "node:crypto";
 import { once } from "node:events";
 import { readFileSync } from "node:fs";
+import { writeFile } from "node:fs/promises";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
-import { UserError } from "@kws/base/errors";
-import type { FastifyInstance } from "fastify";
+import { setTimeout as pause } from "node:timers/promises";
+import * as notifications from "@kws/api/notifications";
+import { setPoll } from "@kws/api/polls";
+import { addRepository, getRepository } from "@kws/api/repositories";
+import { listRuns } from "@kws/api/runs";
+import * as webhooks from "@kws/api/webhooks";
+import { run } from "@kws/base/exec";
+import { tempDir } from "@kws/base/tempdir";
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
-import { createWebhook, listWebhooks, openWebhook, removeWebhook, rotateSecret } from "./in/webhooks.ts";
-import { listOf } from "./out/addresses.ts";
-import { channelsFor, createChannel, listChannels, removeChannel } from "./out/channels.ts";
-import { deliver, type DeliverOptions, type Durable } from "./out/deliver.ts";
+import { type TestServer, testServer } from "../testing/server.ts";
 import type { Notification } from "./out/notification.ts";
-import { verifySigned } from "./standard-webhooks.ts";
-import { intakeApp } from "./testing/intake-app.ts";
-import { testDatabase, type TestDatabase } from "./testing/database.ts";
+import { notify } from "./out/notify.ts";
+import { signedHeaders, verifySigned } from "./standard-webhooks.ts";
 
-const keys = [Buffer.alloc(32, 1)];
-const allowed = listOf(["127.0.0.0/8"]);
 const shop = "https://git.example.com/acme/shop.git";
-
-let postgres: TestDatabase;
-let app: FastifyInstance;
-const told: string[] = [];
-const begun: string[] = [];
-let failing = false;
+let server: TestServer;
 
 beforeAll(async () => {
-  postgres = await testDatabase();
-  app = await intakeApp({
-    database: postgres.database,
-    keys,
-    now: () => Date.now(),
-    begin: (_transaction, _event, id) => {
-      if (failing) return Promise.reject(new Error("no"));
-      begun.push(id);
-      return Promise.resolve();
-    },
-    wake: () => undefined,
-    onDelivery: (result, forge) => void told.push(`${forge} ${result}`),
-  });
+  // Runs stay in the queue: what they do is not asked here.
+  const settings = { concurrentRuns: 0, allowedNetworks: "127.0.0.0/8", smtpUrl: "smtp://127.0.0.1:1" };
+  server = await testServer(settings);
 });
+afterAll(() => server[Symbol.asyncDispose]());
 
-afterAll(async () => {
-  await app.close();
-  await postgres[Symbol.asyncDispose]();
-});
+/** The value as soon as it is one; tests end by their own time limit. */
+async function eventually<T>(look: () => Promise<T | undefined | false>): Promise<T> {
+  for (;;) {
+    const found = await look();
+    if (found !== undefined && found !== false) return found;
+    await pause(20);
+  }
+}
 
 const push = readFileSync(join(import.meta.dirname, "in/testdata/github/push.json"));
 const signed = (body: Uint8Array, secret: string, event = "push") => ({
@@ -58,251 +50,323 @@ const signed = (body: Uint8Array, secret: string, event = "push") => ({
 const numbered = (count: number) =>
   Buffer.from(JSON.stringify({ ...(JSON.parse(push.toString()) as object), count }));
 
-async function github(scope = shop): Promise<{ id: string; name: string; secret: string }> {
-  const name = `github-${randomUUID()}`;
-  const { webhook, secret } = await createWebhook(postgres.database, { name, forge: "github", scope }, keys);
-  return { id: webhook.id, name, secret };
+async function add(forge: webhooks.ForgeName, scope: string) {
+  const name = `w${randomUUID()}`;
+  return server.client.call(webhooks.addWebhook, { body: { name, forge, scope } });
 }
+const github = (scope = shop) => add("github", scope);
 
-const post = (id: string, body: Uint8Array, headers: Record<string, string>) =>
-  app.inject({ method: "POST", url: `/webhooks/${id}`, payload: Buffer.from(body), headers });
-const deliveriesOf = (webhook: string) =>
-  postgres.database.selectFrom("webhook_deliveries").selectAll().where("webhook", "=", webhook).execute();
+async function post(path: string, body: Uint8Array, headers: Record<string, string>) {
+  const init = { method: "POST", body: Buffer.from(body), headers };
+  const response = await fetch(`${server.url}${path}`, init);
+  return { status: response.status, body: await response.json() };
+}
+const deliveriesOf = (name: string) =>
+  Array.fromAsync(server.client.all(webhooks.listWebhookDeliveries, { params: { name } }));
 
 describe("webhooks", () => {
   test("a secret is shown once and nowhere in the database", async () => {
-    const { id, name, secret } = await github("git@git.example.com:acme/*");
-    const [row] = await postgres.database.selectFrom("webhooks").selectAll().where("id", "=", id).execute();
-    expect(JSON.stringify(row)).not.toContain(secret);
-    const webhooks = await listWebhooks(postgres.database);
-    const shown = webhooks.find((webhook) => webhook.name === name);
-    expect(shown).toEqual({
-      id,
-      name,
-      forge: "github",
-      scope: "https://git.example.com/acme/*",
-      createdAt: expect.any(String),
-    });
-    expect((await openWebhook(postgres.database, id, keys))?.secrets).toEqual([secret]);
+    const { secret, ...webhook } = await github("git@git.example.com:acme/*");
+    const rows = await server.db.selectFrom("webhooks").selectAll().execute();
+    const audited = await server.db.selectFrom("audit").selectAll().execute();
+    expect(JSON.stringify([rows, audited])).not.toContain(secret);
+    expect(audited).toContainEqual(expect.objectContaining({ action: "webhook.add", subject: webhook.name }));
+    expect(webhook).toMatchObject({ forge: "github", scope: "https://git.example.com/acme/*" });
+    const shown = await Array.fromAsync(server.client.all(webhooks.listWebhooks));
+    expect(shown).toContainEqual(webhook);
   });
 
   test("a name is there once, a short secret is refused, and what is gone is gone", async () => {
-    const { name, id } = await github();
-    const again = createWebhook(postgres.database, { name, forge: "gitea", scope: shop }, keys);
-    await expect(again).rejects.toMatchObject({ code: "conflict" });
-    const short = { name: "short", forge: "gitea", scope: shop, secret: "hunter2" } as const;
-    await expect(createWebhook(postgres.database, short, keys)).rejects.toThrow("shorter than 16");
-    await removeWebhook(postgres.database, name);
-    await expect(removeWebhook(postgres.database, name)).rejects.toMatchObject({ code: "not-found" });
-    expect((await post(id, push, signed(push, "any"))).statusCode).toBe(404);
+    const { name, path } = await github();
+    const again = { name, forge: "gitea", scope: shop } as const;
+    const call = (body: webhooks.NewWebhook) => server.client.call(webhooks.addWebhook, { body });
+    await expect(call(again)).rejects.toMatchObject({ reason: "conflict" });
+    await expect(call({ ...again, name: "short", secret: "hunter2" })).rejects.toThrow("shorter than 16");
+    const params = { name };
+    await server.client.call(webhooks.removeWebhook, { params });
+    const gone = server.client.call(webhooks.removeWebhook, { params });
+    await expect(gone).rejects.toMatchObject({ reason: "not-found" });
+    expect((await post(path, push, signed(push, "any"))).status).toBe(404);
   });
 });
 
 describe("deliveries", () => {
-  test("one is written down as its events and answered; the same again is known, also under another id", async () => {
-    const { id, secret } = await github();
-    told.length = 0;
-    const first = await post(id, push, signed(push, secret));
-    expect([first.statusCode, first.json()]).toEqual([202, { events: 1 }]);
-    expect((await post(id, push, signed(push, secret))).json()).toEqual({ events: 0 });
-    const rows = await deliveriesOf(id);
-    expect(rows).toHaveLength(1);
-    expect(rows[0]?.events).toMatchObject([{ type: "push", branch: "main" }]);
-    expect(told).toEqual(["github accepted", "github known"]);
+  test("one is written down as its events and handled; the same again is known, also under another id", async () => {
+    const { name, path, secret } = await github();
+    expect(await post(path, push, signed(push, secret))).toEqual({ status: 202, body: { events: 1 } });
+    expect(await post(path, push, signed(push, secret))).toMatchObject({ body: { events: 0 } });
+    const [delivery] = await eventually(async () => {
+      const found = await deliveriesOf(name);
+      return found[0]?.handledAt !== undefined && found;
+    });
+    expect(delivery).toMatchObject({ events: ["push main"] });
+    expect(await deliveriesOf(name)).toHaveLength(1);
+    const told = await (await fetch(`${server.url}/metrics`)).text();
+    expect(told).toMatch(/kws_server_webhook_deliveries_total\{forge="github",result="known"\} [1-9]/);
   });
 
   test("a ping is accepted, shows that the forge arrives, and leads to nothing", async () => {
-    const { id, name, secret } = await github();
+    const { name, path, secret } = await github();
     const ping = readFileSync(join(import.meta.dirname, "in/testdata/github/ping.json"));
-    expect((await post(id, ping, signed(ping, secret, "ping"))).statusCode).toBe(202);
-    expect((await deliveriesOf(id))[0]?.events).toEqual([]);
-    const webhooks = await listWebhooks(postgres.database);
-    expect(webhooks.find((webhook) => webhook.name === name)).toHaveProperty("lastDeliveryAt");
+    expect((await post(path, ping, signed(ping, secret, "ping"))).status).toBe(202);
+    expect(await deliveriesOf(name)).toMatchObject([{ events: [], handledAt: expect.any(String) }]);
+    const shown = await Array.fromAsync(server.client.all(webhooks.listWebhooks));
+    expect(shown.find((webhook) => webhook.name === name)).toHaveProperty("lastDeliveryAt");
   });
 
   test("what is not signed, not JSON, or of another repository is refused, and nothing of it is kept", async () => {
-    const { id, secret } = await github();
+    const { name, path, secret } = await github();
     const other = await github("https://git.example.com/lou/*");
-    expect((await post(id, push, signed(push, "another secret"))).statusCode).toBe(403);
-    expect((await app.inject({ method: "POST", url: `/webhooks/${id}` })).statusCode).toBe(403);
-    expect((await post(randomUUID(), push, signed(push, secret))).statusCode).toBe(404);
-    expect((await post("1' OR 1=1", push, signed(push, secret))).statusCode).toBe(404);
-    expect((await post(other.id, push, signed(push, other.secret))).statusCode).toBe(403);
+    expect((await post(path, push, signed(push, "another secret"))).status).toBe(403);
+    const unknown = await post(`/webhooks/${randomUUID()}`, push, signed(push, secret));
+    expect(unknown).toMatchObject({ status: 404, body: { code: "not-found" } });
+    expect((await post("/webhooks/1'%20OR%201=1", push, signed(push, secret))).status).toBe(404);
+    expect((await post(other.path, push, signed(push, other.secret))).status).toBe(403);
     const broken = Buffer.from("{");
-    expect((await post(id, broken, signed(broken, secret))).statusCode).toBe(400);
+    expect((await post(path, broken, signed(broken, secret))).status).toBe(400);
     const form = { ...signed(push, secret), "content-type": "application/x-www-form-urlencoded" };
-    expect((await post(id, push, form)).statusCode).toBe(415);
-    expect(await deliveriesOf(id)).toEqual([]);
+    expect((await post(path, push, form)).status).toBe(400);
+    expect([...(await deliveriesOf(name)), ...(await deliveriesOf(other.name))]).toEqual([]);
   });
 
   test("while a secret is replaced both are taken, and a third ends the first", async () => {
-    const { id, name, secret } = await github();
-    const second = await rotateSecret(postgres.database, name, keys);
-    const statuses = async () => {
-      const bodies = [secret, second].map((one, index) => [one, numbered(Math.random() + index)] as const);
+    const { name, path, secret } = await github();
+    const rotate = () => server.client.call(webhooks.rotateWebhook, { params: { name }, body: {} });
+    const second = (await rotate()).secret;
+    const statuses = async (round: number) => {
+      const bodies = [secret, second].map((one, index) => [one, numbered(2 * round + index)] as const);
       return Promise.all(
-        bodies.map(async ([one, body]) => (await post(id, body, signed(body, one))).statusCode),
+        bodies.map(async ([one, body]) => (await post(path, body, signed(body, one))).status),
       );
     };
-    expect(await statuses()).toEqual([202, 202]);
-    await rotateSecret(postgres.database, name, keys);
-    expect(await statuses()).toEqual([403, 202]);
+    expect(await statuses(0)).toEqual([202, 202]);
+    await rotate();
+    expect(await statuses(1)).toEqual([403, 202]);
   });
 
-  test("many at once are each begun once, although each is sent twice", { timeout: 60_000 }, async () => {
-    const { id, secret } = await github();
-    begun.length = 0;
+  test("many at once are each handled once, although each is sent twice", { timeout: 60_000 }, async () => {
+    const { name, path, secret } = await github();
     const bodies = Array.from({ length: 100 }, (_, index) => numbered(index));
     const answers = await Promise.all(
-      [...bodies, ...bodies].map((body) => post(id, body, signed(body, secret))),
+      [...bodies, ...bodies].map((body) => post(path, body, signed(body, secret))),
     );
-    expect(new Set(answers.map(({ statusCode }) => statusCode))).toEqual(new Set([202]));
-    expect(new Set(begun).size).toBe(bodies.length);
+    expect(answers.filter(({ status }) => status !== 202)).toEqual([]);
+    const begun = answers.filter(({ body }) => (body as { events: number }).events === 1);
     expect(begun).toHaveLength(bodies.length);
-    expect(await deliveriesOf(id)).toHaveLength(bodies.length);
+    const handled = await eventually(async () => {
+      const found = await deliveriesOf(name);
+      return found.every(({ handledAt }) => handledAt !== undefined) && found;
+    });
+    expect(handled).toHaveLength(bodies.length);
+  });
+});
+
+describe("repositories", () => {
+  async function source() {
+    const dir = await tempDir("kws-source");
+    onTestFinished(() => dir[Symbol.asyncDispose]());
+    const who = ["-c", "user.name=a", "-c", "user.email=a@example.com"];
+    const git = async (...args: string[]) =>
+      (await run("git", ["-C", dir.path, ...who, ...args], { env: process.env })).stdout.trim();
+    await git("init", "--quiet", "--initial-branch=main");
+    await writeFile(join(dir.path, "kws.yaml"), "name: orders\n");
+    await writeFile(join(dir.path, "Dockerfile"), "FROM scratch\n");
+    await git("add", ".");
+    const commit = async (message: string) => {
+      await writeFile(join(dir.path, "README.md"), message);
+      await git("add", ".");
+      await git("commit", "--quiet", "-m", message);
+      return git("rev-parse", "HEAD");
+    };
+    const name = `r${randomUUID()}`;
+    return { path: dir.path, name, commit, git };
+  }
+  const at = (name: string, commit: string) =>
+    eventually(async () => {
+      const found = await server.client.call(getRepository, { params: { name } });
+      return found.commit === commit && found;
+    });
+  const runsOf = async (repository: string) =>
+    (await Array.fromAsync(server.client.all(listRuns))).filter((run) => run.repository === repository);
+
+  test("a signed push brings the repository to its new commit, and starts a run of its service", async () => {
+    const { path: url, name, commit } = await source();
+    const before = await commit("one");
+    await server.client.call(addRepository, { body: { name, url } });
+    await at(name, before);
+    const { path, secret } = await add("git", url);
+    const after = await commit("two");
+    const refs = [{ ref: "refs/heads/main", before, after }];
+    const body = JSON.stringify({ repository: { name: "acme/shop", url }, author: "lou", refs });
+    const headers = {
+      "content-type": "application/json",
+      ...signedHeaders("msg_1", Date.now(), body, secret),
+    };
+    expect((await post(path, Buffer.from(body), headers)).status).toBe(202);
+    await at(name, after);
+    const queued = await eventually(async () => {
+      const found = await runsOf(name);
+      return found.length > 0 && found;
+    });
+    expect(queued).toMatchObject([{ service: "orders", commit: after, branch: "main", event: "push" }]);
   });
 
-  test("what could not be begun is not said to have been received, and is taken when it is sent again", async () => {
-    const { id, secret } = await github();
-    failing = true;
-    expect((await post(id, push, signed(push, secret))).statusCode).toBe(500);
-    failing = false;
-    expect(await deliveriesOf(id)).toEqual([]);
-    expect((await post(id, push, signed(push, secret))).json()).toEqual({ events: 1 });
+  test("a repository that is polled is brought to its new commit, until it no longer is", async () => {
+    const { path: url, name, commit, git } = await source();
+    const first = await commit("one");
+    const { id } = await server.client.call(addRepository, { body: { name, url } });
+    await at(name, first);
+    const params = { name };
+    await server.client.call(setPoll, { params, body: { everySeconds: 3600 } });
+    const row = () =>
+      server.db.selectFrom("repository_polls").selectAll().where("repository", "=", id).executeTakeFirst();
+    expect(await eventually(async () => (await row())?.refs ?? undefined)).toEqual({
+      "refs/heads/main": first,
+    });
+    const second = await commit("two");
+    await git("tag", "v1");
+    // Asked at once, and compared with what the older interval has seen.
+    await server.client.call(setPoll, { params, body: { everySeconds: 600 } });
+    await at(name, second);
+    const tagged = await eventually(async () => {
+      const found = await runsOf(name);
+      return found.length === 2 && found;
+    });
+    expect(tagged.map(({ event }) => event).sort()).toEqual(["push", "tag"]);
+    await server.client.call(setPoll, { params, body: {} });
+    expect(await row()).toBeUndefined();
   });
 });
 
 describe("notifications", () => {
-  const notification: Notification = {
-    id: "msg_1",
+  const notification = (): Notification => ({
+    id: `msg_${randomUUID()}`,
     type: "run.failed",
     time: "2026-09-21T10:00:00Z",
     outcome: "failed",
-    values: { service: "cart", summary: "failed with pa55word in it" },
-  };
-  const secret = `whsec_${Buffer.alloc(32, 7).toString("base64")}`;
-  const options = (): DeliverOptions => ({
-    database: postgres.database,
-    keys,
-    allowed,
-    timeoutMs: 20_000,
-    secrets: ["pa55word"],
-    now: () => Date.now(),
-    random: () => 0,
+    values: { service: "cart", commit: "b2".repeat(20), summary: "failed with pa55word in it" },
+    repositoryUrl: shop,
   });
-  /** Keeps what a workflow's journal keeps. */
-  const journal = () => {
-    const steps: string[] = [];
-    const pauses: number[] = [];
-    const durable: Durable = {
-      step: async (name, work) => {
-        steps.push(name);
-        return work();
-      },
-      sleep: (ms) => {
-        pauses.push(ms);
-        return Promise.resolve();
-      },
-    };
-    return { steps, pauses, durable };
-  };
-  async function receiver(
-    answers: number[],
-  ): Promise<{ url: string; got: { body: string; headers: object }[] }> {
-    const got: { body: string; headers: object }[] = [];
-    const server = createServer((request, response) => {
+  async function tell(message: Notification): Promise<void> {
+    const { db, workflows } = server.ctx;
+    await db.transaction().execute((trx) => notify(server.ctx, trx, message, ["pa55word"]));
+    workflows.wake();
+  }
+  const stateOf = async (channel: string) =>
+    (await server.client.call(notifications.listNotifications, { query: { channel } })).items[0];
+  const ended = (channel: string) =>
+    eventually(async () => {
+      const found = await stateOf(channel);
+      return found?.endedAt !== undefined && found;
+    });
+  async function receiver(answers: number[]) {
+    const got: { url: string; body: string; headers: Record<string, string> }[] = [];
+    const taker = createServer((request, response) => {
       const take = async () => {
-        got.push({ body: await text(request), headers: request.headers });
-        response.writeHead(answers[got.length - 1] ?? 200, { "retry-after": "60" }).end();
+        const headers = request.headers as Record<string, string>;
+        got.push({ url: request.url ?? "", body: await text(request), headers });
+        response.writeHead(answers[got.length - 1] ?? 200).end();
       };
       void take();
     }).listen(0, "127.0.0.1");
-    await once(server, "listening");
+    await once(taker, "listening");
     onTestFinished(async () => {
-      server.closeAllConnections();
-      server.close();
-      await once(server, "close");
+      taker.closeAllConnections();
+      taker.close();
+      await once(taker, "close");
     });
-    return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/T0/hidden`, got };
+    return { url: `http://127.0.0.1:${(taker.address() as AddressInfo).port}/T0/hidden`, got };
   }
-  const create = (url: string, name: string = randomUUID()) =>
-    createChannel(
-      postgres.database,
-      { name, target: { kind: "webhook", url, secret }, types: ["run.*"] },
-      keys,
-      allowed,
-    );
-
-  test("a message is tried again as the receiver asks, keeps its id, and holds no secret", async () => {
-    const { url, got } = await receiver([503, 429]);
-    const channel = await create(url);
-    const { steps, pauses, durable } = journal();
-    expect(await deliver(channel.id, notification, durable, options())).toEqual({
-      result: "sent",
-      attempts: 3,
+  async function channel(target: notifications.NewTarget, types = ["run.*"]) {
+    const name = `c${randomUUID()}`;
+    const made = await server.client.call(notifications.addChannel, { body: { name, target, types } });
+    onTestFinished(async () => {
+      await server.client.call(notifications.removeChannel, { params: { name } }).catch(() => undefined);
     });
-    expect(steps).toEqual(["attempt 1", "attempt 2", "attempt 3"]);
-    expect(pauses).toEqual([60_000, 60_000]);
+    return made;
+  }
+
+  test("a message is tried again when the receiver fails, keeps its id, and holds no secret", async () => {
+    const { url, got } = await receiver([503]);
+    const { name, secret = "" } = await channel({ kind: "webhook", url });
+    const message = notification();
+    await tell(message);
+    await tell(message);
+    expect(await ended(name)).toMatchObject({ state: "sent", attempts: 2, id: message.id });
+    expect(got).toHaveLength(2);
     for (const { body, headers } of got) {
-      expect(verifySigned(Buffer.from(body), headers as Record<string, string>, [secret], Date.now())).toBe(
-        "msg_1",
-      );
-      expect(body).not.toContain("pa55word");
+      expect(verifySigned(Buffer.from(body), headers, [secret], Date.now())).toBe(message.id);
       expect(body).toContain("failed with *** in it");
     }
+    const kept = await server.db.selectFrom("outbox").selectAll().execute();
+    expect(JSON.stringify(kept)).not.toContain("pa55word");
   });
 
-  test("a refusal is final, and its reason does not tell the address", async () => {
-    const { url } = await receiver([404]);
-    const channel = await create(url);
-    const outcome = await deliver(channel.id, notification, journal().durable, options());
-    expect(outcome).toMatchObject({
-      result: "failed",
-      attempts: 1,
-      reason: expect.stringContaining("answered 404"),
-    });
-    expect(JSON.stringify(outcome)).not.toContain("hidden");
-  });
-
-  test("a channel that was removed while a message waited gets no more", async () => {
-    const { url, got } = await receiver([503]);
-    const channel = await create(url);
-    const { durable } = journal();
-    const removing: Durable = { ...durable, sleep: () => removeChannel(postgres.database, channel.name) };
-    expect(await deliver(channel.id, notification, removing, options())).toEqual({
-      result: "removed",
-      attempts: 2,
-    });
-    expect(got).toHaveLength(1);
-  });
-
-  test("a channel's address is sealed, and only its host is shown", async () => {
-    const channel = await create("https://hooks.example.com/T0/hidden");
-    const [row] = await postgres.database
+  test("a refusal is final, and neither list nor database tell the address", async () => {
+    const { url } = await receiver([404, 404]);
+    const { name, id, to } = await channel({ kind: "slack", url });
+    await tell(notification());
+    expect(await ended(name)).toMatchObject({ state: "failed", attempts: 1 });
+    const tested = await server.client.call(notifications.testChannel, { params: { name } });
+    expect(tested).toMatchObject({ result: "failed", reason: expect.stringContaining("answered 404") });
+    const rows = await server.db
       .selectFrom("notification_channels")
       .selectAll()
-      .where("id", "=", channel.id)
+      .where("id", "=", id)
       .execute();
-    const shown = (await listChannels(postgres.database, keys)).find(({ id }) => id === channel.id);
-    expect(shown).toEqual(channel);
-    expect(channel.to).toBe("hooks.example.com");
-    expect(JSON.stringify([row, channel])).not.toContain("hidden");
+    expect(JSON.stringify([rows, tested, await stateOf(name)])).not.toContain("hidden");
+    expect(to).toBe(new URL(url).host);
+  });
+
+  test("while the SMTP server is down a message waits and says why; removing its channel ends that", async () => {
+    const { name } = await channel({ kind: "email", to: ["team@example.com"] });
+    await tell(notification());
+    const waiting = await eventually(async () => {
+      const found = await stateOf(name);
+      return found?.attempts === 1 && found;
+    });
+    expect(waiting).toMatchObject({ state: "waiting", reason: expect.stringContaining("127.0.0.1") });
+    await server.client.call(notifications.removeChannel, { params: { name } });
+    expect(await stateOf(name)).toBeUndefined();
+  });
+
+  test("a commit gets its status where the repository is the channel's, and nowhere else", async () => {
+    const { url, got } = await receiver([201, 201]);
+    const api = new URL("/api", url).href;
+    const target = { kind: "status", forge: "github", api, token: "ghp_hidden" } as const;
+    const { name } = await channel({ ...target, scope: "https://git.example.com/acme/*" });
+    const other = await channel({ ...target, scope: "https://git.example.com/lou/*" });
+    await tell(notification());
+    expect(await ended(name)).toMatchObject({ state: "sent" });
+    expect(got[0]?.url).toBe(`/api/repos/acme/shop/statuses/${"b2".repeat(20)}`);
+    expect(got[0]?.headers).toMatchObject({ authorization: "Bearer ghp_hidden" });
+    expect(JSON.parse(got[0]?.body ?? "")).toMatchObject({ state: "failure", context: "kws/cart" });
+    expect(await stateOf(other.name)).toBeUndefined();
   });
 
   test("a channel gets the types that it asks for", async () => {
-    const { id } = await create("https://hooks.example.com/");
-    expect(await channelsFor(postgres.database, "run.failed")).toContain(id);
-    expect(await channelsFor(postgres.database, "run")).not.toContain(id);
-    expect(await channelsFor(postgres.database, "run.step.failed")).not.toContain(id);
+    const { url, got } = await receiver([]);
+    await channel({ kind: "slack", url }, ["release.*"]);
+    const { name } = await channel({ kind: "slack", url }, ["run.failed"]);
+    await tell(notification());
+    await ended(name);
+    expect(got).toHaveLength(1);
   });
 
   test.each([
-    ["an address of this network", { kind: "webhook", url: "http://10.0.0.1/", secret }],
+    ["an address of this network", { kind: "webhook", url: "http://10.0.0.1/" }],
     ["a key that is none", { kind: "webhook", url: "https://hooks.example.com/", secret: "whsec_AAAA" }],
     ["an address that is no e-mail's", { kind: "email", to: ["a@example.com\nBcc: b@example.com"] }],
-  ] as const)("%s is refused when a channel is made", async (_case, target) => {
-    const given = structuredClone(target) as Parameters<typeof createChannel>[1]["target"];
-    const channel = { name: randomUUID(), target: given, types: ["run.*"] };
-    await expect(createChannel(postgres.database, channel, keys, allowed)).rejects.toBeInstanceOf(UserError);
-  });
+    [
+      "an API in this network",
+      { kind: "status", forge: "gitea", scope: shop, api: "http://[::1]/", token: "t" },
+    ],
+  ] satisfies [string, notifications.NewTarget][])(
+    "%s is refused when a channel is made",
+    async (_case, target) => {
+      const body = { name: "refused", target };
+      const made = server.client.call(notifications.addChannel, { body });
+      await expect(made).rejects.toMatchObject({ reason: expect.stringMatching(/config|permission/) });
+    },
+  );
 });

@@ -5,13 +5,14 @@
 import { randomUUID } from "node:crypto";
 import { DBOS, type DLogger } from "@dbos-inc/dbos-sdk";
 import { messageOf } from "@kws/base/errors";
+import { limiter } from "@kws/base/limiter";
 import type { Logger } from "@kws/base/logger";
 import { type Transaction } from "kysely";
 import type { ServerContext } from "../context.ts";
 import type { Database } from "../database/open.ts";
 import type { Tables } from "../database/schema.ts";
 import { defineTakeover } from "./takeover.ts";
-import type { Step, Workflow } from "./workflow.ts";
+import { handedOver, type Step, type Workflow } from "./workflow.ts";
 
 export interface Workflows {
   /**
@@ -78,10 +79,8 @@ export function createEngine({ db, url, log, alone, onLost }: EngineOptions): En
     },
     result: (workflowId) => DBOS.getResult(workflowId),
     async launch(ctx, workflows) {
-      const step: Step = (name, work) =>
-        DBOS.runStep(() => (ctx.signal.aborted ? handedOver() : perform(work, running, ctx.signal)), {
-          name,
-        });
+      const attempt = async <Result>(work: () => Promise<Result>) =>
+        ctx.signal.aborted ? handedOver() : perform(work, running, ctx.signal);
       DBOS.setConfig({
         name: "kws",
         systemDatabaseUrl: url,
@@ -92,6 +91,9 @@ export function createEngine({ db, url, log, alone, onLost }: EngineOptions): En
         logger: dbosLogger(log.child({ part: "workflows" })),
       });
       for (const workflow of workflows as Workflow<unknown>[]) {
+        const turn = workflow.together === undefined ? undefined : limiter(workflow.together);
+        const step: Step = (name, work) =>
+          DBOS.runStep(() => (turn === undefined ? attempt(work) : turn(() => attempt(work))), { name });
         const run: Registered = (input) => workflow.run(ctx, input, step);
         registered.set(workflow.name, DBOS.registerWorkflow(run, { name: workflow.name }));
       }
@@ -133,11 +135,6 @@ async function perform<Result>(
     settled();
   }
   return handedOver();
-}
-
-/** Never settles: the process ends. */
-function handedOver(): Promise<never> {
-  return new Promise(() => {});
 }
 
 /** Starts what transactions asked for. Two servers never take the same row, and DBOS knows an id that was started before. */

@@ -10,9 +10,16 @@ export type Step = <Result>(name: string, run: () => Promise<Result>) => Promise
  */
 export interface Workflow<Input = never> {
   name: string;
+  /** How many of its steps run at the same time on one server; as many as there are unless given. */
+  together?: number;
   run(ctx: ServerContext, input: Input, step: Step): Promise<void>;
 }
 
 export function defineWorkflow<Input>(workflow: Workflow<Input>): Workflow<Input> {
   return workflow;
+}
+
+/** What a workflow waits for when the server ends in the middle of it: nothing is recorded, and the next server goes on. */
+export function handedOver(): Promise<never> {
+  return new Promise(() => {});
 }

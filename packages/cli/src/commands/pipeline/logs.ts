@@ -1,9 +1,13 @@
+import type { Client } from "@kws/api/client";
+import { getRun, type LogLine, readRunLog, streamRunLog } from "@kws/api/runs";
 import { UserError } from "@kws/base/errors";
 import { sleep } from "@kws/base/retry";
 import { suggest } from "@kws/platform/project/nearest";
 import { readLog, type StoredLine } from "@kws/platform/pipeline/logs/read";
 import { openRuns } from "@kws/platform/pipeline/runs";
-import { defineCommand } from "../../command.ts";
+import { defineCommand, type Result } from "../../command.ts";
+import type { Context } from "../../context.ts";
+import { serverClient } from "../../server.ts";
 import { printable } from "../../style.ts";
 
 /** How soon a step that begins is seen. */
@@ -11,6 +15,7 @@ const pollMs = 200;
 
 export const command = defineCommand({
   summary: "what the steps of a run said",
+  description: "Of a run from this machine, or on the server. With --follow and -o json, one object a line.",
   args: [
     { name: "run", description: "the run, as `kws pipeline run` named it", required: true },
     { name: "step", description: "only this step" },
@@ -29,12 +34,7 @@ export const command = defineCommand({
   async run({ args: [id = "", step], options }, ctx) {
     const runs = openRuns(ctx.locations.data);
     const jobs = await runs.logged(id);
-    if (jobs === undefined) {
-      throw new UserError(`there is no run "${id}" on this machine`, {
-        code: "not-found",
-        fix: "`kws pipeline run` names it in its result.",
-      });
-    }
+    if (jobs === undefined) return logsThere(ctx, id, step, options);
     if (step !== undefined && !jobs.includes(step)) {
       throw new UserError(`the run ${id} has no step "${step}" that began`, {
         code: "not-found",
@@ -87,4 +87,53 @@ async function followAll(
   }
   await Promise.all(shown.values());
   broken.signal.throwIfAborted();
+}
+
+interface Asked {
+  follow?: boolean | undefined;
+  grep?: string | undefined;
+  from?: number | undefined;
+  limit?: number | undefined;
+}
+
+async function logsThere(
+  ctx: Context,
+  run: string,
+  step: string | undefined,
+  options: Asked,
+): Promise<Result> {
+  const { follow = false, grep, from = 0, limit = Number.POSITIVE_INFINITY } = options;
+  const client = await serverClient(ctx);
+  const { jobs } = await client.call(getRun, { params: { run } });
+  const json = ctx.globals.output === "json" || ctx.globals.output === "yaml";
+  const lines: object[] = [];
+  for (const job of step === undefined ? jobs.map((one) => one.job) : [step]) {
+    let count = 0;
+    for await (const { line, time, text } of linesOf(client, { run, job }, { follow, grep })) {
+      if (line < from) continue;
+      if (json && follow) ctx.stdout.write(`${JSON.stringify({ step: job, line, time, text })}\n`);
+      else if (json) lines.push({ step: job, line, time, text });
+      else ctx.stdout.write(`${step === undefined ? `${job}: ` : ""}${printable(text)}\n`);
+      if (++count >= limit) break;
+    }
+  }
+  return json && !follow ? { data: { lines } } : {};
+}
+
+async function* linesOf(
+  client: Client,
+  params: { run: string; job: string },
+  { follow, grep }: { follow: boolean; grep: string | undefined },
+): AsyncGenerator<LogLine> {
+  if (!follow) return yield* client.all(readRunLog, { params, query: { grep } });
+  const stopped = new AbortController();
+  try {
+    const messages = client.stream(streamRunLog, { params, query: { grep }, signal: stopped.signal });
+    for await (const { item } of messages) {
+      if ("ended" in item) return;
+      yield item;
+    }
+  } finally {
+    stopped.abort();
+  }
 }

@@ -5,23 +5,41 @@ import { readLog } from "@kws/platform/pipeline/logs/read";
 import type { JobResult } from "@kws/platform/pipeline/job";
 import type { RunResult } from "@kws/platform/pipeline/run";
 import { openRuns, type Runs } from "@kws/platform/pipeline/runs";
-import { defineCommand } from "../../command.ts";
+import { startRuns } from "@kws/api/runs";
+import { defineCommand, type Result } from "../../command.ts";
 import type { Context } from "../../context.ts";
 import { exitCodeOf, planAll, runHere, servicesArgument, triggerOptions } from "../../pipelining.ts";
+import { follow, repositoryName, runResult, runTable } from "../../runs.ts";
+import { serverClient } from "../../server.ts";
 import { printable, type Style } from "../../style.ts";
 
 const shownLines = 15;
 
 export const command = defineCommand({
-  summary: "run the pipelines of services on the working tree",
+  summary: "run the pipelines of services: on the server, or with --local here",
   description:
-    "Checks, builds, tests and packages as the service's kws.yaml says, in pods of a namespace that goes when the run has ended, also " +
+    "On the server, runs the newest commit of a branch that has been pushed; with --local the working tree, from this machine. Checks, builds, tests and packages as the service's kws.yaml says, in pods of a namespace that goes when the run has ended, also " +
     "after Ctrl-C. Without `pipeline` in kws.yaml the usual steps run: check, datastores, build, test, publish, notify, candidate. " +
-    "Packages stay on this machine unless --publish is given. What was built or tested with the same content is not done again. " +
+    "Packages of a local run stay on this machine unless --publish is given. What was built or tested with the same content is not done again. " +
     "Exit code 1 where a run failed.",
   args: [servicesArgument],
   options: {
     local: { type: "boolean", description: "from this machine, with what is not committed" },
+    repository: {
+      type: "string",
+      value: "name",
+      description: "on the server; the one that this folder is a clone of unless given",
+    },
+    commit: {
+      type: "string",
+      value: "commit",
+      description: "on the server; the branch's newest unless given",
+    },
+    follow: {
+      type: "boolean",
+      short: "F",
+      description: "on the server; show what happens until all have ended",
+    },
     ...triggerOptions,
     publish: {
       type: "boolean",
@@ -52,17 +70,15 @@ export const command = defineCommand({
     },
   },
   examples: [
+    "kws pipeline run orders --branch main --follow",
     "kws pipeline run --local orders",
     "kws pipeline run --local --since origin/main",
     "kws pipeline run --local orders --branch main --event push --publish",
   ],
   async run({ args, options }, ctx) {
-    if (options.local !== true) {
-      throw new UserError("no server is set that could run it", {
-        code: "usage",
-        fix: "Add --local to run it from this machine.",
-      });
-    }
+    if (options.local !== true) return runThere(ctx, args, options);
+    const there = (["repository", "commit", "follow"] as const).find((name) => options[name] !== undefined);
+    if (there !== undefined) throw new UserError(`--${there} is for runs on the server`, { code: "usage" });
     const all = await planAll(ctx, args, options);
     if (all.planned.length === 0) return { data: { runs: [] }, text: "Nothing has changed." };
     const results = await runHere(ctx, all, {
@@ -95,6 +111,34 @@ export const command = defineCommand({
     };
   },
 });
+
+/** What only a run from this machine can be told. */
+const localOptions = ["event", "since", "publish", "registry", "parallel", "keep-on-failure"] as const;
+
+interface Asked extends Partial<Record<(typeof localOptions)[number], unknown>> {
+  repository?: string | undefined;
+  branch?: string | undefined;
+  tag?: string | undefined;
+  commit?: string | undefined;
+  follow?: boolean | undefined;
+}
+
+async function runThere(ctx: Context, services: string[], options: Asked): Promise<Result> {
+  const { branch, tag, commit } = options;
+  const here = localOptions.find((name) => options[name] !== undefined);
+  if (here !== undefined) {
+    throw new UserError(`--${here} is for runs from this machine`, { code: "usage", fix: "Add --local." });
+  }
+  const client = await serverClient(ctx);
+  const repository = await repositoryName(ctx, client, options.repository);
+  const body = { repository, branch, tag, commit, ...(services.length === 0 ? {} : { services }) };
+  const { items } = await client.call(startRuns, { body });
+  if (options.follow !== true)
+    return { data: { runs: items }, table: runTable(items, ctx.style, ctx.clock()) };
+  const ended = [];
+  for (const { run } of items) ended.push(await follow(ctx, client, run));
+  return runResult(ended, { runs: ended }, ctx.style);
+}
 
 /** Of the tests of these runs, by what is recorded on this machine. */
 async function flakyOf(runs: Runs, results: RunResult[]) {

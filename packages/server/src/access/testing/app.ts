@@ -1,4 +1,6 @@
 /** The server's HTTP half over a database of a test, with a clock that the test turns. */
+import { hostname } from "node:os";
+import { locations } from "@kws/platform/project/locations";
 import type { FastifyInstance } from "fastify";
 import { readConfig } from "../../config.ts";
 import type { ServerContext } from "../../context.ts";
@@ -6,6 +8,7 @@ import type { Database } from "../../database/open.ts";
 import { endpoints as allEndpoints } from "../../endpoints.ts";
 import { createApp } from "../../http/app.ts";
 import type { Endpoint } from "../../http/handlers.ts";
+import { createMetrics } from "../../http/metrics.ts";
 import { createServerLogger } from "../../log.ts";
 import { authentication } from "../authenticate.ts";
 import { oidcSettings, openOidc } from "../oidc.ts";
@@ -35,7 +38,12 @@ export async function testApp(
     oidc: settings === undefined ? undefined : openOidc(settings),
     feed: { read: () => Promise.reject(new Error("no events here")) } as never,
     workflows: { start: () => Promise.resolve(), wake: () => undefined, result: () => Promise.resolve() },
+    metrics: createMetrics(),
+    keys: [],
     cache: "/nowhere",
+    locations: locations({ KWS_HOME: "/nowhere" }, "/nowhere"),
+    home: "/nowhere",
+    holder: { user: "server", host: hostname(), pid: process.pid },
     env: {},
     now: () => new Date(at),
     signal: new AbortController().signal,

@@ -1,11 +1,12 @@
 import { createHmac } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
+import { type ForgeName, forgeNames } from "@kws/api/webhooks";
 import { UserError } from "@kws/base/errors";
 import { describe, expect, test } from "vitest";
 import { signedHeaders } from "../standard-webhooks.ts";
 import { type Headers, Refusal } from "./delivery.ts";
-import { type ForgeName, forgeNames, forges } from "./forges.ts";
+import { forges } from "./forges.ts";
 
 const now = Date.parse("2026-09-21T10:00:01Z");
 const [before, commit] = ["a1".repeat(20), "b2".repeat(20)];

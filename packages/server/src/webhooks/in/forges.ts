@@ -1,4 +1,5 @@
 /** The forges that deliveries are taken from, by the name that a webhook is made with. */
+import type { ForgeName } from "@kws/api/webhooks";
 import { bitbucket } from "./bitbucket.ts";
 import { bitbucketServer } from "./bitbucket-server.ts";
 import type { Forge } from "./forge.ts";
@@ -6,9 +7,6 @@ import { git } from "./git.ts";
 import { gitea } from "./gitea.ts";
 import { github } from "./github.ts";
 import { gitlab } from "./gitlab.ts";
-
-export const forgeNames = ["github", "gitlab", "bitbucket", "bitbucket-server", "gitea", "git"] as const;
-export type ForgeName = (typeof forgeNames)[number];
 
 export const forges: Record<ForgeName, Forge> = {
   github,

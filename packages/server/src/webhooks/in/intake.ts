@@ -2,38 +2,22 @@
  * Where forges send to: `POST /webhooks/ID`. A delivery is verified, read, written down together with what it begins, and answered;
  * work comes later, so that a forge never waits for a pipeline, and a server that is killed has lost nothing that it said it has.
  */
+import { ApiError } from "@kws/api/errors";
 import { UserError } from "@kws/base/errors";
 import type { FastifyInstance, FastifyRequest, onRequestAsyncHookHandler } from "fastify";
-import type { Kysely, Transaction } from "kysely";
-import type { WebhookTables } from "../tables.ts";
+import type { ServerContext } from "../../context.ts";
 import type { ForgeEvent } from "./event.ts";
 import { forges } from "./forges.ts";
+import { handleEvents } from "./handle.ts";
 import { maxBody } from "./payload.ts";
 import { inScope, openWebhook, type OpenWebhook } from "./webhooks.ts";
-
-export interface IntakeOptions {
-  database: Kysely<WebhookTables>;
-  /** What secrets are sealed with, the newest first. */
-  keys: readonly Uint8Array[];
-  /** Milliseconds since 1970. */
-  now: () => number;
-  /**
-   * Writes down what is to be done for an event, in the transaction that writes down the delivery. The id is the event's own: that of a
-   * durable workflow.
-   */
-  begin: (transaction: Transaction<WebhookTables>, event: ForgeEvent, id: string) => Promise<void>;
-  /** Called when that is committed. */
-  wake: () => void;
-  /** For metrics. */
-  onDelivery: (result: "accepted" | "known" | "ignored" | "refused", forge: string) => void;
-}
 
 /** Bytes of bodies that are being read at a time. Beyond it, senders are asked to come again. */
 const maxInFlight = 4 * maxBody;
 
 /** Registered under its own prefix: its bodies are kept as the bytes that were signed. */
-export async function intake(app: FastifyInstance, options: IntakeOptions): Promise<void> {
-  const { keys, now, wake, onDelivery } = options;
+export async function intake(app: FastifyInstance, ctx: ServerContext): Promise<void> {
+  const { db, keys, metrics, now, workflows } = ctx;
   const webhooks = new WeakMap<FastifyRequest, OpenWebhook>();
   let inFlight = 0;
 
@@ -56,7 +40,7 @@ export async function intake(app: FastifyInstance, options: IntakeOptions): Prom
       inFlight -= held;
       gone = true;
     });
-    const webhook = await openWebhook(options.database, id, keys);
+    const webhook = await openWebhook(db, id, keys);
     if (webhook === undefined) {
       throw new UserError("there is no such webhook", {
         code: "not-found",
@@ -65,24 +49,22 @@ export async function intake(app: FastifyInstance, options: IntakeOptions): Prom
     }
     const length = Number(request.headers["content-length"] ?? maxBody);
     if (inFlight + length > maxInFlight) {
-      return reply
-        .code(503)
-        .header("retry-after", "5")
-        .send({ code: "unavailable", message: "too many deliveries at once" });
+      throw new ApiError("unavailable", "too many deliveries at once", { retryAfter: 5 });
     }
     if (!gone) held = length;
     inFlight += held;
     webhooks.set(request, webhook);
   };
 
-  app.post<{ Body: Buffer | undefined }>("/webhooks/:id", { onRequest: admit }, async (request, reply) => {
+  const options = { schema: { hide: true }, onRequest: admit };
+  app.post<{ Body: Buffer | undefined }>("/webhooks/:id", options, async (request, reply) => {
     const webhook = webhooks.get(request);
     if (webhook === undefined) throw new Error("a delivery that was not admitted");
     // A request without a body has none that could be signed.
     const { body = Buffer.alloc(0), headers } = request;
     const forge = forges[webhook.forge];
     try {
-      const key = forge.verify(body, headers, webhook.secrets, now());
+      const key = forge.verify(body, headers, webhook.secrets, now().getTime());
       const events = forge.parse(body, headers);
       const stranger = events.find(({ repository }) => !inScope(webhook.scope, repository.url));
       if (stranger !== undefined) {
@@ -91,12 +73,13 @@ export async function intake(app: FastifyInstance, options: IntakeOptions): Prom
           fix: "Make a webhook for that repository, or one for all of its owner's.",
         });
       }
-      const isNew = await write(options, webhook.id, key, events);
-      if (isNew) wake();
-      onDelivery(!isNew ? "known" : events.length === 0 ? "ignored" : "accepted", webhook.forge);
+      const isNew = await write(ctx, webhook.id, key, events);
+      if (isNew) workflows.wake();
+      const result = !isNew ? "known" : events.length === 0 ? "ignored" : "accepted";
+      metrics.deliveries.inc({ forge: webhook.forge, result });
       return await reply.code(202).send({ events: isNew ? events.length : 0 });
     } catch (error) {
-      if (error instanceof UserError) onDelivery("refused", webhook.forge);
+      if (error instanceof UserError) metrics.deliveries.inc({ forge: webhook.forge, result: "refused" });
       throw error;
     }
   });
@@ -104,20 +87,24 @@ export async function intake(app: FastifyInstance, options: IntakeOptions): Prom
 
 /** False where the delivery was here before. What no pipeline runs for is kept as well: it shows that the forge reaches us. */
 async function write(
-  { database, begin }: IntakeOptions,
+  { db, workflows, now }: ServerContext,
   webhook: string,
   key: string,
   events: ForgeEvent[],
 ): Promise<boolean> {
-  return database.transaction().execute(async (transaction) => {
-    const { numInsertedOrUpdatedRows } = await transaction
+  return db.transaction().execute(async (trx) => {
+    const handled_at = events.length === 0 ? now() : null;
+    const { numInsertedOrUpdatedRows } = await trx
       .insertInto("webhook_deliveries")
-      .values({ webhook, key, events: JSON.stringify(events) })
+      .values({ webhook, key, events: JSON.stringify(events), handled_at })
       .onConflict((conflict) => conflict.columns(["webhook", "key"]).doNothing())
       .executeTakeFirst();
     if (numInsertedOrUpdatedRows !== 1n) return false;
-    for (const [index, event] of events.entries())
-      await begin(transaction, event, `${webhook}/${key}/${index}`);
+    if (events.length > 0) {
+      const delivery = { webhook, key };
+      const id = `${webhook}/${key}`;
+      await workflows.start(trx, handleEvents, `${handleEvents.name}/${id}`, { key: id, events, delivery });
+    }
     return true;
   });
 }

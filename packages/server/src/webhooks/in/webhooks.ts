@@ -1,34 +1,13 @@
 /** The webhooks that were made here: a forge, the repositories that it may speak of, and the secrets that prove it. */
 import { randomBytes, randomUUID } from "node:crypto";
+import type { ForgeName, NewWebhook, Webhook } from "@kws/api/webhooks";
 import { UserError } from "@kws/base/errors";
 import { publicAddress } from "@kws/platform/project/git";
-import type { Kysely } from "kysely";
+import type { Transaction } from "kysely";
+import type { Database } from "../../database/open.ts";
+import type { Tables } from "../../database/schema.ts";
 import { seal, unseal } from "../seal.ts";
 import { keyOf } from "../standard-webhooks.ts";
-import type { WebhookTables } from "../tables.ts";
-import type { ForgeName } from "./forges.ts";
-
-type Database = Kysely<WebhookTables>;
-
-/** What anybody may see of one; secrets are shown once, to whoever made them. */
-export interface Webhook {
-  id: string;
-  name: string;
-  forge: ForgeName;
-  scope: string;
-  /** RFC 3339. */
-  createdAt: string;
-  lastDeliveryAt?: string;
-}
-
-export interface NewWebhook {
-  name: string;
-  forge: ForgeName;
-  /** The address of one repository, or of all below it with `/*` at its end. */
-  scope: string;
-  /** The forge's, such as GitLab's signing token; made here unless given. */
-  secret?: string;
-}
 
 /** Makes a webhook. The secret is in the answer, and never again in any other. */
 export async function createWebhook(
@@ -40,7 +19,7 @@ export async function createWebhook(
   const id = randomUUID();
   const row = await database
     .insertInto("webhooks")
-    .values({ id, name, forge, scope: address(scope), secrets: [sealed(secret, id, keys)] })
+    .values({ id, name, forge, scope: address(scope), secrets: [seal(secret, `webhook/${id}`, keys)] })
     .onConflict((conflict) => conflict.column("name").doNothing())
     .returningAll()
     .executeTakeFirst();
@@ -53,51 +32,56 @@ export async function createWebhook(
   return { webhook: shown(row), secret };
 }
 
-export async function listWebhooks(database: Database): Promise<Webhook[]> {
+/** By name, after the given one. */
+export async function listWebhooks(database: Database, after: string, limit: number): Promise<Webhook[]> {
   const rows = await database
     .selectFrom("webhooks")
     .selectAll()
     .select((select) =>
       select
         .selectFrom("webhook_deliveries")
-        .select(({ fn }) => fn.max("received_at").as("at"))
+        .select("received_at")
         .whereRef("webhook_deliveries.webhook", "=", "webhooks.id")
+        .orderBy("number", "desc")
+        .limit(1)
         .as("last"),
     )
+    .where("name", ">", after)
     .orderBy("name")
+    .limit(limit)
     .execute();
   return rows.map((row) => shown(row, row.last));
 }
 
 /** Adds a secret that is taken beside the newest one, which stays until the forge has the new one. */
 export async function rotateSecret(
-  database: Database,
+  trx: Transaction<Tables>,
   name: string,
   keys: readonly Uint8Array[],
   given?: string,
-): Promise<string> {
-  return database.transaction().execute(async (transaction) => {
-    const row = await transaction
-      .selectFrom("webhooks")
-      .selectAll()
-      .where("name", "=", name)
-      .forUpdate()
-      .executeTakeFirst();
-    if (row === undefined) throw noWebhook(name);
-    const secret = given ?? newSecret(row.forge);
-    checkSecret(row.forge, secret);
-    const secrets = [sealed(secret, row.id, keys), ...row.secrets.slice(0, 1)];
-    await transaction.updateTable("webhooks").set({ secrets }).where("id", "=", row.id).execute();
-    return secret;
-  });
+): Promise<{ webhook: Webhook; secret: string }> {
+  const row = await trx
+    .selectFrom("webhooks")
+    .selectAll()
+    .where("name", "=", name)
+    .forUpdate()
+    .executeTakeFirst();
+  if (row === undefined) throw noWebhook(name);
+  const secret = given ?? newSecret(row.forge);
+  checkSecret(row.forge, secret);
+  const secrets = [seal(secret, `webhook/${row.id}`, keys), ...row.secrets.slice(0, 1)];
+  await trx.updateTable("webhooks").set({ secrets }).where("id", "=", row.id).execute();
+  return { webhook: shown(row), secret };
 }
 
-export async function removeWebhook(database: Database, name: string): Promise<void> {
-  const { numDeletedRows } = await database
+export async function removeWebhook(database: Database, name: string): Promise<Webhook> {
+  const row = await database
     .deleteFrom("webhooks")
     .where("name", "=", name)
+    .returningAll()
     .executeTakeFirst();
-  if (numDeletedRows === 0n) throw noWebhook(name);
+  if (row === undefined) throw noWebhook(name);
+  return shown(row);
 }
 
 export interface OpenWebhook {
@@ -131,8 +115,8 @@ export function inScope(scope: string, url: string): boolean {
   return scope.endsWith("/*") ? repository.startsWith(scope.slice(0, -1)) : repository === scope;
 }
 
-/** One spelling for one repository; a path of this machine as it is. */
-function address(text: string): string {
+/** One spelling for one repository, or for all below a folder with `/*` at its end; a path of this machine as it is. */
+export function address(text: string): string {
   const url = text.endsWith("/*") ? text.slice(0, -2) : text;
   return `${publicAddress(url) ?? url}${url === text ? "" : "/*"}`;
 }
@@ -154,11 +138,6 @@ function checkSecret(forge: ForgeName, secret: string): void {
   }
 }
 
-function sealed(secret: string, id: string, [key]: readonly Uint8Array[]): string {
-  if (key === undefined) throw new UserError("the server has no key for secrets", { code: "config" });
-  return seal(secret, `webhook/${id}`, key);
-}
-
 interface Row {
   id: string;
   name: string;
@@ -168,11 +147,11 @@ interface Row {
 }
 
 function shown({ id, name, forge, scope, created_at }: Row, last: Date | null = null): Webhook {
-  const webhook = { id, name, forge, scope, createdAt: created_at.toISOString() };
+  const webhook = { id, name, forge, scope, path: `/webhooks/${id}`, createdAt: created_at.toISOString() };
   return last === null ? webhook : { ...webhook, lastDeliveryAt: last.toISOString() };
 }
 
-function noWebhook(name: string): UserError {
+export function noWebhook(name: string): UserError {
   return new UserError(`there is no webhook "${name}"`, {
     code: "not-found",
     fix: "See `kws server webhook list`.",

@@ -1,45 +1,18 @@
 /** The channels that people and programs are told through, and which messages go into which. */
-import { randomUUID } from "node:crypto";
+import { randomBytes, randomUUID } from "node:crypto";
 import type { BlockList } from "node:net";
+import { type Channel, type NewChannel, type NewTarget, Target } from "@kws/api/notifications";
 import { UserError } from "@kws/base/errors";
-import type { Kysely } from "kysely";
-import { type Static, Type } from "typebox";
+import type { Selectable } from "kysely";
 import { Value } from "typebox/value";
+import type { Database } from "../../database/open.ts";
+import type { Tables } from "../../database/schema.ts";
+import { address, inScope } from "../in/webhooks.ts";
 import { seal, unseal } from "../seal.ts";
 import { keyOf } from "../standard-webhooks.ts";
-import type { WebhookTables } from "../tables.ts";
+import type { Notification } from "./notification.ts";
 import { checkedUrl } from "./send.ts";
 import { checkTemplate } from "./template.ts";
-
-type Database = Kysely<WebhookTables>;
-
-/** Where a channel leads; sealed in the database as a whole, since the address of an incoming webhook is its password. */
-export const Target = Type.Union([
-  Type.Object({ kind: Type.Literal("slack"), url: Type.String() }),
-  Type.Object({ kind: Type.Literal("webhook"), url: Type.String(), secret: Type.String() }),
-  Type.Object({ kind: Type.Literal("email"), to: Type.Array(Type.String(), { minItems: 1, maxItems: 50 }) }),
-]);
-export type Target = Static<typeof Target>;
-
-/** What anybody may see of a channel. */
-export interface Channel {
-  id: string;
-  name: string;
-  kind: Target["kind"];
-  /** The host of its address, or the receivers. */
-  to: string;
-  types: string[];
-  template: string;
-  createdAt: string;
-}
-
-export interface NewChannel {
-  name: string;
-  target: Target;
-  /** Types of messages, such as `run.failed`, or `run.*`. */
-  types: string[];
-  template?: string;
-}
 
 /** Values that every message has, beside those of its type. */
 export const templateNames = [
@@ -50,23 +23,23 @@ export const templateNames = [
   "branch",
   "commit",
   "author",
-  "step",
+  "run",
   "summary",
 ];
 const usualTemplate = "{{service}} {{summary}} ({{repository}} {{branch}} {{commit}}, {{author}})";
 
+/** The target's secrets are in no later answer: the one that is made here is in this one. */
 export async function createChannel(
   database: Database,
-  { name, target, types, template = usualTemplate }: NewChannel,
+  { name, target: given, types = ["run.*"], template = usualTemplate }: NewChannel,
   keys: readonly Uint8Array[],
   allowed: BlockList,
-): Promise<Channel> {
+): Promise<Channel & { secret?: string }> {
+  const target = complete(given);
   checkTarget(target, allowed);
   checkTemplate(template, templateNames);
-  const [key] = keys;
-  if (key === undefined) throw new UserError("the server has no key for secrets", { code: "config" });
   const id = randomUUID();
-  const sealed = seal(JSON.stringify(target), `channel/${id}`, key);
+  const sealed = seal(JSON.stringify(target), `channel/${id}`, keys);
   const row = await database
     .insertInto("notification_channels")
     .values({ id, name, kind: target.kind, target: sealed, template, types })
@@ -80,43 +53,60 @@ export async function createChannel(
     });
   }
   const createdAt = row.created_at.toISOString();
-  return { id, name, kind: target.kind, to: shownTarget(target), types, template, createdAt };
+  const channel = { id, name, kind: target.kind, to: shownTarget(target), types, template, createdAt };
+  return target.kind === "webhook" ? { ...channel, secret: target.secret } : channel;
 }
 
-export async function listChannels(database: Database, keys: readonly Uint8Array[]): Promise<Channel[]> {
-  const rows = await database.selectFrom("notification_channels").selectAll().orderBy("name").execute();
-  return rows.map(({ id, name, kind, target, types, template, created_at }) => ({
-    id,
-    name,
-    kind,
-    to: shownTarget(openTarget(id, target, keys)),
-    types,
-    template,
-    createdAt: created_at.toISOString(),
-  }));
-}
-
-export async function removeChannel(database: Database, name: string): Promise<void> {
-  const { numDeletedRows } = await database
-    .deleteFrom("notification_channels")
-    .where("name", "=", name)
-    .executeTakeFirst();
-  if (numDeletedRows === 0n) {
-    throw new UserError(`there is no channel "${name}"`, {
-      code: "not-found",
-      fix: "See `kws server notification list`.",
-    });
-  }
-}
-
-/** The ids of the channels that get messages of a type. */
-export async function channelsFor(database: Database, type: string): Promise<string[]> {
+/** By name, after the given one. */
+export async function listChannels(
+  database: Database,
+  keys: readonly Uint8Array[],
+  after: string,
+  limit: number,
+): Promise<Channel[]> {
   const rows = await database
     .selectFrom("notification_channels")
-    .select(["id", "types"])
+    .selectAll()
+    .where("name", ">", after)
+    .orderBy("name")
+    .limit(limit)
+    .execute();
+  return rows.map((row) => shown(row, keys));
+}
+
+export async function removeChannel(
+  database: Database,
+  name: string,
+  keys: readonly Uint8Array[],
+): Promise<Channel> {
+  const row = await database
+    .deleteFrom("notification_channels")
+    .where("name", "=", name)
+    .returningAll()
+    .executeTakeFirst();
+  if (row === undefined) throw noChannel(name);
+  return shown(row, keys);
+}
+
+/** The channels that get a message of this type, and of this repository where they are for some alone. */
+export async function channelsFor(
+  database: Database,
+  { type, repositoryUrl }: Pick<Notification, "type" | "repositoryUrl">,
+  keys: readonly Uint8Array[],
+): Promise<string[]> {
+  const rows = await database
+    .selectFrom("notification_channels")
+    .select(["id", "types", "kind", "target"])
     .orderBy("name")
     .execute();
-  return rows.filter(({ types }) => types.some((pattern) => matches(pattern, type))).map(({ id }) => id);
+  return rows
+    .filter(({ types }) => types.some((pattern) => matches(pattern, type)))
+    .filter(({ id, kind, target: sealed }) => {
+      if (kind !== "status") return true;
+      const target = openTarget(id, sealed, keys);
+      return target.kind === "status" && repositoryUrl !== undefined && inScope(target.scope, repositoryUrl);
+    })
+    .map(({ id }) => id);
 }
 
 /** A channel as it is now; undefined where it has been removed. */
@@ -145,11 +135,32 @@ function openTarget(id: string, sealed: string, keys: readonly Uint8Array[]): Ta
   return Value.Parse(Target, JSON.parse(unseal(sealed, `channel/${id}`, keys)));
 }
 
+/** With a key to sign with where none was given, and the scope in its one spelling. */
+function complete(target: NewTarget): Target {
+  if (target.kind === "status") return { ...target, scope: address(target.scope) };
+  if (target.kind !== "webhook") return target;
+  return { ...target, secret: target.secret ?? `whsec_${randomBytes(32).toString("base64")}` };
+}
+
 function checkTarget(target: Target, allowed: BlockList): void {
-  if (target.kind !== "email") checkedUrl(target.url, allowed);
-  if (target.kind === "webhook") keyOf(target.secret);
-  if (target.kind !== "email") return;
-  const wrong = target.to.find((address) => !/^[^\s@<>,;:"]+@[^\s@<>,;:"]+$/.test(address));
+  switch (target.kind) {
+    case "slack":
+      checkedUrl(target.url, allowed);
+      return;
+    case "webhook":
+      checkedUrl(target.url, allowed);
+      keyOf(target.secret);
+      return;
+    case "status":
+      checkedUrl(target.api, allowed);
+      return;
+    case "email":
+      checkAddresses(target.to);
+  }
+}
+
+function checkAddresses(to: string[]): void {
+  const wrong = to.find((address) => !/^[^\s@<>,;:"]+@[^\s@<>,;:"]+$/.test(address));
   if (wrong === undefined) return;
   throw new UserError(`"${wrong}" is not an address of e-mail`, {
     code: "config",
@@ -158,5 +169,28 @@ function checkTarget(target: Target, allowed: BlockList): void {
 }
 
 function shownTarget(target: Target): string {
-  return target.kind === "email" ? target.to.join(", ") : new URL(target.url).host;
+  switch (target.kind) {
+    case "email":
+      return target.to.join(", ");
+    case "status":
+      return target.scope;
+    case "slack":
+    case "webhook":
+      return new URL(target.url).host;
+  }
+}
+
+function shown(
+  { id, name, kind, target, types, template, created_at }: Selectable<Tables["notification_channels"]>,
+  keys: readonly Uint8Array[],
+): Channel {
+  const to = shownTarget(openTarget(id, target, keys));
+  return { id, name, kind, to, types, template, createdAt: created_at.toISOString() };
+}
+
+export function noChannel(name: string): UserError {
+  return new UserError(`there is no channel "${name}"`, {
+    code: "not-found",
+    fix: "See `kws server notification list`.",
+  });
 }

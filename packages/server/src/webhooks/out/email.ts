@@ -1,5 +1,5 @@
 /** E-mail through one SMTP server, that of the server's configuration. */
-import { messageOf } from "@kws/base/errors";
+import { messageOf, UserError } from "@kws/base/errors";
 import type { Notification } from "./notification.ts";
 import type { Outcome } from "./send.ts";
 import { render } from "./template.ts";
@@ -15,6 +15,29 @@ export interface SmtpServer {
   password?: string;
   /** Who it is from. */
   from: string;
+}
+
+/** `smtps://user:password@host`; `smtp://` turns to TLS, except on this machine. Throws a `config` `UserError` without the address. */
+export function parseSmtp(text: string, from: string): SmtpServer {
+  const url = URL.parse(text);
+  if (url === null || url.hostname === "") {
+    throw new UserError("KWS_SERVER_SMTP_URL is not an address of an SMTP server", {
+      code: "config",
+      fix: "Write it like smtps://user:password@smtp.example.com.",
+    });
+  }
+  const { hostname: host, username, password } = url;
+  const implicit = url.protocol === "smtps:";
+  const local = /^(localhost|127\.[\d.]+|\[::1\])$/.test(host);
+  return {
+    host: host.replace(/^\[|\]$/g, ""),
+    port: Number(url.port || (implicit ? 465 : 587)),
+    tls: implicit ? "implicit" : local ? "none" : "required",
+    ...(username === ""
+      ? {}
+      : { user: decodeURIComponent(username), password: decodeURIComponent(password) }),
+    from,
+  };
 }
 
 export interface Email {

@@ -17,6 +17,8 @@ export const Notification = Type.Object({
   ]),
   /** What templates can name, such as service, branch and commit. */
   values: Type.Record(Type.String(), Type.String()),
+  /** Where the repository is cloned from, for statuses of its commits. */
+  repositoryUrl: Type.Optional(Type.String()),
   /** A page that says more. */
   url: Type.Optional(Type.String()),
 });

@@ -1,5 +1,5 @@
 /** How each forge is told a commit's status. Plain git has nowhere to show it. */
-import type { ForgeName } from "../../in/forges.ts";
+import type { ForgeName } from "@kws/api/webhooks";
 import { bitbucket } from "./bitbucket.ts";
 import { bitbucketServer } from "./bitbucket-server.ts";
 import { gitea } from "./gitea.ts";
