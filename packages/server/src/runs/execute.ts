@@ -190,7 +190,11 @@ function providerOf(
 }
 
 /** An event, once for a run: promotion takes it from there. */
-async function offerCandidate(ctx: ServerContext, { id }: RunRow, { service, results }: Offer): Promise<string> {
+async function offerCandidate(
+  ctx: ServerContext,
+  { id }: RunRow,
+  { service, results }: Offer,
+): Promise<string> {
   const made = results.find(({ outputs }) => outputs["package"] !== undefined)?.outputs;
   if (made === undefined) return "there is no package to offer";
   const kind = "candidate.offered";

@@ -47,7 +47,7 @@ tests:
 const shell = (steps: Record<string, string>, more: Record<string, object> = {}) =>
   `pipeline: ${JSON.stringify({
     image: "kws.local/node:24",
-    steps: Object.entries(steps).map(([name, run]) => ({ name, run, ...more[name] })),
+    steps: Object.entries(steps).map(([name, run]) => Object.assign({ name, run }, more[name])),
   })}\n`;
 
 beforeAll(async () => {
