@@ -11,9 +11,12 @@ import { type TempDir, tempDir } from "@kws/base/tempdir";
 import { namespaces } from "@kws/kube/resources";
 import { defaultClusterName, embeddedProvider } from "@kws/platform/providers/embedded";
 import { connect, type Connection, type Provider } from "@kws/platform/providers/provider";
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import { readLocalToken, serverStatus, startInBackground, stopServer } from "../lifecycle.ts";
 import { findRunning, serverFolder } from "../state.ts";
+
+// Pods start slowly where other tests take the processor.
+vi.setConfig({ testTimeout: 180_000, hookTimeout: 180_000 });
 
 let home: TempDir;
 let folder: string;
@@ -47,7 +50,7 @@ tests:
 const shell = (steps: Record<string, string>, more: Record<string, object> = {}) =>
   `pipeline: ${JSON.stringify({
     image: "kws.local/node:24",
-    steps: Object.entries(steps).map(([name, run]) => ({ name, run, ...more[name] })),
+    steps: Object.entries(steps).map(([name, run]) => Object.assign({ name, run }, more[name])),
   })}\n`;
 
 beforeAll(async () => {
@@ -95,7 +98,7 @@ async function newClient(): Promise<Client> {
   return createClient({
     url,
     token: (await readLocalToken(folder)) ?? "",
-    signal: AbortSignal.timeout(300_000),
+    signal: AbortSignal.timeout(600_000),
   });
 }
 
@@ -167,7 +170,7 @@ test("a commit goes through the usual pipeline, and nothing of it stays on the c
 
 test("a server that is killed at any time goes on with a run, and no step is done twice", async () => {
   const script = (name: string) =>
-    `echo "began $(cat /proc/sys/kernel/random/uuid)"; sleep 3; echo "ended ${name}"`;
+    `echo "began $(cat /proc/sys/kernel/random/uuid)"; sleep 2; echo "ended ${name}"`;
   const outputs = `${script("first")}; echo "id=$(cat /proc/sys/kernel/random/uuid)" >> $KWS_OUTPUTS`;
   await push(
     shell(

@@ -11,10 +11,10 @@ import { publish } from "../events/publish.ts";
 
 export type RunRow = Selectable<Tables["runs"]>;
 
-const ended: readonly RunState[] = ["succeeded", "failed", "cancelled", "superseded"];
+const ended: ReadonlySet<RunState> = new Set(["succeeded", "failed", "cancelled", "superseded"]);
 
 export function hasEnded({ state }: { state: RunState }): boolean {
-  return ended.includes(state);
+  return ended.has(state);
 }
 
 export async function findRun(db: Database | Transaction<Tables>, id: string): Promise<RunRow> {
