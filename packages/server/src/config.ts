@@ -32,7 +32,6 @@ export const Config = Type.Object(
     maxBodyBytes: Type.Integer({ default: 1_048_576, minimum: 1024, description: "Of a request's body." }),
     requestsPerMinute: Type.Integer({ default: 1200, minimum: 1, description: "Of each caller." }),
     maxStreams: Type.Integer({ default: 200, minimum: 1, description: "Live streams at the same time." }),
-    eventDays: Type.Integer({ default: 7, minimum: 1, description: "How long events can be asked for." }),
     logLevel: Type.Union(
       [Type.Literal("debug"), Type.Literal("info"), Type.Literal("warn"), Type.Literal("error")],
       { default: "info" },
