@@ -6,6 +6,7 @@ import { getMe } from "@kws/api/me";
 import { run } from "@kws/base/exec";
 import { deployments, namespaces, pods, secrets, services } from "@kws/kube/resources";
 import type { KubeClient } from "@kws/kube/client";
+import { readinessOf } from "@kws/kube/readiness";
 import { embeddedBuilder } from "@kws/platform/providers/embedded";
 import { locateTool } from "@kws/platform/tools/locate";
 import { afterAll, beforeAll, expect, test } from "vitest";
@@ -52,8 +53,9 @@ async function startPostgres(image: string): Promise<void> {
     metadata: { name: "postgres", namespace },
     spec: { selector: labels, ports: [{ port: 5432 }] },
   });
-  for await (const { object } of client.watch(deployments, { namespace, signal: AbortSignal.timeout(60_000) }))
-    if ((object.status as { readyReplicas?: number } | undefined)?.readyReplicas === 1) break;
+  const signal = AbortSignal.timeout(60_000);
+  for await (const { object } of client.watch(deployments, namespace, { signal, sendInitialEvents: true }))
+    if (readinessOf(object).status === "Current") break;
 }
 
 beforeAll(async () => {
