@@ -111,9 +111,9 @@ const me = (signal?: AbortSignal) =>
 /** What a client sees that asks again and again until the work is done. */
 async function answersDuring(work: () => Promise<unknown>): Promise<Record<string, number>> {
   const seen: Record<string, number> = {};
-  let done = false;
-  const working = work().finally(() => (done = true));
-  while (!done) {
+  const done = new AbortController();
+  const working = work().finally(() => done.abort());
+  while (!done.signal.aborted) {
     const answer = await me(AbortSignal.timeout(10_000)).then(
       async (response) => {
         await response.text();

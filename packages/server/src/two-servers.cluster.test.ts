@@ -84,7 +84,12 @@ beforeAll(async () => {
 });
 afterAll(async () => {
   forge.release();
-  await Promise.all(folders.map((folder) => stopServer(folder)));
+  for (const folder of new Set(folders)) {
+    const running = await findRunning(folder);
+    if (running === undefined) continue;
+    signalProcess(running.process, "SIGKILL");
+    await waitForExit(running.process, 10_000);
+  }
   forgeServer.closeAllConnections();
   forgeServer.close();
   await database.stop();
@@ -108,19 +113,25 @@ async function processOf({ folder }: Node) {
   return running.process;
 }
 
+async function kill(server: Node): Promise<void> {
+  const process = await processOf(server);
+  signalProcess(process, "SIGKILL");
+  if (!(await waitForExit(process, 10_000))) throw new Error("it outlives SIGKILL");
+}
+
 async function clientsWait(count: number): Promise<void> {
   while (forge.waiting < count) await pause(20);
 }
 
-async function synced({ api }: Node, name: string): Promise<void> {
+async function outcome({ api }: Node, name: string): Promise<string> {
   for (;;) {
-    const { state, problem } = await api.call(getRepository, { params: { name } });
-    if (state !== "syncing") return expect(state, problem).toBe("synced");
+    const { state, problem = state } = await api.call(getRepository, { params: { name } });
+    if (state !== "syncing") return problem;
     await pause(50);
   }
 }
 
-/** All of them so far, by whom it was told. */
+/** All that were told of it, until it was synced. */
 async function eventsOf({ api }: Node, subject: string): Promise<string[]> {
   const kinds: string[] = [];
   const ended = new AbortController();
@@ -152,7 +163,7 @@ test("a server that stands still loses its work to another one, and ends when it
   signalProcess(stopped, "SIGSTOP");
   await clientsWait(2);
   forge.release();
-  await synced(two, "still");
+  expect(await outcome(two, "still")).toBe("synced");
   expect(await eventsOf(two, id)).toEqual(["repository.added", "repository.synced"]);
   signalProcess(stopped, "SIGCONT");
   expect(await waitForExit(stopped, 20_000)).toBe(true);
@@ -181,9 +192,7 @@ test("more streams than are allowed are refused, and one that was cut off goes o
     seen.push(id);
     // On its old port again.
     if (seen.length === 2) {
-      const killed = await processOf(four);
-      signalProcess(killed, "SIGKILL");
-      expect(await waitForExit(killed, 10_000)).toBe(true);
+      await kill(four);
       await node("four");
       await four.api.call(addRepository, { body: { name: "later", url: forge.url } });
     }
