@@ -10,6 +10,7 @@ import { liveShop } from "./live-shop.ts";
 const documented = new Map<string, { key: string; meaning: string }[]>();
 let kws: Kws;
 let started: unknown;
+let serving: Promise<unknown> | undefined;
 let inService: (...args: string[]) => Promise<unknown>;
 
 beforeAll(async () => {
@@ -30,7 +31,10 @@ beforeAll(async () => {
   inService = await serviceWithSecrets();
   started = await kws.json("stack", "start", "shop", "payments", "--file", "examples/shop");
 });
-afterAll(() => kws[Symbol.asyncDispose]());
+afterAll(async () => {
+  await kws.run(["server", "stop"]);
+  await kws[Symbol.asyncDispose]();
+});
 
 function keysOf(heading: string): { key: string; optional: boolean }[] {
   const rows = documented.get(heading);
@@ -92,6 +96,18 @@ async function hook(): Promise<unknown> {
     input,
   });
   return JSON.parse(stdout) as unknown;
+}
+
+/** With the server of this machine. */
+async function onServer<T>(...args: string[]): Promise<T> {
+  await (serving ??= kws.json("server", "start"));
+  return kws.json(...args);
+}
+
+/** What an entry says of before and after is as its action has it. */
+async function auditEntries(): Promise<unknown> {
+  const entries = await onServer<{ before?: object; after?: object }[]>("server", "audit", "list");
+  return entries.map(({ before: _before, after: _after, ...rest }) => rest);
 }
 
 const secretsFile = "chart/profiles/qa/secrets.yaml";
@@ -213,6 +229,12 @@ const cases: [heading: string, value: () => Promise<unknown>][] = [
   ["kws secrets report", () => inService("secrets", "report", "--max-age", "0")],
   ["kws secrets install-git", () => inService("secrets", "install-git")],
   ["kws server hook install", hook],
+  ["kws whoami", () => onServer("whoami")],
+  ["kws server token create", () => onServer("server", "token", "create", "ci", "--service", "web")],
+  ["kws server token list", () => onServer("server", "token", "list")],
+  ["kws server binding add", () => onServer("server", "binding", "add", "viewer", "--team", "web")],
+  ["kws server audit list", auditEntries],
+  ["kws server audit verify", () => onServer("server", "audit", "verify")],
   [
     "kws secrets merge-driver",
     () => inService("secrets", "merge-driver", secretsFile, secretsFile, secretsFile, secretsFile),

@@ -9,12 +9,15 @@ import { rolldown } from "rolldown";
 const here = (path: string) => fileURLToPath(new URL(path, import.meta.url));
 
 await rm(here("dist"), { recursive: true, force: true });
+/** What dockerode asks for and nothing here uses: engines behind SSH, and sessions of BuildKit. */
+const unused = /^(?:ssh2|protobufjs|@grpc\/.*)$/;
 const bundle = await rolldown({
   input: {
     kws: here("src/main.ts"),
     daemon: here("../cluster/src/daemon.ts"),
     server: here("../server/src/main.ts"),
     agent: here("../cluster/src/agent.ts"),
+    helper: here("../cluster/src/helper.ts"),
   },
   platform: "node",
   // Its `main` is a UMD file, which hides from the bundler what it requires.
@@ -31,6 +34,14 @@ const bundle = await rolldown({
     /^winston/,
     "bufferutil",
     "utf-8-validate",
+  ],
+  plugins: [
+    {
+      name: "unused",
+      resolveId: (id, by = "") =>
+        unused.test(id) && /docker(?:ode|-modem)/.test(by) ? "\0unused" : undefined,
+      load: (id) => (id === "\0unused" ? "export const Client = undefined;" : undefined),
+    },
   ],
   logLevel: "warn",
 });

@@ -16,8 +16,14 @@ const missing: [what: string, instead: string][] = [
     "Traffic from pods to other networks",
     "pods reach each other, Services, the API server and, as `host.kws.internal`, TCP services of this machine; all others where the machine has slirp4netns; names outside of the cluster are resolved",
   ],
-  ["NetworkPolicy", "kept, and not enforced"],
-  ["HorizontalPodAutoscaler", "kept, and nothing scales by itself; `kubectl scale` works"],
+  [
+    "NetworkPolicy",
+    "enforced where the machine has nft; where not, an Event at the policy says so. The node reaches every pod, and with it the Ingress does",
+  ],
+  [
+    "Metrics for a HorizontalPodAutoscaler",
+    "processor time and memory of pods and containers; those of types Pods, Object and External are refused by the condition ScalingActive",
+  ],
   ["`matchPolicy` of webhooks and policies", "always Exact: rules match the versions that they name"],
   [
     "Parts of the expression language (CEL)",
@@ -58,6 +64,7 @@ export function apiReference(): string {
         ["`/openapi/v2`, `/openapi/v3`", "schemas of all kinds, custom ones too"],
         ["`/version`, `/healthz`, `/livez`, `/readyz`", "version and health"],
         ["`/metrics`", "the server's own numbers"],
+        ["`/metrics/ingress`", "requests that the Ingress has served, and how long they took"],
         ["`/.well-known/openid-configuration`, `/openid/v1/jwks`", "the keys of service accounts' tokens"],
       ],
     ),

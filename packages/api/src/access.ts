@@ -1,6 +1,6 @@
 /**
- * Who may do what: roles, the permissions that each has, and bindings that give a role to a person, a team or a service
- * token, everywhere or within a scope. This table is the only place that says which role a permission takes; the server
+ * Who may do what: roles, the permissions that each has, and the scope within which somebody has
+ * one. This table is the only place that says which role a permission takes; the server
  * decides with it, and a client may hide with it what would be refused.
  */
 import { type Static, Type } from "typebox";
@@ -28,6 +28,8 @@ export const permissions = {
   "webhooks.write": "operator",
   "notifications.read": "operator",
   "notifications.write": "operator",
+  "users.read": "admin",
+  "users.write": "admin",
   "tokens.read": "admin",
   "tokens.write": "admin",
   "bindings.read": "admin",
@@ -51,22 +53,6 @@ export const Scope = Type.Object(
 );
 export type Scope = Static<typeof Scope>;
 
-/** Who a role is given to. */
-export const Subject = Type.Object(
-  {
-    kind: Type.Enum(["user", "team", "token"]),
-    name: Type.String({
-      minLength: 1,
-      maxLength: 253,
-      description: "A user's `sub` at the identity provider, a team's name, or a service token's id",
-    }),
-  },
-  { additionalProperties: false },
-);
-export type Subject = Static<typeof Subject>;
-
-export const Binding = Type.Object(
-  { subject: Subject, role: Role, scope: Scope },
-  { additionalProperties: false },
-);
-export type Binding = Static<typeof Binding>;
+/** A role as somebody has it, by whatever binding. */
+export const Grant = Type.Object({ role: Role, scope: Scope }, { additionalProperties: false });
+export type Grant = Static<typeof Grant>;

@@ -2,17 +2,19 @@
  * Processes that outlive the one that started them. A pid alone may have been given to somebody else since, so an identity
  * is a pid with the moment it started.
  */
+import { spawnSync } from "node:child_process";
 import { readFileSync, readlinkSync } from "node:fs";
 import { isErrno } from "./errors.ts";
 
 export interface ProcessIdentity {
   pid: number;
-  /** Clock ticks after boot, field 22 of /proc/PID/stat (proc_pid_stat(5)). */
+  /** Clock ticks after boot, field 22 of /proc/PID/stat (proc_pid_stat(5)); without /proc, seconds since 1970. */
   startTicks: number;
 }
 
 /** Undefined where there is no such process. A zombie counts as gone. */
 export function identify(pid: number): ProcessIdentity | undefined {
+  if (process.platform !== "linux") return identifyByPs(pid);
   let stat: string;
   try {
     stat = readFileSync(`/proc/${pid}/stat`, "utf8");
@@ -23,6 +25,16 @@ export function identify(pid: number): ProcessIdentity | undefined {
   const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
   if (fields[0] === "Z" || fields[0] === "X") return undefined;
   return { pid, startTicks: Number(fields[19]) };
+}
+
+/** For systems without /proc: what ps(1) says of the process. */
+export function identifyByPs(pid: number): ProcessIdentity | undefined {
+  const { stdout } = spawnSync("ps", ["-o", "state=,lstart=", "-p", String(pid)], {
+    env: { PATH: "/bin:/usr/bin", LC_ALL: "C" },
+    encoding: "utf8",
+  });
+  const [, state = "Z", started = ""] = /^\s*(\S+)\s+(.*\S)\s*$/.exec(stdout ?? "") ?? [];
+  return state.startsWith("Z") ? undefined : { pid, startTicks: Date.parse(started) / 1000 };
 }
 
 export function isAlive(process: ProcessIdentity): boolean {
@@ -94,4 +106,14 @@ export async function waitForExit(target: ProcessIdentity, timeoutMilliseconds: 
     await new Promise((resolve) => setTimeout(resolve, 20));
   }
   return true;
+}
+
+/** Resident memory, by VmRSS of proc_pid_status(5); 0 where the process is gone, or the system has no /proc. */
+export function residentBytes(pid: number): number {
+  try {
+    const status = readFileSync(`/proc/${pid}/status`, "utf8");
+    return Number(/^VmRSS:\s+(\d+) kB$/m.exec(status)?.[1] ?? 0) * 1024;
+  } catch {
+    return 0;
+  }
 }

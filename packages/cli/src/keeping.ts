@@ -106,6 +106,8 @@ export async function startKeeper(
 }
 
 const exitMs = 10_000;
+/** For a cluster that is about to be ended to name its gateways. */
+const askMs = 5000;
 
 /** Of this machine; one of another machine notices that it has no lease any more. */
 export async function endKeeper(
@@ -152,11 +154,14 @@ export async function disconnectStack(
 
 /** Before a cluster ends: what keeps its gateways connected would look for it for a while. */
 export async function endKeepers(ctx: Context, provider: Provider): Promise<void> {
-  const cluster = await provider.status();
-  if (provider.name === "kubeconfig" || cluster.state !== "running") return;
+  if (provider.name === "kubeconfig") return;
   try {
+    const cluster = await provider.status();
+    if (cluster.state !== "running") return;
     const { client } = await ctx.connect(provider);
-    for (const gateway of await listGateways(client, { signal: ctx.signal })) {
+    // One that hangs does not keep anybody from ending it.
+    const signal = AbortSignal.any([ctx.signal, AbortSignal.timeout(askMs)]);
+    for (const gateway of await listGateways(client, { signal })) {
       await endKeeper(ctx, client, cluster, gateway);
     }
   } catch (error) {

@@ -2,12 +2,15 @@
 import { randomBytes } from "node:crypto";
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
-import { exitCodes, UserError } from "@kws/base/errors";
+import { exitCodes, messageOf, UserError } from "@kws/base/errors";
+import { limiter } from "@kws/base/limiter";
 import { openSubject } from "@kws/platform/analysis/subject";
 import { openPackageStore } from "@kws/platform/packages/store";
 import { blobFolder, pruneBlobs } from "@kws/platform/pipeline/blobs";
 import { openBuiltins } from "@kws/platform/pipeline/builtins";
+import type { JobResult } from "@kws/platform/pipeline/job";
 import { openLog } from "@kws/platform/pipeline/logs/store";
+import { masked } from "@kws/platform/pipeline/masks";
 import { sweepRuns } from "@kws/platform/pipeline/place";
 import { type Plan, planPipeline } from "@kws/platform/pipeline/plan";
 import { forgetful, runPipeline, type RunResult } from "@kws/platform/pipeline/run";
@@ -121,20 +124,24 @@ export interface RunSettings {
   publish: boolean;
   keepOnFailure: boolean;
   parallel: number;
+  /** Runs at once. */
+  parallelServices: number;
   registry: string | undefined;
 }
 
-/** Runs the plans on the provider's cluster, one service after the other. */
+/** Runs the plans on the provider's cluster. What ends one before its time, such as Ctrl-C, ends all. */
 export async function runHere(
   ctx: Context,
   { project, services, planned }: PlannedAll,
   settings: RunSettings,
 ): Promise<RunResult[]> {
-  const { locations, childEnv, signal, clock, holder, now, log } = ctx;
+  const { locations, childEnv, clock, holder, now, log } = ctx;
+  const stopped = new AbortController();
+  const signal = AbortSignal.any([ctx.signal, stopped.signal]);
   const { cache } = locations;
   const steps = ctx.steps();
   const decrypt = secretOpener(ctx, signal);
-  const secrets = [];
+  const secrets: Record<string, string>[] = [];
   for (const { plan, service } of planned) secrets.push(await openSecrets(plan, service, { decrypt }));
   const helm = await prepareTool(ctx, steps);
   const kubectl = await locateTool("kubectl", { env: childEnv, cache, signal });
@@ -147,8 +154,10 @@ export async function runHere(
   await Promise.all([runs.prune(clock()), pruneBlobs(caches, clock())]);
   const registry = await registryOf(ctx, settings.registry);
   const store = await openPackageStore(locations.data);
-  const results: RunResult[] = [];
-  for (const [index, { service, plan, trigger, commit }] of planned.entries()) {
+  // One question at a time.
+  const oneAsks = limiter(1);
+  const runOne = async ({ service, plan, trigger, commit }: Planned, values: Record<string, string>) => {
+    signal.throwIfAborted();
     const id = `${service.name.slice(0, 30)}-${randomBytes(4).toString("hex")}`;
     const own = planned.length === 1 ? steps : steps.scoped(service.name);
     const shared = { helm, kubectl: kubectl.path, childEnv, cache, log, steps: own, now, clock, holder };
@@ -177,6 +186,10 @@ export async function runHere(
       startMs: defaultTimeoutMs,
     });
     const source = join(runs.folder(id), "source.tar");
+    const ended: JobResult[] = [];
+    const began = clock();
+    // For `kws pipeline logs --follow` in another terminal.
+    await own.run({ id: "run", title: `run ${id}` }, () => runs.begin(id, holder));
     const running = runPipeline({
       ...shared,
       id,
@@ -188,8 +201,9 @@ export async function runHere(
       builtins,
       journal: forgetful,
       openLog: (job) => openLog(runs.logFolder(id, job.id), { clock, anew: true }),
-      approve: (job) => approve(ctx, service, job.title),
-      secrets: secrets[index] ?? {},
+      approve: (job) => oneAsks(() => approve(ctx, service, job.title)),
+      onResult: (result) => void ended.push(result),
+      secrets: values,
       sources: sourcesOf(service, source, { env: childEnv, signal }),
       artifacts: blobFolder(join(runs.folder(id), "artifacts")),
       caches: blobFolder(caches),
@@ -201,12 +215,32 @@ export async function runHere(
     try {
       const result = await running;
       await runs.save(result);
-      results.push(result);
+      return result;
+    } catch (error) {
+      await runs.save({
+        run: id,
+        service: service.name,
+        outcome: signal.aborted ? "cancelled" : "failed",
+        why: masked(Object.values(values), messageOf(error)),
+        trigger,
+        startedAt: new Date(began).toISOString(),
+        durationMs: clock() - began,
+        jobs: ended,
+      });
+      throw error;
     } finally {
       await rm(source, { force: true });
     }
-  }
-  return results;
+  };
+  const inTurn = limiter(settings.parallelServices);
+  const running = planned.map((one, index) =>
+    inTurn(() => runOne(one, secrets[index] ?? {})).catch((error: unknown) => {
+      stopped.abort(error);
+      throw error;
+    }),
+  );
+  await Promise.allSettled(running);
+  return Promise.all(running);
 }
 
 async function approve(ctx: Context, { name }: ProjectService, step: string): Promise<void> {

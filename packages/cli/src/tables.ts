@@ -95,7 +95,7 @@ export function clusterTable(
     columns: ["NAME", "PROVIDER", "STATE", "VERSION", "API", "INGRESS", "UPTIME", "MEMORY"],
     rows: clusters.map((cluster) => [
       cluster.name,
-      cluster.provider,
+      cluster.runtime === "docker" ? `${cluster.provider}, docker` : cluster.provider,
       stateColor(style, cluster.state),
       cluster.version ?? "",
       cluster.apiUrl ?? "",

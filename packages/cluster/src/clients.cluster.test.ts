@@ -16,6 +16,7 @@ beforeAll(async () => {
   cluster = await runCluster({
     name: "clients",
     folder,
+    runtime: { name: "sandbox" },
     imagesFolder: join(folder, "images"),
     ingressPort: 0,
     node: { path: process.execPath, version: process.versions.node },

@@ -3,7 +3,7 @@ import { messageOf, UserError } from "@kws/base/errors";
 import type { Logger } from "@kws/base/logger";
 import { KubeClient } from "@kws/kube/client";
 import { SharedInformers } from "@kws/kube/informer";
-import { startApiServer, type ApiServer } from "./apiserver/server.ts";
+import { startApiServer, type ApiServer, type ApiServerOptions } from "./apiserver/server.ts";
 import { startControllers } from "./controllers/index.ts";
 import { baseImageReference, ensureBaseImage } from "./images/base-image.ts";
 import type { ImageStore } from "./images/image.ts";
@@ -11,10 +11,11 @@ import { createPuller } from "./images/pull.ts";
 import { openImageStore, type LocalImageStore } from "./images/store.ts";
 import { resolveUser } from "./images/users.ts";
 import { startKubelet } from "./kubelet/index.ts";
-import { startSandboxRuntime } from "./kubelet/runtimes/sandbox/start.ts";
+import { startRuntime, type ChosenRuntime } from "./kubelet/runtimes/choice.ts";
 import type { NodeStreams } from "./kubelet/streams.ts";
 import { ownCertificate } from "./network/certificates.ts";
 import { startNetwork } from "./network/controller.ts";
+import type { IngressMetrics } from "./network/ingress-metrics.ts";
 import { addresses } from "./network/state.ts";
 import { startScheduler } from "./scheduler/index.ts";
 import { capture, type Captured } from "./snapshots/capture.ts";
@@ -26,6 +27,7 @@ export interface ClusterOptions {
   name: string;
   /** All that this cluster keeps. */
   folder: string;
+  runtime: ChosenRuntime;
   /** The image store, shared with other clusters. */
   imagesFolder: string;
   /** Preferred ports on 127.0.0.1. */
@@ -67,15 +69,22 @@ export async function runCluster(options: ClusterOptions): Promise<Cluster> {
   const { signal } = stopping;
   const standstill = new Standstill();
   let streams: NodeStreams | undefined;
+  let ingressMetrics: IngressMetrics | undefined;
 
-  // The agent takes as long to start as the API server does.
-  const [api, sandbox, images, certificate] = await Promise.all([
-    startApi(options, () => streams),
-    startSandboxRuntime({ dataDir: runtimeFolder(folder), logger: logger.child({ part: "runtime" }) }),
-    openImageStore(options.imagesFolder),
+  const images = await openImageStore(options.imagesFolder);
+  // The runtime takes as long to start as the API server does.
+  const [api, containers, certificate] = await Promise.all([
+    startApi(options, { streams: () => streams, ingressMetrics: () => ingressMetrics?.text() }),
+    startRuntime(options.runtime, {
+      name: options.name,
+      dataDir: runtimeFolder(folder),
+      images,
+      node: options.node,
+      logger: logger.child({ part: "runtime" }),
+    }),
     ownCertificate(networkFolder(folder), now()),
   ]);
-  await sandbox.setApiServer(api.socketPath);
+  await containers.setApiServer(api.socketPath);
 
   const client = new KubeClient(api.transport());
   const informers = new SharedInformers(client, { logger: logger.child({ part: "informers" }), signal });
@@ -83,7 +92,7 @@ export async function runCluster(options: ClusterOptions): Promise<Cluster> {
   const [kubelet, network] = await Promise.all([
     startKubelet({
       ...common("kubelet"),
-      runtime: sandbox.runtime,
+      runtime: containers.runtime,
       images: withBaseImage(images, options.node),
       pullImage: createPuller(images, options.env).pull,
       resolveUser,
@@ -94,8 +103,8 @@ export async function runCluster(options: ClusterOptions): Promise<Cluster> {
     }),
     startNetwork({
       ...common("network"),
-      dataplane: sandbox.network,
-      runtime: sandbox.runtime,
+      dataplane: containers.network,
+      runtime: containers.runtime,
       ingress: {
         certificate,
         port: options.ingressPort,
@@ -112,26 +121,27 @@ export async function runCluster(options: ClusterOptions): Promise<Cluster> {
     startScheduler(common("scheduler")),
   ]);
   ({ streams } = kubelet);
+  ingressMetrics = network.ingress.metrics;
 
   return {
     apiPort: api.port,
     ingressPort: network.ingress.port,
     kubeconfig: api.kubeconfig(),
-    agentGone: sandbox.closed,
+    agentGone: containers.closed,
     snapshot: (target, asked) =>
       standstill.during(async () => {
         const began = performance.now();
         const ended = new AbortController();
         const why = "the process that holds the containers ended before the snapshot was whole";
-        void sandbox.closed.then(() => ended.abort(new UserError(why)));
-        await sandbox.freeze();
+        void containers.closed.then(() => ended.abort(new UserError(why)));
+        await containers.freeze();
         try {
           const interrupted = AbortSignal.any([asked, signal, ended.signal]);
           const captured = await capture(api.objects(), folder, target, interrupted);
           interrupted.throwIfAborted();
           return { ...captured, pausedMs: Math.round(performance.now() - began) };
         } finally {
-          await sandbox.thaw().catch((error: unknown) => {
+          await containers.thaw().catch((error: unknown) => {
             logger.error("the containers do not go on", { error: messageOf(error) });
           });
         }
@@ -141,7 +151,7 @@ export async function runCluster(options: ClusterOptions): Promise<Cluster> {
       if (how === "gracefully") await kubelet.stopPods(longestGraceSeconds);
       stopping.abort();
       await Promise.all([kubelet.close(), network.close()]);
-      await sandbox.stop();
+      await containers.stop();
       await api.close();
     },
   };
@@ -150,7 +160,7 @@ export async function runCluster(options: ClusterOptions): Promise<Cluster> {
 /** On the port of last time, so that kubeconfigs stay valid, or on another where a program has taken it meanwhile. */
 async function startApi(
   { folder, apiPort, name, logger, now }: ClusterOptions,
-  streams: () => NodeStreams | undefined,
+  sources: Pick<ApiServerOptions, "streams" | "ingressMetrics">,
 ): Promise<ApiServer> {
   const part = logger.child({ part: "apiserver" });
   const options = {
@@ -159,7 +169,7 @@ async function startApi(
     name: `kws-${name}`,
     logger: part,
     now,
-    streams,
+    ...sources,
   };
   if (apiPort === undefined) return startApiServer(options);
   try {

@@ -5,13 +5,15 @@
 import { readFile } from "node:fs/promises";
 import { createWriteStream } from "node:fs";
 import { replaceFile, replaceFileSync } from "@kws/base/atomicfile";
+import type { StartMessage } from "@kws/base/detached";
 import { UserError } from "@kws/base/errors";
 import { createLogger } from "@kws/base/logger";
 import { identify } from "@kws/base/process";
 import { runCluster, type Cluster } from "./cluster.ts";
 import { serveControl } from "./control.ts";
+import { readChoice } from "./kubelet/runtimes/choice.ts";
 import { prepareSocket } from "./sockets.ts";
-import { controlSocket, kubeconfigFile, stateFile, type DaemonMessage, type DaemonState } from "./state.ts";
+import { controlSocket, kubeconfigFile, runtimeFile, stateFile, type DaemonState } from "./state.ts";
 import { kubernetesVersion } from "./version.ts";
 
 const [name, folder, imagesFolder, givenIngressPort] = process.argv.slice(2);
@@ -40,6 +42,7 @@ async function main(name: string, folder: string, imagesFolder: string): Promise
     name,
     folder,
     imagesFolder,
+    runtime: await readChoice(runtimeFile(folder)),
     apiPort: previous?.apiPort,
     // Addresses stay what they were, so that a browser's tab works again after a restart.
     ingressPort: Number(
@@ -52,7 +55,7 @@ async function main(name: string, folder: string, imagesFolder: string): Promise
     now: Date.now,
   });
   const daemon = identify(process.pid);
-  if (daemon === undefined) throw new Error("/proc does not know this process");
+  if (daemon === undefined) throw new Error("the system does not know this process");
   const state: DaemonState = {
     daemon,
     apiPort: cluster.apiPort,
@@ -111,7 +114,7 @@ function sayWhy(ended: string): void {
   }
 }
 
-function say(message: DaemonMessage): void {
+function say(message: StartMessage): void {
   messages.end(`${JSON.stringify(message)}\n`);
 }
 

@@ -2,35 +2,52 @@
  * Starting, finding and ending clusters, from outside: each cluster is a folder under `home` and a detached daemon process.
  * Nothing here talks to the Kubernetes API.
  */
-import { spawn, type ChildProcess } from "node:child_process";
 import { randomUUID } from "node:crypto";
-import { closeSync, existsSync, openSync, readFileSync } from "node:fs";
+import { existsSync } from "node:fs";
 import { link, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
-import { createInterface } from "node:readline";
 import { join } from "node:path";
+import { crashed, startDetached } from "@kws/base/detached";
 import { isErrno, messageOf, UserError } from "@kws/base/errors";
 import { makeFolder } from "@kws/base/folder";
-import { identify, isAlive, signalProcess, waitForExit, type ProcessIdentity } from "@kws/base/process";
+import {
+  identify,
+  isAlive,
+  residentBytes,
+  signalProcess,
+  waitForExit,
+  type ProcessIdentity,
+} from "@kws/base/process";
 import { registryVariables } from "@kws/oci/environment";
 import { daemonEntry } from "./entry.ts";
 import { removeTree } from "./images/unpack.ts";
-import { readAgent, stopAgent } from "./kubelet/runtimes/sandbox/agent-process.ts";
-import { preflight } from "./kubelet/runtimes/sandbox/preflight.ts";
+import {
+  chooseRuntime,
+  isHeld,
+  readChoice,
+  resetRuntime,
+  runtimeProblem,
+  stopRuntime,
+  usualRuntime,
+  writeChoice,
+} from "./kubelet/runtimes/choice.ts";
+import type { RuntimeName } from "./kubelet/runtimes/cluster-runtime.ts";
 import { isPending, putInPlace } from "./snapshots/pending.ts";
 import { removeSocket } from "./sockets.ts";
 import {
   apiServerSocket,
   controlSocket,
   kubeconfigFile,
+  runtimeFile,
   runtimeFolder,
   stateFile,
-  type DaemonMessage,
   type DaemonState,
 } from "./state.ts";
 
 export interface ClusterInfo {
   name: string;
   state: "running" | "stopped";
+  /** What runs its containers. */
+  runtime: RuntimeName;
   /** Where the API server answers, `https://127.0.0.1:PORT`; while stopped, where it last did. */
   apiUrl: string;
   /** The host port of `http://<service>.<stack>.localhost:PORT`. */
@@ -61,11 +78,14 @@ export interface StartOptions extends ClusterLocation {
    * use.
    */
   ingressPort?: number;
+  /** Unless given the one it had before, or that of this kind of machine. Changes with the start of a stopped cluster. */
+  runtime?: RuntimeName;
   /** The caller's environment: what pulling images needs of it reaches the cluster, nothing else. */
   env: NodeJS.ProcessEnv;
   signal?: AbortSignal;
 }
 
+const what = "the cluster's process";
 const startTimeoutMilliseconds = 60_000;
 /** Containers get 30 s to end; the daemon itself needs a moment more. */
 const stopTimeoutMilliseconds = 45_000;
@@ -94,39 +114,52 @@ export async function startLocked(options: StartOptions): Promise<ClusterInfo> {
   await finishRestore(options);
   const running = await clusterStatus(options);
   if (running?.state === "running") return running;
-  const problem = await preflight();
-  if (problem !== undefined) throw problem;
-  const agentBefore = await readAgent(runtimeFolder(folder));
+  const heldBefore = await settleRuntime(options);
 
-  const logPath = join(folder, "daemon.log");
-  const log = openSync(logPath, "a", 0o600);
+  const log = join(folder, "daemon.log");
   const args = [daemonEntry, options.name, folder, imagesFolder(options.home)];
   if (options.ingressPort !== undefined) args.push(String(options.ingressPort));
-  let child: ChildProcess;
   try {
-    child = spawn(process.execPath, args, {
+    await startDetached({
+      what,
+      args,
       cwd: folder,
-      detached: true,
       env: Object.fromEntries(registryVariables.map((name) => [name, options.env[name]])),
-      stdio: ["ignore", log, log, "pipe"],
+      log,
+      timeoutMs: startTimeoutMilliseconds,
+      giveUp: { signal: "SIGKILL", timeoutMs: 5000 },
+      ...(options.signal === undefined ? {} : { signal: options.signal }),
     });
-  } finally {
-    closeSync(log);
-  }
-  try {
-    await daemonIsReady(child, logPath, options.signal);
   } catch (error) {
-    await giveUp(child);
-    // One that was there before holds containers, for the next start to take over.
-    if (agentBefore === undefined) await stopAgent(runtimeFolder(folder));
+    // One that was there before is for the next start to take over.
+    if (!heldBefore) await stopRuntime(await readChoice(runtimeFile(folder)), runtimeFolder(folder));
     throw error;
-  } finally {
-    child.unref();
-    child.stdio[3]?.destroy();
   }
   const info = await clusterStatus(options);
-  if (info?.state !== "running") throw crashed(logPath);
+  if (info?.state !== "running") throw crashed(what, log);
   return info;
+}
+
+/**
+ * Writes down which runtime the cluster is to have, and ends what an earlier one of another kind has left. True where what
+ * holds containers of the same kind is there already. Throws what is missing for it.
+ */
+async function settleRuntime(options: StartOptions): Promise<boolean> {
+  const folder = clusterFolder(options);
+  const [file, dataDir] = [runtimeFile(folder), runtimeFolder(folder)];
+  const before = await readChoice(file);
+  const name =
+    options.runtime ?? (existsSync(file) || existsSync(stateFile(folder)) ? before.name : usualRuntime);
+  const choice = await chooseRuntime(name, options.env);
+  const problem = await runtimeProblem(choice);
+  if (problem !== undefined) throw problem;
+  const same = JSON.stringify(before) === JSON.stringify(choice);
+  if (!same && existsSync(dataDir)) {
+    await stopRuntime(before, dataDir);
+    await resetRuntime(before, dataDir);
+  }
+  await writeChoice(file, choice);
+  return same && (await isHeld(choice, dataDir));
 }
 
 /** What a restore that was killed has left to do. */
@@ -134,57 +167,9 @@ export async function finishRestore(location: ClusterLocation): Promise<void> {
   const folder = clusterFolder(location);
   if (!isPending(folder)) return;
   await end(folder, "SIGQUIT");
+  // Containers of the state that is replaced.
+  await resetRuntime(await readChoice(runtimeFile(folder)), runtimeFolder(folder));
   await putInPlace(folder, imagesFolder(location.home));
-}
-
-function daemonIsReady(child: ChildProcess, logPath: string, signal?: AbortSignal): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const messages = child.stdio[3];
-    if (messages === null || messages === undefined || !("on" in messages))
-      throw new Error("no message pipe");
-    const finish = (error?: unknown): void => {
-      clearTimeout(timer);
-      signal?.removeEventListener("abort", aborted);
-      // How the daemon ends later is not its start's business, and its log may be gone by then.
-      child.off("exit", exited);
-      if (error === undefined) resolve();
-      else reject(error);
-    };
-    const aborted = (): void => finish(signal?.reason);
-    const exited = (): void => finish(crashed(logPath));
-    const timer = setTimeout(
-      () =>
-        finish(
-          new UserError("the cluster did not become ready in 60 s", {
-            code: "timeout",
-            fix: `See ${logPath}.`,
-          }),
-        ),
-      startTimeoutMilliseconds,
-    );
-    signal?.addEventListener("abort", aborted);
-    child.on("error", finish);
-    child.on("exit", exited);
-    createInterface({ input: messages as NodeJS.ReadableStream }).on("line", (line) => {
-      const message = JSON.parse(line) as DaemonMessage;
-      if (message.type === "ready") finish();
-      else
-        finish(new UserError(message.message, { code: message.code, fix: message.fix ?? `See ${logPath}.` }));
-    });
-  });
-}
-
-function crashed(logPath: string): UserError {
-  const tail = readFileSync(logPath, "utf8").trimEnd().split("\n").slice(-5).join("\n");
-  return new UserError(`the cluster's process ended while it was starting:\n${tail}`, {
-    fix: `See ${logPath}.`,
-  });
-}
-
-async function giveUp(child: ChildProcess): Promise<void> {
-  const daemon = child.pid === undefined ? undefined : identify(child.pid);
-  child.kill("SIGKILL");
-  if (daemon !== undefined) await waitForExit(daemon, 5000);
 }
 
 /**
@@ -207,14 +192,15 @@ async function end(folder: string, signal: "SIGTERM" | "SIGQUIT"): Promise<boole
     if (!(await waitForExit(daemon, stopTimeoutMilliseconds))) signalProcess(daemon, "SIGKILL");
   }
   for (const socket of [apiServerSocket(folder), controlSocket(folder)]) await removeSocket(socket);
-  // A daemon that was killed leaves its containers running; they end with the agent that holds them.
-  return (await stopAgent(runtimeFolder(folder))) || stopped;
+  // A daemon that was killed leaves its containers running; they end with what holds them.
+  return (await stopRuntime(await readChoice(runtimeFile(folder)), runtimeFolder(folder))) || stopped;
 }
 
 /** The cluster's process, also where the file that names it is gone or broken. */
 async function findDaemon(folder: string): Promise<ProcessIdentity | undefined> {
   const state = await readState(folder).catch(() => undefined);
   if (state !== undefined) return state.daemon;
+  if (process.platform !== "linux") return undefined; // No /proc to look through.
   for (const entry of await readdir("/proc")) {
     if (!/^\d+$/.test(entry)) continue;
     const words = (await readFile(`/proc/${entry}/cmdline`, "utf8").catch(() => "")).split("\0");
@@ -230,6 +216,7 @@ export async function resetCluster(location: ClusterLocation): Promise<boolean> 
   const existed = existsSync(stateFile(folder));
   await using _lock = await lockCluster(location);
   await end(folder, "SIGQUIT");
+  await resetRuntime(await readChoice(runtimeFile(folder)), runtimeFolder(folder));
   await removeTree(folder);
   return existed;
 }
@@ -243,6 +230,7 @@ export async function clusterStatus(location: ClusterLocation): Promise<ClusterI
   const info: ClusterInfo = {
     name: location.name,
     state: running ? "running" : "stopped",
+    runtime: (await readChoice(runtimeFile(folder))).name,
     apiUrl: `https://127.0.0.1:${state.apiPort}`,
     ingressPort: state.ingressPort,
     ingressPortMoved: state.ingressPortMoved,
@@ -255,13 +243,18 @@ export async function clusterStatus(location: ClusterLocation): Promise<ClusterI
   }
   const agentPid = Number(await readFile(join(runtimeFolder(folder), "agent.pid"), "utf8").catch(() => "0"));
   const memoryBytes = residentBytes(state.daemon.pid) + (agentPid > 0 ? residentBytes(agentPid) : 0);
-  return { ...info, pid: state.daemon.pid, startedAt: state.startedAt, memoryBytes };
+  return {
+    ...info,
+    pid: state.daemon.pid,
+    startedAt: state.startedAt,
+    ...(memoryBytes > 0 ? { memoryBytes } : {}),
+  };
 }
 
 async function whyStopped(folder: string, { ended }: DaemonState): Promise<string | undefined> {
   if (ended === "") return undefined;
   const what = ended ?? "the cluster's process was killed, or the machine was restarted";
-  const containersRun = (await readAgent(runtimeFolder(folder))) !== undefined;
+  const containersRun = await isHeld(await readChoice(runtimeFile(folder)), runtimeFolder(folder));
   return containersRun ? `${what}; its containers run on, and the next start takes them over` : what;
 }
 
@@ -294,16 +287,6 @@ async function readState(folder: string): Promise<DaemonState | undefined> {
     throw new UserError(`${stateFile(folder)} cannot be read: ${messageOf(error)}`, {
       fix: "Remove the file; the next start writes it anew.",
     });
-  }
-}
-
-/** VmRSS of proc_pid_status(5), in bytes; 0 where the process is gone. */
-function residentBytes(pid: number): number {
-  try {
-    const status = readFileSync(`/proc/${pid}/status`, "utf8");
-    return Number(/^VmRSS:\s+(\d+) kB$/m.exec(status)?.[1] ?? 0) * 1024;
-  } catch {
-    return 0;
   }
 }
 

@@ -1,6 +1,5 @@
 /** What a cluster's folder says of its daemon: the files that both sides of `lifecycle.ts` and `daemon.ts` know. */
 import { join } from "node:path";
-import type { ErrorCode } from "@kws/base/errors";
 import type { ProcessIdentity } from "@kws/base/process";
 
 /** What the daemon writes down once it is ready. */
@@ -17,11 +16,6 @@ export interface DaemonState {
   ended?: string;
 }
 
-/** What the daemon says on its fourth file descriptor while it starts: one JSON line. */
-export type DaemonMessage =
-  | { type: "ready" }
-  | { type: "failed"; message: string; code?: ErrorCode; fix?: string };
-
 export const stateFile = (folder: string): string => join(folder, "daemon.json");
 export const kubeconfigFile = (folder: string): string => join(folder, "kubeconfig");
 /** The API server's own folder. */
@@ -30,6 +24,8 @@ export const storageFile = (folder: string): string => join(apiServerFolder(fold
 export const apiServerSocket = (folder: string): string => join(apiServerFolder(folder), "apiserver.sock");
 /** Where the daemon is asked for what only it can do. */
 export const controlSocket = (folder: string): string => join(folder, "control.sock");
+/** Which container runtime the cluster has. */
+export const runtimeFile = (folder: string): string => join(folder, "runtime.json");
 /** Where persistent volumes are folders. */
 export const volumesFolder = (folder: string): string => join(folder, "volumes");
 /** The container runtime's own folder. */

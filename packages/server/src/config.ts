@@ -1,9 +1,10 @@
 /**
  * What the server can be told: by a file (KWS_SERVER_CONFIG, YAML), and by variables, which win. On a laptop it needs nothing of
- * it. Variables are named after the keys: `maxBodyBytes` is KWS_SERVER_MAX_BODY_BYTES.
+ * it. Variables are named after the keys: `maxBodyBytes` is KWS_SERVER_MAX_BODY_BYTES, a list is written with commas, and
+ * KWS_SERVER_TOKEN_FILE names a file that holds KWS_SERVER_TOKEN, as Secrets are mounted.
  */
 import { readFile } from "node:fs/promises";
-import { UserError } from "@kws/base/errors";
+import { messageOf, UserError } from "@kws/base/errors";
 import { type Static, type TSchema, Type } from "typebox";
 import { Value } from "typebox/value";
 
@@ -29,6 +30,39 @@ export const Config = Type.Object(
         description: "The administrator's; made at the first start unless given.",
       }),
     ),
+    publicUrl: Type.Optional(
+      Type.String({
+        pattern: "^https?://[^/?#@]+/?$",
+        description: "Where browsers reach it, such as https://kws.example.com; people sign in there.",
+      }),
+    ),
+    oidcIssuer: Type.Optional(
+      Type.String({ pattern: "^https?://", description: "The OpenID Connect provider to sign in with." }),
+    ),
+    oidcClientId: Type.Optional(
+      Type.String({ minLength: 1, description: "As registered with the provider." }),
+    ),
+    oidcClientSecret: Type.Optional(Type.String({ minLength: 1, description: "None for a public client." })),
+    oidcScopes: Type.Array(Type.String(), {
+      default: ["openid", "profile", "email"],
+      description: "What is asked of the provider; the claim of teams may take one more.",
+    }),
+    oidcTeamsClaim: Type.String({
+      default: "groups",
+      description: "The claim of the ID token that lists a person's teams.",
+    }),
+    adminUsers: Type.Array(Type.String(), {
+      default: [],
+      description: "Who is an admin without a binding, by `sub` at the provider.",
+    }),
+    adminTeams: Type.Array(Type.String(), {
+      default: [],
+      description: "Whose members are admins without a binding.",
+    }),
+    trustedProxies: Type.Array(Type.String(), {
+      default: [],
+      description: "Addresses and networks whose X-Forwarded-For is believed, such as those of an Ingress.",
+    }),
     maxBodyBytes: Type.Integer({ default: 1_048_576, minimum: 1024, description: "Of a request's body." }),
     requestsPerMinute: Type.Integer({ default: 1200, minimum: 1, description: "Of each caller." }),
     maxStreams: Type.Integer({ default: 200, minimum: 1, description: "Live streams at the same time." }),
@@ -53,9 +87,10 @@ export async function readConfig(env: NodeJS.ProcessEnv): Promise<Config> {
   const sources = new Map(Object.keys(file).map((key) => [key, `${path}: ${key}`]));
   for (const [key, schema] of Object.entries(Config.properties)) {
     const names = key === "databaseUrl" ? [variableOf(key), "DATABASE_URL"] : [variableOf(key)];
-    const name = names.find((name) => (env[name] ?? "") !== "");
-    if (name === undefined) continue;
-    values[key] = Value.Convert(schema as TSchema, env[name]);
+    const given = await readVariable(names, env);
+    if (given === undefined) continue;
+    const { name, text } = given;
+    values[key] = Type.IsArray(schema) ? splitList(text) : Value.Convert(schema as TSchema, text);
     sources.set(key, name);
   }
   const config = Value.Default(Config, values);
@@ -67,6 +102,31 @@ export async function readConfig(env: NodeJS.ProcessEnv): Promise<Config> {
     code: "config",
     fix: "Correct it, and start the server again.",
   });
+}
+
+/** The first that is set, itself or by its file. */
+async function readVariable(
+  names: string[],
+  env: NodeJS.ProcessEnv,
+): Promise<{ name: string; text: string } | undefined> {
+  for (const name of names) {
+    const text = env[name] ?? "";
+    if (text !== "") return { name, text };
+    const path = env[`${name}_FILE`] ?? "";
+    if (path === "") continue;
+    const content = await readFile(path, "utf8").catch((cause: unknown) => {
+      throw new UserError(`${name}_FILE cannot be read: ${messageOf(cause)}`, { code: "config", cause });
+    });
+    return { name: `${name}_FILE`, text: content.trim() };
+  }
+  return undefined;
+}
+
+function splitList(text: string): string[] {
+  return text
+    .split(",")
+    .map((item) => item.trim())
+    .filter((item) => item !== "");
 }
 
 async function readConfigFile(path: string): Promise<Record<string, unknown>> {

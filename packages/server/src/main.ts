@@ -6,26 +6,19 @@ import { createWriteStream, fstatSync } from "node:fs";
 import { homedir } from "node:os";
 import { join } from "node:path";
 import { replaceFile } from "@kws/base/atomicfile";
+import type { StartMessage } from "@kws/base/detached";
 import { messageOf, UserError } from "@kws/base/errors";
 import { makeFolder } from "@kws/base/folder";
 import { withLock } from "@kws/base/lock";
 import type { Logger } from "@kws/base/logger";
 import { identify } from "@kws/base/process";
 import { locations } from "@kws/platform/project/locations";
-import { localToken } from "./access/token.ts";
+import { localToken } from "./access/local-token.ts";
 import { type Config, readConfig } from "./config.ts";
 import { type EmbeddedDatabase, startEmbedded } from "./database/embedded.ts";
 import { createServerLogger } from "./log.ts";
 import { type Server, startServer } from "./server.ts";
-import {
-  findRunning,
-  readState,
-  serverFolder,
-  type ServerMessage,
-  type ServerState,
-  stateFile,
-  tokenFile,
-} from "./state.ts";
+import { findRunning, readState, serverFolder, type ServerState, stateFile, tokenFile } from "./state.ts";
 import { version } from "./version.ts";
 
 const messages = openMessages();
@@ -119,7 +112,7 @@ function openMessages(): ReturnType<typeof createWriteStream> | undefined {
   return stream;
 }
 
-function say(message: ServerMessage): void {
+function say(message: StartMessage): void {
   messages?.end(`${JSON.stringify(message)}\n`);
 }
 

@@ -15,7 +15,7 @@ import { type TempDir, tempDir } from "@kws/base/tempdir";
 import { join } from "node:path";
 import { readFile, writeFile } from "node:fs/promises";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { readLocalToken, serverStatus, startDetached, stopServer } from "./lifecycle.ts";
+import { readLocalToken, serverStatus, startInBackground, stopServer } from "./lifecycle.ts";
 import { findRunning, serverFolder } from "./state.ts";
 
 let home: TempDir;
@@ -35,7 +35,7 @@ beforeAll(async () => {
   await writeFile(join(source, "Dockerfile"), "FROM scratch\n");
   await run("git", ["-C", source, "add", "."], { env });
   await run("git", ["-C", source, "commit", "--quiet", "-m", "one"], { env });
-  await startDetached({ folder, env });
+  await startInBackground({ folder, env });
 });
 afterAll(async () => {
   await stopServer(folder);
@@ -70,12 +70,12 @@ async function synced(name: string) {
 test("a second start answers with the server that runs", async () => {
   const before = await serverStatus(folder);
   expect(before.state).toBe("running");
-  expect(await startDetached({ folder, env })).toMatchObject({ pid: before.pid, url: before.url });
+  expect(await startInBackground({ folder, env })).toMatchObject({ pid: before.pid, url: before.url });
 });
 
 test("who calls is asked for, what comes in is checked, and failures are of the table", async () => {
   const { url = "" } = await serverStatus(folder);
-  expect(await (await client()).call(getMe)).toEqual({ name: "local", kind: "local" });
+  expect(await (await client()).call(getMe)).toMatchObject({ name: "local", kind: "local" });
   const stranger = createClient({ url, token: "another" });
   await expect(stranger.call(getMe)).rejects.toMatchObject({ reason: "unauthenticated", code: "permission" });
   const api = await client();
@@ -118,7 +118,7 @@ test("a server that was killed is the same after its next start, on the database
   const before = await serverStatus(folder);
   await api.call(addRepository, { body: { name: "killed", url: source } });
   await kill();
-  const after = await startDetached({ folder, env });
+  const after = await startInBackground({ folder, env });
   expect(after.url).toBe(before.url);
   expect(after.pid).not.toBe(before.pid);
   // Begun before the kill, ended after it.
@@ -158,7 +158,7 @@ test("what failed says why, and what is removed is gone", async () => {
 test("a stop ends the database, too, and the next start has all that was there", async () => {
   expect(await stopServer(folder)).toBe(true);
   expect(await stopServer(folder), "there is nothing left to stop").toBe(false);
-  await startDetached({ folder, env });
+  await startInBackground({ folder, env });
   const found = await Array.fromAsync((await client()).all(listRepositories));
   expect(found.map(({ name }) => name)).toEqual(["killed", "orders"]);
 });

@@ -1,6 +1,7 @@
 /** One server: joins database, live events, workflows and HTTP, and ends them in the order in which they need each other. */
 import type { Logger } from "@kws/base/logger";
-import { localAuthentication } from "./access/authenticate.ts";
+import { authentication } from "./access/authenticate.ts";
+import { oidcSettings, openOidc } from "./access/oidc.ts";
 import type { Config } from "./config.ts";
 import type { ServerContext } from "./context.ts";
 import { openDatabase } from "./database/open.ts";
@@ -43,10 +44,12 @@ export async function startServer(options: ServerOptions): Promise<Server> {
   const feed = opened.use(await openFeed(database.db, databaseUrl, log));
   const engine = createEngine({ db: database.db, pool: database.pool, url: databaseUrl, log, alone, onLost });
   const { cache, env, now } = options;
+  const settings = oidcSettings(config);
   const ctx: ServerContext = {
     config,
     db: database.db,
     log,
+    oidc: settings === undefined ? undefined : openOidc(settings),
     feed,
     workflows: engine,
     cache,
@@ -59,7 +62,7 @@ export async function startServer(options: ServerOptions): Promise<Server> {
   const app = await createApp({
     ctx,
     endpoints,
-    authenticate: localAuthentication(token),
+    authenticate: authentication(ctx, token),
     version,
     ready: async () => {
       await database.pool.query("SELECT 1");

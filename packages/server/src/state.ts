@@ -14,11 +14,6 @@ export interface ServerState {
   version: string;
 }
 
-/** What the server says on its fourth file descriptor while it starts. */
-export type ServerMessage =
-  | { type: "ready" }
-  | { type: "failed"; message: string; code?: UserError["code"]; fix?: string };
-
 export const serverFolder = (data: string): string => join(data, "server");
 export const stateFile = (folder: string): string => join(folder, "server.json");
 export const tokenFile = (folder: string): string => join(folder, "token");

@@ -1,10 +1,9 @@
 import { exitCodes, UserError } from "@kws/base/errors";
-import { exec } from "@kws/base/exec";
 import { kubeServicesOf, portsOf } from "@kws/platform/attach/backends";
 import { clusterOf } from "@kws/platform/attach/cluster";
 import { openForward } from "@kws/platform/attach/forward";
 import { answersHttp } from "@kws/platform/attach/reach";
-import { openerFor } from "../browser.ts";
+import { openBrowser } from "../browser.ts";
 import { type Chosen, choose, stackOption, statuses } from "../choosing.ts";
 import { defineCommand } from "../command.ts";
 import type { Context } from "../context.ts";
@@ -113,20 +112,4 @@ async function ownConfig(ctx: Context, name: string) {
   if (!(await all.has(name))) return undefined;
   const [found] = await all.find([name]);
   return found !== undefined && hasSource(found) ? found.config : undefined;
-}
-
-async function openBrowser(ctx: Context, address: string): Promise<void> {
-  const opener = openerFor(process.platform, ctx.env);
-  const failed = "No browser could be started; open it yourself:\n";
-  const missing = "There is no browser here; open it yourself:\n";
-  const opened =
-    opener !== undefined &&
-    (await exec(opener.program, [address], { env: ctx.childEnv, timeoutMs: 10_000 }).then(
-      ({ exitCode }) => opener.careless === true || exitCode === 0,
-      (error: unknown) => {
-        if (error instanceof UserError) return false;
-        throw error;
-      },
-    ));
-  if (!opened && !ctx.quiet) ctx.stderr.write(opener === undefined ? missing : failed);
 }

@@ -3,7 +3,13 @@ import { roleBindings, roles, serviceAccounts } from "@kws/kube/resources";
 import { expect, test } from "vitest";
 import { call, serverFixture } from "./testing/fixture.ts";
 
-const api = serverFixture({ staticTokens: [{ token: "secret-token", user: { name: "jane", groups: [] } }] });
+const api = serverFixture({
+  staticTokens: [
+    { token: "secret-token", user: { name: "jane", groups: [] } },
+    { token: "master-token", user: { name: "root", groups: ["system:masters"] } },
+  ],
+  ingressMetrics: () => "requests 1\n",
+});
 
 const webSocket = {
   connection: "Upgrade",
@@ -13,13 +19,19 @@ const webSocket = {
 };
 
 test("without credentials everything but health and version is refused", async () => {
-  for (const path of ["/api/v1/namespaces", "/api", "/apis", "/openapi/v3", "/metrics"]) {
+  for (const path of ["/api/v1/namespaces", "/api", "/apis", "/openapi/v3", "/metrics", "/metrics/ingress"]) {
     const { status, body } = await call(api.server, path);
     expect([path, status]).toEqual([path, 401]);
     expect(JSON.parse(body)).toMatchObject({ kind: "Status", reason: "Unauthorized", code: 401 });
   }
   expect((await call(api.server, "/version")).status).toBe(200);
   expect((await call(api.server, "/healthz")).body).toBe("ok");
+});
+
+test("what the Ingress has served is told to those who may read it", async () => {
+  const ask = (token: string) => call(api.server, "/metrics/ingress", { authorization: `Bearer ${token}` });
+  expect((await ask("secret-token")).status).toBe(403);
+  expect(await ask("master-token")).toMatchObject({ status: 200, body: "requests 1\n" });
 });
 
 test("a wrong token is refused, a right one is a user without rights", async () => {

@@ -19,6 +19,8 @@ export interface ServerContext {
   onResourceGone(definition: ResourceDefinition, listener: () => void): () => void;
   /** Undefined while no node is there to ask. */
   streams: () => NodeStreams | undefined;
+  /** In Prometheus' text; undefined while there is no Ingress. */
+  ingressMetrics: () => string | undefined;
 }
 
 /** RFC 3339 with whole seconds, as all `metav1.Time` fields are. */

@@ -1,4 +1,5 @@
 /** What the server says of itself: health, version, metrics, OpenAPI documents and the keys of its tokens. */
+import { apiError } from "@kws/kube/status";
 import { createHash } from "node:crypto";
 import { kubernetesVersion } from "../version.ts";
 import type { ServerContext } from "./context.ts";
@@ -33,6 +34,11 @@ export async function information(
       });
     case "/metrics":
       return plainText(metrics(context), "text/plain; version=0.0.4");
+    case "/metrics/ingress": {
+      const text = context.ingressMetrics();
+      if (text === undefined) throw apiError("ServiceUnavailable", "the Ingress is not ready to be measured");
+      return plainText(text, "text/plain; version=0.0.4");
+    }
     case "/openapi/v2":
       return openapiTwo(context, request);
     case "/openapi/v3":

@@ -37,6 +37,8 @@ export interface ApiServerOptions {
   now: () => number;
   /** The node, asked for logs, exec and so on; may answer undefined until it is there. */
   streams: () => NodeStreams | undefined;
+  /** What the Ingress has served, in Prometheus' text, for `/metrics/ingress`; undefined while there is none. */
+  ingressMetrics?: () => string | undefined;
   staticTokens?: StaticToken[];
   /** Name of cluster, user and context in the kubeconfig. */
   name?: string;
@@ -67,7 +69,7 @@ const administrator: User = {
 const compactionInterval = 5 * 60 * 1000;
 
 export async function startApiServer(options: ApiServerOptions): Promise<ApiServer> {
-  const { dataDir, logger, now, streams } = options;
+  const { dataDir, logger, now, streams, ingressMetrics = () => undefined } = options;
   await mkdir(dataDir, { recursive: true, mode: 0o700 });
   const pki = await loadPki(join(dataDir, "pki"), now());
   const store = new Store(join(dataDir, "storage.db"));
@@ -92,6 +94,7 @@ export async function startApiServer(options: ApiServerOptions): Promise<ApiServ
       logger,
       now,
       streams,
+      ingressMetrics,
       onResourceGone(definition, listener) {
         const table = tableOf(definition);
         const listeners = goneListeners.get(table) ?? new Set();

@@ -11,6 +11,7 @@ import { createContext, type Controller, type ControllerContext } from "./contex
 import { cronJobController } from "./cronjob.ts";
 import { daemonSetController } from "./daemonset.ts";
 import { disruptionController } from "./disruption.ts";
+import { horizontalPodAutoscalerController } from "./hpa.ts";
 import { jobController } from "./job.ts";
 import { ttlAfterFinishedController } from "./ttl-after-finished.ts";
 import { podGcController } from "./pod-gc.ts";
@@ -64,6 +65,7 @@ const controllers: ((ctx: ControllerContext) => Controller)[] = [
   ttlAfterFinishedController,
   cronJobController,
   disruptionController,
+  horizontalPodAutoscalerController,
   podGcController,
   clusterRoleAggregationController,
   resourceQuotaController,

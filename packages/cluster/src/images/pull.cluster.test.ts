@@ -49,6 +49,7 @@ describe.skipIf(missing !== undefined)(
       cluster = await runCluster({
         name: "pull",
         folder: join(folder.path, "cluster"),
+        runtime: { name: "sandbox" },
         imagesFolder: join(folder.path, "images"),
         ingressPort: 0,
         node,
@@ -77,7 +78,7 @@ describe.skipIf(missing !== undefined)(
       return status.containerStatuses?.[0]?.state.waiting ?? {};
     };
     const answers = (name: string) =>
-      vi.waitFor(async () => expect((await clients.kubectl(["logs", name])).stdout).toBe("42"), 20_000);
+      vi.waitFor(async () => expect((await clients.kubectl(["logs", name])).stdout).toBe("42"), 50_000);
 
     test("a pod runs the image that an index has for this machine", async () => {
       const name = `${open.host}/team/answer`;
@@ -101,7 +102,7 @@ describe.skipIf(missing !== undefined)(
 
     test("an image that its registry does not have is said to be missing, and backed off from", async () => {
       await run("absent", `${open.host}/team/absent:1`);
-      await vi.waitFor(async () => expect((await waiting("absent")).reason).toBe("ImagePullBackOff"), 10_000);
+      await vi.waitFor(async () => expect((await waiting("absent")).reason).toBe("ImagePullBackOff"), 50_000);
       expect((await waiting("absent")).message).toContain(`${open.host} does not have it (404)`);
     });
 
@@ -114,7 +115,7 @@ describe.skipIf(missing !== undefined)(
       await run("stranger", `${name}:1`);
       await vi.waitFor(
         async () => expect((await waiting("stranger")).reason).toBe("ImagePullBackOff"),
-        10_000,
+        50_000,
       );
       expect((await waiting("stranger")).message).toContain("wants other credentials (401)");
 

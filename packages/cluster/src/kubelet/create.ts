@@ -79,6 +79,7 @@ export async function containerSpec(input: CreateInput): Promise<ContainerSpec> 
     ...(input.targetId === undefined ? {} : { targetId: input.targetId }),
     name: container.name,
     attempt,
+    image: image.digest,
     layers: image.layers,
     argv,
     env: { HOME: home, ...env },

@@ -76,7 +76,9 @@ export interface ContainerSpec {
   name: string;
   /** How often the container has been started before in this pod. */
   attempt: number;
-  /** Unpacked image layers on disk, the lowest first. */
+  /** Digest of the image in the store, for a runtime that unpacks images itself. */
+  image: string;
+  /** The image's layers unpacked on disk, the lowest first, for one that does not. */
   layers: string[];
   argv: string[];
   /** Complete: nothing is added but `HOSTNAME` and a default `PATH`. */

@@ -4,7 +4,16 @@
  * then walked again from the volume down, one name at a time and through no link, each folder held open while the next is
  * looked up in it. What the walk ends at is inside the volume, whatever its names mean by then.
  */
-import { chmodSync, closeSync, constants, fstatSync, mkdirSync, openSync, realpathSync } from "node:fs";
+import {
+  chmodSync,
+  closeSync,
+  constants,
+  existsSync,
+  fstatSync,
+  mkdirSync,
+  openSync,
+  realpathSync,
+} from "node:fs";
 import { join, relative } from "node:path";
 import { isErrno } from "@kws/base/errors";
 
@@ -28,6 +37,11 @@ export function resolveSubPath(volume: string, subPath: string): string {
     if (path !== root && !path.startsWith(root === "/" ? root : `${root}/`)) {
       throw new Error(`subPath ${JSON.stringify(subPath)} leads out of the volume`);
     }
+  }
+  // Elsewhere folders have no path by which they stay the same while they are looked into: the names are trusted.
+  if (process.platform !== "linux") {
+    if (!existsSync(path)) mkdirSync(path, { recursive: true });
+    return path;
   }
   closeSync(openBelow(root, path, "create"));
   return path;

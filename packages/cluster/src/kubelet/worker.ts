@@ -195,6 +195,8 @@ export class PodWorker {
     try {
       const { address } = await this.#context.runtime.runPodSandbox(sandboxSpec(this.#pod));
       this.#address = this.#pod.spec.hostNetwork ? this.#context.node.address : address;
+      // NetworkPolicies isolate it until its address is known.
+      this.#status.publish();
     } catch (error) {
       const message = `Failed to create pod sandbox: ${messageOf(error)}`;
       this.#context.recorder.event(this.#pod, "Warning", "FailedCreatePodSandBox", message);

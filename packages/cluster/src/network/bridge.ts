@@ -1,11 +1,11 @@
 /** The cluster's own network, inside the agent's network namespace: one bridge, and a virtual cable to each pod. */
-import { readFileSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { replaceFileSync } from "@kws/base/atomicfile";
 import { isErrno } from "@kws/base/errors";
 import { runTool } from "../kubelet/runtimes/sandbox/commands.ts";
 import { addresses } from "./state.ts";
 
-const bridge = "kws0";
+export const bridge = "kws0";
 const prefix = Number(addresses.podCidr.split("/")[1]);
 
 /** Makes the bridge with the node's address, and Service addresses local so that the proxy can listen on them. */
@@ -24,9 +24,15 @@ export async function setUpBridge(): Promise<void> {
     "net/ipv4/conf/all/send_redirects": "0",
     [`net/ipv4/conf/${bridge}/send_redirects`]: "0",
     "net/ipv4/ip_unprivileged_port_start": "0",
+    // Pods meet at the node alone, which so answers for them to the way out.
+    [`net/ipv4/conf/${bridge}/proxy_arp_pvlan`]: "1",
+    [`net/ipv4/neigh/${bridge}/proxy_delay`]: "0",
   })) {
     writeFileSync(`/proc/sys/${path}`, value);
   }
+  // Where the kernel can do so, it would show packets to the firewall before they are routed.
+  const early = "/proc/sys/net/bridge/bridge-nf-call-iptables";
+  if (existsSync(early)) writeFileSync(early, "0");
   await setWayOut(null);
 }
 
@@ -42,7 +48,7 @@ export async function setWayOut(device: string | null): Promise<void> {
   // The address is the one of the other end from now on.
   await runTool("ip", ["addr", "del", ...local.split(" ")]).catch(() => undefined);
   await runTool("ip", ["-batch", "-"], {
-    input: `link set ${device} master ${bridge} up\nroute replace default via ${addresses.host}\n`,
+    input: `${plug(device)}route replace default via ${addresses.host}\n`,
   });
 }
 
@@ -51,15 +57,22 @@ export function podBatch(address: string): string {
   return [
     "link set lo up",
     `link add eth0 type veth peer name ${cable(address)} netns 1`,
-    `addr add ${address}/${prefix} dev eth0`,
+    // All goes by way of the node, also to other pods: there Services and NetworkPolicies are seen to.
+    `addr add ${address}/32 dev eth0`,
     "link set eth0 up",
+    `route add ${addresses.node} dev eth0 src ${address}`,
     `route add default via ${addresses.node}`,
     "",
   ].join("\n");
 }
 
 export async function attachPod(address: string): Promise<void> {
-  await runTool("ip", ["link", "set", cable(address), "master", bridge, "up"]);
+  await runTool("ip", ["-batch", "-"], { input: plug(cable(address)) });
+}
+
+/** Commands that put a device on the bridge, where it reaches the node and no other device. */
+function plug(device: string): string {
+  return `link set ${device} master ${bridge} up\nlink set ${device} type bridge_slave isolated on\n`;
 }
 
 /** Takes the cable away; one that is gone already is fine. */

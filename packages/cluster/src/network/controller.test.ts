@@ -5,7 +5,15 @@ import { connect as connectTls } from "node:tls";
 import { silent } from "@kws/base/logger";
 import type { KubeClient } from "@kws/kube/client";
 import type { KubeObject } from "@kws/kube/object";
-import { endpointSlices, ingressClasses, ingresses, secrets, services } from "@kws/kube/resources";
+import {
+  endpointSlices,
+  events,
+  ingressClasses,
+  ingresses,
+  networkPolicies,
+  secrets,
+  services,
+} from "@kws/kube/resources";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { startTestServer, type TestServer } from "../apiserver/testing/server.ts";
 import { selfSigned } from "./certificates.ts";
@@ -36,7 +44,12 @@ beforeEach(async () => {
   await once(backend, "listening");
   network = await startNetwork({
     client,
-    dataplane: { apply: async (state) => void applied.push(state) },
+    dataplane: {
+      async apply(state) {
+        applied.push(state);
+        return state.policies.isolations.length === 0 ? undefined : "there is no nft";
+      },
+    },
     runtime: {
       // Pods' addresses stand for the one backend on the host.
       async dial() {
@@ -139,6 +152,81 @@ test("a request reaches the Service of its host, and says where it came from", a
   await vi.waitFor(async () => {
     const ingress: KubeObject = await client.get(ingresses, "web", "default");
     expect(ingress["status"].loadBalancer.ingress).toEqual([{ ip: "127.0.0.1", hostname: "localhost" }]);
+  });
+});
+
+test("a canary answers those whose header asks for it, while it can, and what was served is counted", async () => {
+  await createService("web", web, ["10.244.0.2"]);
+  await createService("next", { ...web, clusterIP: "10.96.0.6" }, ["10.244.0.3"]);
+  await createService("none", { ...web, clusterIP: "10.96.0.7" }, []);
+  const backendOf = (name: string) => ({ service: { name, port: { number: 80 } } });
+  const create = (name: string, service: string, path: string, annotations = {}) =>
+    client.create(ingresses, {
+      apiVersion: "networking.k8s.io/v1",
+      kind: "Ingress",
+      metadata: { name, namespace: "default", annotations },
+      spec: {
+        rules: [
+          {
+            host: "web.localhost",
+            http: { paths: [{ path, pathType: "Prefix", backend: backendOf(service) }] },
+          },
+        ],
+      },
+    });
+  const annotations = {
+    "nginx.ingress.kubernetes.io/canary": "true",
+    "nginx.ingress.kubernetes.io/canary-by-header": "x-next",
+  };
+  await create("web", "web", "/");
+  await create("next", "next", "/", annotations);
+  await create("stay", "web", "/stay");
+  await create("gone", "none", "/stay", annotations);
+  const ask = async (path: string, next: string) => {
+    const headers = { host: "web.localhost", "x-next": next };
+    const outgoing = request({ port: network.ingress.port, host: "127.0.0.1", path, headers });
+    outgoing.end();
+    const [incoming] = (await once(outgoing, "response")) as [IncomingMessage];
+    incoming.resume();
+    await once(incoming, "end");
+    return incoming.statusCode;
+  };
+  const counted = (text: string) =>
+    network.ingress.metrics
+      .text()
+      .split("\n")
+      .filter((line) => line.startsWith("nginx_ingress_controller_requests{") && line.includes(text));
+  await vi.waitFor(async () => {
+    expect(await ask("/", "always")).toBe(200);
+    expect(counted('canary="default-next-80"')).toHaveLength(1);
+  }, 20_000);
+  await vi.waitFor(async () => {
+    expect(await ask("/stay", "always")).toBe(200);
+    expect(counted('path="/stay"')).toHaveLength(1);
+  }, 20_000);
+  expect(counted('path="/stay"')[0]).toContain('canary=""');
+  expect(await ask("/", "never")).toBe(200);
+  await vi.waitFor(() => {
+    expect(counted('path="/"').map((line) => line.replace(/ \d+$/, ""))).toContain(
+      'nginx_ingress_controller_requests{host="web.localhost",path="/",namespace="default",ingress="web",service="web",canary="",method="GET",status="200"}',
+    );
+  }, 20_000);
+});
+
+test("the data plane learns of NetworkPolicies, and where it cannot enforce one an Event says so", async () => {
+  await client.create(networkPolicies, {
+    apiVersion: "networking.k8s.io/v1",
+    kind: "NetworkPolicy",
+    metadata: { name: "deny", namespace: "default" },
+    spec: { podSelector: {} },
+  });
+  await vi.waitFor(async () => {
+    expect(applied.at(-1)?.policies.isolations).toEqual([{ direction: "ingress", pods: [], allowed: [] }]);
+    const { items } = await client.list(events, "default");
+    expect(items.map((event) => [event["reason"], event["message"]])).toContainEqual([
+      "NotEnforced",
+      "the policy is kept and not enforced: there is no nft",
+    ]);
   });
 });
 

@@ -1,19 +1,30 @@
 /**
- * Watches Services, EndpointSlices, Pods and Ingresses, and keeps the data plane, the Ingress listener and the host's ports
- * in step with them.
+ * Watches Services, EndpointSlices, Pods, NetworkPolicies and Ingresses, and keeps the data plane, the Ingress listener and the
+ * host's ports in step with them.
  */
+import { isDeepStrictEqual } from "node:util";
 import { messageOf } from "@kws/base/errors";
 import type { Logger } from "@kws/base/logger";
 import type { KubeClient, Resource } from "@kws/kube/client";
 import { createEventRecorder } from "@kws/kube/events";
 import { Informer, type SharedInformers } from "@kws/kube/informer";
 import { keyOf, type KubeObject } from "@kws/kube/object";
-import { endpointSlices, ingressClasses, ingresses, pods, services } from "@kws/kube/resources";
+import {
+  endpointSlices,
+  ingressClasses,
+  ingresses,
+  namespaces,
+  networkPolicies,
+  pods,
+  services,
+} from "@kws/kube/resources";
 import { isApiError } from "@kws/kube/status";
 import type { Runtime } from "../kubelet/runtime.ts";
 import { IngressCertificates, type KeyPair } from "./certificates.ts";
 import { HostPorts, type HostPort } from "./hostports.ts";
 import { IngressListener } from "./ingress.ts";
+import { IngressMetrics } from "./ingress-metrics.ts";
+import { policyState, type NetworkPolicy } from "./policies.ts";
 import { endpointsOf, networkState, type Endpoint, type EndpointSlice, type Service } from "./records.ts";
 import { routesOf, type Ingress, type Route } from "./routes.ts";
 import type { NetworkDataplane } from "./state.ts";
@@ -41,6 +52,7 @@ export interface Network {
     /** The port that was asked for is taken by another program. */
     moved: boolean;
     tlsPort: number;
+    metrics: IngressMetrics;
   };
   close(): Promise<void>;
 }
@@ -63,6 +75,8 @@ export async function startNetwork(options: NetworkOptions): Promise<Network> {
     services: watchAll<Service>(services),
     slices: watchAll<EndpointSlice>(endpointSlices),
     pods: watchAll(pods),
+    policies: watchAll<NetworkPolicy>(networkPolicies),
+    namespaces: watchAll(namespaces),
     ingresses: watchAll<Ingress>(ingresses),
     classes: watchAll(ingressClasses),
   };
@@ -87,7 +101,9 @@ export async function startNetwork(options: NetworkOptions): Promise<Network> {
     );
   };
   const dial = runtime.dial.bind(runtime);
+  const metrics = new IngressMetrics();
   const listener = new IngressListener({
+    metrics,
     dial,
     routes: () => routes,
     endpoints,
@@ -111,7 +127,19 @@ export async function startNetwork(options: NetworkOptions): Promise<Network> {
       const key = keyOf(service);
       slices.set(key, watched.slices.byIndex("service", key));
     }
-    await dataplane.apply(networkState(list, slices, watched.pods.list()));
+    const all = watched.policies.list();
+    const policies = policyState(all, watched.pods.list(), watched.namespaces.list());
+    const unenforced = await dataplane.apply({
+      ...networkState(list, slices, watched.pods.list()),
+      policies,
+    });
+    if (unenforced !== undefined) for (const policy of all) warn(policy, unenforced);
+  };
+  const warned = new WeakSet<NetworkPolicy>();
+  const warn = (policy: NetworkPolicy, reason: string) => {
+    if (warned.has(policy)) return;
+    warned.add(policy);
+    recorder.event(policy, "Warning", "NotEnforced", `the policy is kept and not enforced: ${reason}`);
   };
   const applyHostPorts = async () => {
     owners.clear();
@@ -163,8 +191,11 @@ export async function startNetwork(options: NetworkOptions): Promise<Network> {
     delete: addressed,
     update: (pod, old) => {
       if (pod.status?.podIP !== old.status?.podIP || pod.status?.phase !== old.status?.phase) addressed(pod);
+      else if (!isDeepStrictEqual(pod.metadata.labels, old.metadata.labels)) network();
     },
   });
+  on(watched.policies, network);
+  on(watched.namespaces, network);
   on(watched.ingresses, routing);
   on(watched.classes, routing);
 
@@ -176,7 +207,7 @@ export async function startNetwork(options: NetworkOptions): Promise<Network> {
   });
   await applyNetwork();
   return {
-    ingress: { port, moved: options.ingress.port !== 0 && port !== options.ingress.port, tlsPort },
+    ingress: { port, moved: options.ingress.port !== 0 && port !== options.ingress.port, tlsPort, metrics },
     async close() {
       stop.abort();
       hostPorts.close();

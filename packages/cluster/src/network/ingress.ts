@@ -14,7 +14,9 @@ import type { Duplex } from "node:stream";
 import type { SecureContext } from "node:tls";
 import { isErrno, UserError, messageOf } from "@kws/base/errors";
 import type { Logger } from "@kws/base/logger";
+import { goesToCanary } from "./canary.ts";
 import type { KeyPair } from "./certificates.ts";
+import type { IngressMetrics } from "./ingress-metrics.ts";
 import type { Endpoint } from "./records.ts";
 import { findRoute, type Route } from "./routes.ts";
 
@@ -25,8 +27,12 @@ export interface IngressOptions {
   endpoints(route: Route): Endpoint[] | undefined;
   /** The certificate for a server name, of a Secret that an Ingress names; undefined where none does. */
   secureContext(serverName: string): SecureContext | undefined;
+  metrics: IngressMetrics;
   logger: Logger;
 }
+
+/** nginx's number for a client that did not wait. */
+const clientClosedRequest = 499;
 
 /** Headers that concern one connection only (RFC 9110 §7.6.1). */
 const hopByHop = new Set([
@@ -44,6 +50,12 @@ const hopByHop = new Set([
 interface Target {
   endpoint: Endpoint;
   route: Route;
+}
+
+/** No endpoint to go to. Without a route the request is nobody's. */
+interface Refusal {
+  status: number;
+  text: string;
 }
 
 export class IngressListener {
@@ -119,12 +131,43 @@ export class IngressListener {
   }
 
   #serve(request: IncomingMessage, response: ServerResponse, secure: boolean): void {
-    const target = this.#target(request);
+    const { main, target } = this.#target(request);
+    if (main !== undefined) {
+      const began = performance.now();
+      response.on("close", () => {
+        const status = response.writableFinished ? response.statusCode : clientClosedRequest;
+        this.#count(request, main, target, status, began);
+      });
+    }
     if ("status" in target) {
       answer(response, target.status, target.text);
       return;
     }
     this.#forward(request, response, target, secure);
+  }
+
+  #count(
+    { method = "" }: IncomingMessage,
+    main: Route,
+    target: Target | Refusal,
+    status: number,
+    began: number,
+  ): void {
+    const { host, path, namespace, ingress, backend } = main;
+    const canary = "route" in target && target.route !== main ? nameOf(target.route) : "";
+    this.#options.metrics.count(
+      {
+        host,
+        path,
+        namespace,
+        ingress: ingress.slice(namespace.length + 1),
+        service: backend.service?.name ?? "",
+        canary,
+        method,
+        status,
+      },
+      (performance.now() - began) / 1000,
+    );
   }
 
   #forward(
@@ -164,9 +207,14 @@ export class IngressListener {
   }
 
   #upgrade(request: IncomingMessage, socket: Duplex, head: Buffer, secure: boolean): void {
-    const target = this.#target(request);
+    const { main, target } = this.#target(request);
+    const began = performance.now();
+    const end = (status: number) => {
+      if (main !== undefined) this.#count(request, main, target, status, began);
+    };
     socket.on("error", () => socket.destroy());
     if ("status" in target) {
+      end(target.status);
       socket.end(
         `HTTP/1.1 ${target.status} Unavailable\r\ncontent-type: text/plain\r\nconnection: close\r\n\r\n${target.text}\n`,
       );
@@ -187,22 +235,41 @@ export class IngressListener {
         if (head.length > 0) connection.write(head);
         connection.on("error", () => socket.destroy());
         connection.on("close", () => socket.destroy());
-        socket.on("close", () => connection.destroy());
+        socket.on("close", () => {
+          connection.destroy();
+          end(101);
+        });
         connection.pipe(socket);
         socket.pipe(connection);
       },
-      () => socket.end("HTTP/1.1 502 Bad Gateway\r\nconnection: close\r\n\r\n"),
+      () => {
+        end(502);
+        socket.end("HTTP/1.1 502 Bad Gateway\r\nconnection: close\r\n\r\n");
+      },
     );
   }
 
-  #target(request: IncomingMessage): Target | { status: number; text: string } {
+  /** Where the request goes, and the route that it is for: another than the target's where that is a canary. */
+  #target(request: IncomingMessage): { main?: Route; target: Target | Refusal } {
     const host = request.headers.host ?? "";
     // Node takes the first of several, and whoever comes after may take another (RFC 9112 section 3.2).
     const hosts = request.rawHeaders.filter((name, at) => at % 2 === 0 && name.toLowerCase() === "host");
-    if (hosts.length > 1) return { status: 400, text: "the request has more than one Host header" };
+    if (hosts.length > 1)
+      return { target: { status: 400, text: "the request has more than one Host header" } };
     const path = (request.url ?? "/").split("?")[0] ?? "/";
-    const route = findRoute(this.#options.routes(), host, path);
-    if (route === undefined) return { status: 404, text: `no Ingress rule for http://${host}${path}` };
+    const main = findRoute(this.#options.routes(), host, path);
+    if (main === undefined)
+      return { target: { status: 404, text: `no Ingress rule for http://${host}${path}` } };
+    const { canary } = main;
+    if (canary !== undefined && goesToCanary(canary.rule, request.headers, Math.random)) {
+      const target = this.#endpointOf(canary.route);
+      // As in ingress-nginx, a canary that cannot answer gets nothing.
+      if ("endpoint" in target) return { main, target };
+    }
+    return { main, target: this.#endpointOf(main) };
+  }
+
+  #endpointOf(route: Route): Target | Refusal {
     const endpoints = this.#options.endpoints(route);
     if (endpoints === undefined) {
       return { status: 503, text: `${describe(route)} does not exist (Ingress ${route.ingress})` };
@@ -213,6 +280,11 @@ export class IngressListener {
     this.#turns.set(describe(route), turn + 1);
     return { endpoint, route };
   }
+}
+
+function nameOf({ namespace, backend }: Route): string {
+  const port = backend.service?.port;
+  return `${namespace}-${backend.service?.name ?? ""}-${port?.name ?? port?.number ?? ""}`;
 }
 
 function describe({ namespace, backend }: Route): string {

@@ -52,7 +52,7 @@ export function networkState(
   services: Service[],
   slices: ReadonlyMap<string, EndpointSlice[]>,
   pods: KubeObject[],
-): NetworkState {
+): Omit<NetworkState, "policies"> {
   const entries: ServiceEntry[] = [];
   const records: DnsRecord[] = [];
   for (const service of services) {

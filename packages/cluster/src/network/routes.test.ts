@@ -46,3 +46,28 @@ test.each([
 ])("%s%s goes to %s", (host, path, expected) => {
   expect(find(host, path)).toBe(expected);
 });
+
+test("a canary shares the place of an Ingress of its namespace, and has none of its own", () => {
+  const at = (path: string, name: string) => ({
+    rules: [
+      { host: "app.localhost", http: { paths: [{ path, pathType: "Prefix", backend: backend(name) }] } },
+    ],
+  });
+  const canary = (name: string, namespace: string, spec: Ingress["spec"]) => {
+    const annotations = { "nginx.ingress.kubernetes.io/canary": "true" };
+    const one = ingress(name, spec);
+    return { ...one, metadata: { ...one.metadata, namespace, annotations } };
+  };
+  const found = routesOf([
+    canary("first", "ns", at("/", "canary")),
+    canary("second", "ns", at("/", "late")),
+    canary("elsewhere", "ns", at("/api", "lost")),
+    ingress("main", at("/", "root")),
+    canary("stranger", "other", { defaultBackend: backend("stranger") }),
+    ingress("default", { defaultBackend: backend("default") }),
+  ]);
+  expect(found.map((route) => [route.backend.service?.name, route.canary?.route.ingress])).toEqual([
+    ["root", "ns/first"],
+    ["default", undefined],
+  ]);
+});

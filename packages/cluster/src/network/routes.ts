@@ -1,5 +1,6 @@
 /** Which backend an HTTP request goes to, from the rules of all Ingresses (https://kubernetes.io/docs/concepts/services-networking/ingress/). */
 import { keyOf, type KubeObject } from "@kws/kube/object";
+import { canaryRuleOf, type CanaryRule } from "./canary.ts";
 
 export interface IngressBackend {
   service?: { name: string; port?: { number?: number; name?: string } };
@@ -24,41 +25,59 @@ export interface Route {
   exact: boolean;
   namespace: string;
   backend: IngressBackend;
+  /** A `defaultBackend`, behind all rules. */
+  fallback?: true;
   /** `namespace/name` of the Ingress, for messages. */
   ingress: string;
+  /** Takes some of its requests. */
+  canary?: { route: Route; rule: CanaryRule };
 }
 
-/** Routes in the order in which they are to be tried: hosts before wildcards before any, longer paths first, exact before prefix. */
+/**
+ * Routes in the order in which they are to be tried: hosts before wildcards before any, longer paths first, exact before prefix.
+ * A canary has no places of its own, and shares those that another Ingress of its namespace has.
+ */
 export function routesOf(all: Ingress[]): Route[] {
-  const ingresses = byAge(all);
   const routes: Route[] = [];
-  for (const ingress of ingresses) {
-    const base = { namespace: ingress.metadata.namespace ?? "", ingress: keyOf(ingress) };
-    for (const { host = "", http } of ingress.spec.rules ?? []) {
-      for (const { path = "/", pathType, backend } of http?.paths ?? []) {
-        routes.push({
-          ...base,
-          host: host.toLowerCase(),
-          path: path || "/",
-          exact: pathType === "Exact",
-          backend,
-        });
-      }
-    }
+  const canaries: { route: Route; rule: CanaryRule }[] = [];
+  for (const ingress of byAge(all)) {
+    const rule = canaryRuleOf(ingress);
+    const own = routesOfOne(ingress);
+    if (rule === undefined) routes.push(...own);
+    else canaries.push(...own.map((route) => ({ route, rule })));
   }
-  routes.sort(
+  for (const canary of canaries) {
+    const { host, path, exact, namespace, fallback } = canary.route;
+    const main = routes.find(
+      (route) =>
+        route.namespace === namespace &&
+        route.host === host &&
+        route.path === path &&
+        route.exact === exact &&
+        route.fallback === fallback,
+    );
+    if (main !== undefined) main.canary ??= canary;
+  }
+  return routes.sort(
     (a, b) =>
+      Number(a.fallback ?? false) - Number(b.fallback ?? false) ||
       rank(a.host) - rank(b.host) ||
       b.host.length - a.host.length ||
       b.path.length - a.path.length ||
       Number(b.exact) - Number(a.exact),
   );
-  for (const ingress of ingresses) {
-    const { defaultBackend: backend } = ingress.spec;
-    if (backend === undefined) continue;
-    const base = { namespace: ingress.metadata.namespace ?? "", ingress: keyOf(ingress) };
-    routes.push({ ...base, host: "", path: "/", exact: false, backend });
-  }
+}
+
+function routesOfOne(ingress: Ingress): Route[] {
+  const base = { namespace: ingress.metadata.namespace ?? "", ingress: keyOf(ingress) };
+  const routes = (ingress.spec.rules ?? []).flatMap(({ host = "", http }) =>
+    (http?.paths ?? []).flatMap(({ path = "/", pathType, backend }): Route[] => [
+      { ...base, host: host.toLowerCase(), path: path || "/", exact: pathType === "Exact", backend },
+    ]),
+  );
+  const { defaultBackend: backend } = ingress.spec;
+  if (backend !== undefined)
+    routes.push({ ...base, host: "", path: "/", exact: false, fallback: true, backend });
   return routes;
 }
 

@@ -6,6 +6,38 @@
 export interface NetworkState {
   services: ServiceEntry[];
   records: DnsRecord[];
+  policies: PolicyState;
+}
+
+/** What NetworkPolicies come to, in addresses. */
+export interface PolicyState {
+  /** Every pod that is known: while there is an isolation, one that is not is isolated from all. */
+  pods: string[];
+  isolations: Isolation[];
+}
+
+/** One direction of one policy. A pod may have several, and what any of them allows is allowed. */
+export interface Isolation {
+  direction: "ingress" | "egress";
+  /** Addresses of the pods that it isolates. */
+  pods: string[];
+  allowed: AllowedTraffic[];
+}
+
+export interface AllowedTraffic {
+  /** Those of the isolated pods to which it applies; all unless given. */
+  pods?: string[];
+  /** Addresses and ranges (CIDR) at the other end; any unless given. */
+  peers?: string[];
+  except?: string[];
+  /** At the receiving end; any, of all protocols, unless given. */
+  ports?: PortRange[];
+}
+
+export interface PortRange {
+  protocol: "TCP" | "UDP" | "SCTP";
+  from: number;
+  to: number;
 }
 
 export interface ServiceEntry {
@@ -32,7 +64,8 @@ export type DnsRecord =
 
 /** The part of the in-namespace helper that serves this state. */
 export interface NetworkDataplane {
-  apply(state: NetworkState): Promise<void>;
+  /** Answers why policies cannot be enforced here; undefined where they are. */
+  apply(state: NetworkState): Promise<string | undefined>;
 }
 
 /** Addresses inside the cluster's own network namespace; clusters may share them since each has its own. */

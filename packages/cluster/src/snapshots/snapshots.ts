@@ -7,7 +7,7 @@ import { ociArchitecture } from "@kws/oci/manifest";
 import { askForSnapshot } from "../control.ts";
 import { openImageStore, type LocalImageStore } from "../images/store.ts";
 import { removeTree } from "../images/unpack.ts";
-import { readAgent } from "../kubelet/runtimes/sandbox/agent-process.ts";
+import { isHeld, readChoice } from "../kubelet/runtimes/choice.ts";
 import {
   clusterFolder,
   clusterStatus,
@@ -19,7 +19,14 @@ import {
   type ClusterLocation,
   type StartOptions,
 } from "../lifecycle.ts";
-import { controlSocket, runtimeFolder, stateFile, storageFile, volumesFolder } from "../state.ts";
+import {
+  controlSocket,
+  runtimeFile,
+  runtimeFolder,
+  stateFile,
+  storageFile,
+  volumesFolder,
+} from "../state.ts";
 import { openDatabase } from "../storage/database.ts";
 import { checkArchiveName, readArchive, writeArchive } from "./archive.ts";
 import { capture, type Captured } from "./capture.ts";
@@ -121,7 +128,7 @@ async function captureCluster(
     onProgress?.("its containers stand still");
     return { version, ...(await askForSnapshot(controlSocket(folder), target, signal)) };
   }
-  if ((await readAgent(runtimeFolder(folder))) !== undefined) {
+  if (await isHeld(await readChoice(runtimeFile(folder)), runtimeFolder(folder))) {
     throw new UserError(`the containers of the cluster "${name}" run without the cluster's process`, {
       code: "conflict",
       fix: `Start it, or stop it as a whole: \`kws cluster start ${name}\`.`,

@@ -5,18 +5,30 @@ import { delimiter, join } from "node:path";
 import { isErrno, UserError } from "@kws/base/errors";
 import { exec, lastLines } from "@kws/base/exec";
 import { tempDir } from "@kws/base/tempdir";
-import { sandboxProblem } from "../providers/embedded.ts";
-import { type Check, faultFinding, type Finding, ok } from "./finding.ts";
+import type { RuntimeName } from "../project/provider-names.ts";
+import { runtimeProblem } from "../providers/embedded.ts";
+import { type Check, faultFinding, faultOf, type Finding, ok } from "./finding.ts";
 import { nearestFolder, textOf } from "./machine.ts";
+import type { Subject } from "./subject.ts";
+
+/** What runs the containers of the cluster that is meant; undefined for one that is not embedded. */
+async function runtimeOf(subject: Subject): Promise<RuntimeName | undefined> {
+  const status = await subject.status().catch(faultOf);
+  return status instanceof UserError ? undefined : status.runtime;
+}
+
+const usesSandbox = async (subject: Subject) => (await runtimeOf(subject)) === "sandbox";
 
 const namespaces: Check = {
   id: "namespaces",
   family: "machine",
   about:
-    "for the embedded cluster: user, network, mount and process namespaces and a bridge are made in a child process",
+    "for the embedded cluster: user, network, mount and process namespaces and a bridge are made in a child process; with the runtime docker the engine is asked",
   async run(subject) {
-    if (!(await subject.isOn(["embedded"]))) return [];
-    const problem = await sandboxProblem();
+    const runtime = await runtimeOf(subject);
+    if (runtime === undefined) return [];
+    const problem = await runtimeProblem(runtime, subject.env);
+    if (problem === undefined && runtime === "docker") return [ok("the Docker Engine can hold containers")];
     if (problem === undefined) return [ok("namespaces and a network bridge can be made")];
     const { fix, ...fault } = faultFinding(problem);
     return [{ ...fault, ...(fix === undefined ? {} : { fix: sentence(fix) }) }];
@@ -31,7 +43,7 @@ const overlay: Check = {
   about:
     "for the embedded cluster: an overlay is mounted where kws keeps its data, in a mount namespace that ends with it",
   async run(subject, signal) {
-    if (subject.platform !== "linux" || !(await subject.isOn(["embedded"]))) return [];
+    if (!(await usesSandbox(subject))) return [];
     const folder = await nearestFolder(subject.locations.data);
     return [await overlayFinding(folder, subject.env, signal)];
   },
@@ -71,7 +83,7 @@ const wayOut: Check = {
   family: "machine",
   about: "for the embedded cluster: slirp4netns and /dev/net/tun, by which pods reach other machines",
   async run(subject) {
-    if (subject.platform !== "linux" || !(await subject.isOn(["embedded"]))) return [];
+    if (!(await usesSandbox(subject))) return [];
     const found = await onPath("slirp4netns", subject.env);
     if (found === undefined) {
       return [
@@ -89,6 +101,24 @@ const wayOut: Check = {
         severity: "warning",
         message: "slirp4netns is installed, and /dev/net/tun may not be opened: pods reach no other networks",
         fix: "Load it with `sudo modprobe tun`; a container needs the device (`--device /dev/net/tun`).",
+      },
+    ];
+  },
+};
+
+const networkPolicies: Check = {
+  id: "network-policies",
+  family: "machine",
+  about: "for the embedded cluster: nft, by which NetworkPolicies are enforced",
+  async run(subject) {
+    if (subject.platform !== "linux" || !(await subject.isOn(["embedded"]))) return [];
+    const found = await onPath("nft", subject.env);
+    if (found !== undefined) return [ok(`NetworkPolicies are enforced by nft (${found})`)];
+    return [
+      {
+        severity: "info",
+        message: "nft is not installed: NetworkPolicies are kept and not enforced",
+        fix: "Install nftables where services are to be kept apart as in production.",
       },
     ];
   },
@@ -117,7 +147,7 @@ const cgroups: Check = {
   about:
     "for the embedded cluster: a cgroup is made and removed, by which limits of processor and memory are enforced",
   async run(subject) {
-    if (subject.platform !== "linux" || !(await subject.isOn(["embedded"]))) return [];
+    if (!(await usesSandbox(subject))) return [];
     const root = "/sys/fs/cgroup";
     const unified = await may(join(root, "cgroup.controllers"), constants.R_OK);
     const own = await textOf(join(subject.proc, "self/cgroup"));
@@ -157,8 +187,7 @@ const subordinates: Check = {
   about:
     "for an ordinary user: ranges in /etc/subuid and /etc/subgid, which rootless Docker and Podman need and kws does without",
   async run(subject) {
-    if (subject.platform !== "linux" || process.getuid?.() === 0 || !(await subject.isOn(["embedded"])))
-      return [];
+    if (process.getuid?.() === 0 || !(await usesSandbox(subject))) return [];
     const user = userInfo().username;
     const lines = await Promise.all(["/etc/subuid", "/etc/subgid"].map(textOf));
     if (lines.every((text) => text.split("\n").some((line) => line.startsWith(`${user}:`))))
@@ -173,4 +202,4 @@ const subordinates: Check = {
   },
 };
 
-export const sandboxChecks = [namespaces, overlay, wayOut, cgroups, subordinates];
+export const sandboxChecks = [namespaces, overlay, wayOut, networkPolicies, cgroups, subordinates];

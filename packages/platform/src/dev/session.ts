@@ -319,7 +319,7 @@ class Session implements DevSession {
       try {
         await this.#do(action, commands);
       } catch (error) {
-        if (!signal.aborted) this.#problem(error);
+        this.#problem(error);
       }
     }
   }
@@ -394,7 +394,9 @@ class Session implements DevSession {
     this.#emit(event);
   }
 
+  /** What fails because the session ends is no problem of anybody's. */
   #problem(error: unknown): void {
+    if (this.#over.signal.aborted) return;
     const { at, fix } = error instanceof UserError ? error : {};
     const message = `${at === undefined ? "" : `${at}: `}${messageOf(error)}`;
     this.#emit({ kind: "problem", message, ...(fix === undefined ? {} : { fix }) });

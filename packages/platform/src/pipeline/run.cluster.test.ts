@@ -2,6 +2,7 @@
 import { mkdir, writeFile } from "node:fs/promises";
 import { hostname } from "node:os";
 import { join } from "node:path";
+import { UserError } from "@kws/base/errors";
 import { run as exec } from "@kws/base/exec";
 import { silent } from "@kws/base/logger";
 import { sleep } from "@kws/base/retry";
@@ -262,6 +263,44 @@ test("steps run side by side with their files, and each ends as it deserves", as
   const again = await run({ kws: graph, secrets: { TOKEN: token } });
   expect(again.jobs.slice(0, 2).map(({ cache }) => cache)).toEqual(["hit", "hit"]);
   expect(await logOf(again.run, "make.2")).toContain("kept");
+  expect(await left()).toEqual([]);
+});
+
+test("a step that waits for approval holds no other up, and one that is refused fails", async () => {
+  const allowed = Promise.withResolvers<void>();
+  const ended: string[] = [];
+  const result = await run({
+    kws: `
+pipeline:
+  image: kws.local/node:24
+  steps:
+    - { name: ask, needs: [], run: "true", approval: true }
+    - { name: no, needs: [], run: "true", approval: true, retries: 3 }
+    - { name: other, needs: [], run: "true" }
+`,
+    parallel: 1,
+    approve: ({ id }) =>
+      id === "no" ? Promise.reject(new UserError("not today", { fix: "Ask again." })) : allowed.promise,
+    onResult({ job }) {
+      ended.push(job);
+      if (job === "other") allowed.resolve();
+    },
+  });
+  expect(outcomes(result)).toEqual({ ask: "passed", no: "failed", other: "passed" });
+  expect(ended.indexOf("ask")).toBe(2);
+  expect(result.jobs[1]).toMatchObject({ why: "not today", attempts: 0 });
+  expect(await logOf(result.run, "no")).toEqual(["Ask again.", "failed: not today"]);
+
+  const stop = new AbortController();
+  const never = run({
+    kws: 'pipeline: { image: "kws.local/node:24", steps: [{ name: ask, run: "true", approval: true }] }\n',
+    signal: stop.signal,
+    approve() {
+      stop.abort(new Error("enough"));
+      return new Promise(() => undefined);
+    },
+  });
+  expect(await endOf(never)).toBe("Error: enough");
   expect(await left()).toEqual([]);
 });
 

@@ -14,6 +14,7 @@ import type { ProjectService } from "../project/workspace.ts";
 import type { Connection } from "../providers/provider.ts";
 import type { Holder } from "../services/lease.ts";
 import { NamespaceView } from "../stacks/view.ts";
+import { type Budget, openBudget } from "./budget.ts";
 import type { Builtins } from "./builtins.ts";
 import type { JobContext, JobEnd, JobResult } from "./job.ts";
 import { masked, masker } from "./masks.ts";
@@ -46,8 +47,10 @@ export interface RunOptions extends Omit<StepOptions, "plan" | "run" | "env"> {
   journal: Journal;
   /** Opens the log of a job, empty: where a run goes on in another process, its pods' output is read again from the beginning. */
   openLog: (job: Job) => Promise<LogWriter>;
-  /** Resolves when somebody has allowed the job; throws where it was refused. */
+  /** Resolves when somebody has allowed the job; a `UserError` where it was refused, which fails the job. */
   approve: (job: Job) => Promise<void>;
+  /** Told of each job that has ended, as soon as its result counts. */
+  onResult?: (result: JobResult) => void;
   /** Told of every job, under its id. */
   steps: Steps;
   /** Jobs at once. */
@@ -60,7 +63,10 @@ export interface RunOptions extends Omit<StepOptions, "plan" | "run" | "env"> {
 export interface RunResult {
   run: string;
   service: string;
-  outcome: "passed" | "failed";
+  /** `cancelled`: it was ended before its jobs had. */
+  outcome: "passed" | "failed" | "cancelled";
+  /** What ended it, where that was not its jobs. */
+  why?: string;
   trigger: Trigger;
   /** RFC 3339. */
   startedAt: string;
@@ -76,20 +82,18 @@ export const defaultRunTimeout = "2h";
 export async function runPipeline(options: RunOptions): Promise<RunResult> {
   const { plan, id, service, connection, clock, keepOnFailure } = options;
   const began = clock();
-  const late = new AbortController();
   const timeout = plan.pipeline.timeout ?? defaultRunTimeout;
-  const timer = setTimeout(
-    () =>
-      late.abort(
-        new UserError(`the run did not end within ${timeout}`, {
-          code: "timeout",
-          at: service.file.at(["pipeline"]),
-        }),
-      ),
+  const budget = openBudget(
     parseDuration(timeout),
+    clock,
+    () =>
+      new UserError(`the run did not end within ${timeout}`, {
+        code: "timeout",
+        at: service.file.at(["pipeline"]),
+      }),
   );
   try {
-    const asked = AbortSignal.any([options.signal, late.signal]);
+    const asked = AbortSignal.any([options.signal, budget.signal]);
     await using place = await openPlace({
       ...options,
       client: connection.client,
@@ -101,7 +105,7 @@ export async function runPipeline(options: RunOptions): Promise<RunResult> {
     const signal = AbortSignal.any([asked, place.signal]);
     await using view = new NamespaceView(connection.client, place.namespace);
     await view.open();
-    const jobs = await runJobs({ ...options, signal }, place.namespace, view);
+    const jobs = await runJobs({ ...options, signal }, place.namespace, view, budget);
     const failed = jobs.some(({ outcome }) => outcome === "failed");
     const outcome = failed ? "failed" : "passed";
     place.ended(outcome);
@@ -116,34 +120,51 @@ export async function runPipeline(options: RunOptions): Promise<RunResult> {
       ...(failed && keepOnFailure ? { namespace: place.namespace } : {}),
     };
   } finally {
-    clearTimeout(timer);
+    budget.pause();
   }
 }
 
-async function runJobs(options: RunOptions, namespace: string, view: NamespaceView): Promise<JobResult[]> {
+async function runJobs(
+  options: RunOptions,
+  namespace: string,
+  view: NamespaceView,
+  budget: Budget,
+): Promise<JobResult[]> {
   const { plan, journal } = options;
   const results = new Map<string, JobResult>();
   const running = new Map<string, Promise<JobResult>>();
   const stopped = new AbortController();
   const signal = AbortSignal.any([options.signal, stopped.signal]);
   const limit = limiter(options.parallel);
-  const begin = (job: Job) => {
+  const waiting = new Set<string>();
+  const count = () => {
+    if (waiting.size > 0 && waiting.size === running.size) budget.pause();
+    else budget.resume();
+  };
+  const begin = async (job: Job): Promise<JobResult> => {
     const seen = new Map(results);
-    running.set(
-      job.id,
-      limit(() => runJob(job, seen, { ...options, signal }, namespace, view)),
-    );
+    let refusal: UserError | undefined;
+    if (job.config.approval === true) {
+      waiting.add(job.id);
+      refusal = await askFor(job, options, signal).finally(() => waiting.delete(job.id));
+      count();
+    }
+    return limit(() => runJob(job, { results: seen, refusal, namespace, view }, { ...options, signal }));
   };
   try {
     for (;;) {
       settle(plan, results);
       if (results.size === plan.jobs.length) break;
       const result = await journal.step(`job ${results.size + 1}`, () => {
-        for (const job of plan.jobs) if (!running.has(job.id) && mayBegin(job, plan, results)) begin(job);
+        for (const job of plan.jobs)
+          if (!running.has(job.id) && mayBegin(job, plan, results)) running.set(job.id, begin(job));
+        count();
         return Promise.race(running.values());
       });
       running.delete(result.job);
       results.set(result.job, result);
+      options.onResult?.(result);
+      count();
       await removePods(options, namespace, result.job);
     }
   } catch (error) {
@@ -153,6 +174,30 @@ async function runJobs(options: RunOptions, namespace: string, view: NamespaceVi
     await Promise.allSettled(running.values());
   }
   return plan.jobs.map(({ id }) => results.get(id)).filter((result) => result !== undefined);
+}
+
+/** The refusal, where the job is not allowed. Whoever is asked may know nothing of what ended the run meanwhile. */
+async function askFor(
+  job: Job,
+  { approve }: RunOptions,
+  signal: AbortSignal,
+): Promise<UserError | undefined> {
+  signal.throwIfAborted();
+  let onAbort: (() => void) | undefined;
+  const ended = new Promise<never>((_resolve, reject) => {
+    onAbort = () => reject(signal.reason as Error);
+    signal.addEventListener("abort", onAbort, { once: true });
+  });
+  try {
+    await Promise.race([approve(job), ended]);
+    return undefined;
+  } catch (error) {
+    signal.throwIfAborted();
+    if (error instanceof UserError) return error;
+    throw error;
+  } finally {
+    if (onAbort !== undefined) signal.removeEventListener("abort", onAbort);
+  }
 }
 
 /** Ended, with all that it needs, in whatever way. */
@@ -177,11 +222,16 @@ function settle(plan: Plan, results: Map<string, JobResult>): void {
 
 async function runJob(
   job: Job,
-  results: ReadonlyMap<string, JobResult>,
+  given: {
+    results: ReadonlyMap<string, JobResult>;
+    /** It was not approved. */
+    refusal: UserError | undefined;
+    namespace: string;
+    view: NamespaceView;
+  },
   options: RunOptions,
-  namespace: string,
-  view: NamespaceView,
 ): Promise<JobResult> {
+  const { refusal, ...within } = given;
   const { steps, clock, connection, signal } = options;
   const base = { job: job.id, title: job.title, outputs: {} };
   const work = async (step: StepHandle): Promise<JobResult> => {
@@ -190,16 +240,17 @@ async function runJob(
     const hidden = Object.values(options.secrets);
     const masks = masker(hidden);
     const context: JobContext = {
+      ...within,
       job,
-      results,
-      namespace,
       connection,
-      view,
       log: (text) => log.write(masks.write(Buffer.from(text))),
       step,
       signal,
     };
-    const { end, attempts } = await tryJob(context, options);
+    const { end, attempts } =
+      refusal === undefined
+        ? await tryJob(context, options)
+        : { end: await failure(refusal, context), attempts: 0 };
     const why = end.why === undefined ? {} : { why: masked(hidden, end.why) };
     await log.write(masks.end());
     if (why.why !== undefined) await log.write(`${end.outcome}: ${why.why}\n`);
@@ -247,7 +298,7 @@ async function tryJob(context: JobContext, options: RunOptions): Promise<{ end: 
 }
 
 async function once(context: JobContext, options: RunOptions, attempt: number): Promise<JobEnd> {
-  const { job, signal, log } = context;
+  const { job, signal } = context;
   try {
     if (job.uses === undefined)
       return await runStep(context, { ...options, run: options.id, env: environment(options) }, attempt);
@@ -255,13 +306,14 @@ async function once(context: JobContext, options: RunOptions, attempt: number): 
   } catch (error) {
     signal.throwIfAborted();
     if (!(error instanceof UserError || error instanceof ApiError)) throw error;
-    const { at, fix } = error instanceof UserError ? error : {};
-    for (const more of [at, fix])
-      if (more !== undefined)
-        await log(`${more}
-`);
-    return { outcome: "failed", why: error.message };
+    return failure(error, context);
   }
+}
+
+async function failure(error: UserError | ApiError, { log }: JobContext): Promise<JobEnd> {
+  const { at, fix } = error instanceof UserError ? error : {};
+  for (const more of [at, fix]) if (more !== undefined) await log(`${more}\n`);
+  return { outcome: "failed", why: error.message };
 }
 
 /** A built-in step within its `timeout`, where it has one. */

@@ -1,8 +1,10 @@
-/** The runs of this machine: a folder for each, with `run.json` and the logs and artefacts of its jobs. One goes 30 days after it ended. */
+/** The runs of this machine: a folder for each, with the logs and artefacts of its jobs, `holder` while it is made, and `run.json` when it has ended. One goes 30 days after it ended. */
 import { mkdir, readdir, readFile, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { replaceFile } from "@kws/base/atomicfile";
 import { isErrno } from "@kws/base/errors";
+import { isGone, processName } from "@kws/base/process";
+import type { Holder } from "../services/lease.ts";
 import type { RunResult } from "./run.ts";
 
 export interface Runs {
@@ -11,6 +13,10 @@ export interface Runs {
   logFolder(run: string, job: string): string;
   /** The jobs that have a log; undefined where there is no such run. Also of a run that has not ended, or never will. */
   logged(run: string): Promise<string[] | undefined>;
+  /** Says whose it is, before anything of it is there. */
+  begin(run: string, holder: Holder): Promise<void>;
+  /** Whether nothing more will come of it: it has ended, or its process is no more. */
+  isOver(run: string, host: string): Promise<boolean>;
   save(result: RunResult): Promise<void>;
   /** Those that have ended, the newest first. */
   list(): Promise<RunResult[]>;
@@ -44,6 +50,19 @@ export function openRuns(data: string): Runs {
       const order = (await read(run))?.jobs.map(({ job }) => job) ?? [];
       const jobs = await within(join(root, run, "logs"));
       return jobs.sort((a, b) => order.indexOf(a) - order.indexOf(b));
+    },
+    async begin(run, { host, pid }) {
+      await mkdir(join(root, run), { recursive: true });
+      await replaceFile(join(root, run, "holder"), processName(host, pid));
+    },
+    async isOver(run, host) {
+      if ((await read(run)) !== undefined) return true;
+      try {
+        return isGone(await readFile(join(root, run, "holder"), "utf8"), host);
+      } catch (error) {
+        if (isErrno(error, "ENOENT")) return true;
+        throw error;
+      }
     },
     async save(result) {
       await mkdir(join(root, result.run), { recursive: true });

@@ -4,7 +4,7 @@
  */
 import { type Static, Type } from "typebox";
 import { Pipeline } from "./pipeline-schema.ts";
-import { type ProviderName, providerNames } from "./provider-names.ts";
+import { type ProviderName, providerNames, runtimeNames, type RuntimeName } from "./provider-names.ts";
 import { Argv, Datastore, Duration, Env, Name, Quantity, strict } from "./schema-parts.ts";
 
 const Tags = Type.Optional(
@@ -175,6 +175,14 @@ export const ClusterSettings = Type.Object(
         description:
           "Where the embedded cluster, and one that k3d makes, serve Ingress hosts; 8080 or the next free port unless given.",
       }),
+    ),
+    runtime: Type.Optional(
+      Type.Unsafe<RuntimeName>(
+        literals(
+          runtimeNames,
+          "What runs the embedded cluster's containers: `sandbox`, the default on Linux, or `docker`, a Docker Engine of this machine.",
+        ),
+      ),
     ),
     builder: Type.Optional(
       Type.Unsafe<"embedded" | "docker" | "buildah">(

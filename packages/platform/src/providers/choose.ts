@@ -54,7 +54,16 @@ export async function chooseProvider(choice: ProviderChoice): Promise<Provider> 
   const name = choice.cluster ?? workspace.name ?? user.name;
   if (wanted === "embedded") {
     const { defaultClusterName, embeddedProvider } = await import("./embedded.ts");
-    return embeddedProvider({ ...port, name: name ?? defaultClusterName, home: choice.data, env });
+    const runtime = workspace.runtime ?? user.runtime;
+    const embedded = embeddedProvider({
+      ...(runtime === undefined ? {} : { runtime }),
+      ...port,
+      name: name ?? defaultClusterName,
+      home: choice.data,
+      env,
+    });
+    // What it builds with itself needs Linux.
+    return process.platform === "linux" ? embedded : { ...embedded, ...(await chooseBuilder(choice)) };
   }
   const [{ openTool }, { toolFolder, toolProvider }] = await Promise.all([
     import("./tools.ts"),

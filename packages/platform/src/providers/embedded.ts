@@ -5,6 +5,7 @@ import { makeFolder } from "@kws/base/folder";
 import type { Puller } from "@kws/cluster/images/pull";
 import type { LocalImageStore } from "@kws/cluster/images/store";
 import type { ClusterInfo } from "@kws/cluster/lifecycle";
+import type { RuntimeName } from "../project/provider-names.ts";
 import {
   type BuildContext,
   type Builder,
@@ -25,9 +26,13 @@ export interface EmbeddedOptions {
   env: NodeJS.ProcessEnv;
   /** Where Ingress hosts are served unless a start says otherwise. */
   ingressPort?: number;
+  /** What runs the containers unless a start says otherwise. */
+  runtime?: RuntimeName;
 }
 
 export const defaultClusterName = "default";
+
+const usualRuntime: RuntimeName = process.platform === "linux" ? "sandbox" : "docker";
 
 /** Builds in the sandbox, and keeps images where all embedded clusters find them. */
 export function embeddedBuilder({ home, env }: Pick<EmbeddedOptions, "home" | "env">): Builder {
@@ -53,7 +58,7 @@ export function embeddedProvider(options: EmbeddedOptions): Provider {
     buildsAlone: true,
     nodeImage: `${localRegistry}/node:${process.versions.node.split(".")[0]}`,
     ...embeddedBuilder(options),
-    async start({ signal, ingressPort }) {
+    async start({ signal, ingressPort, runtime }) {
       await makeFolder(options.home, {
         mode: 0o700,
         fix: "Set KWS_HOME to a folder that can be made.",
@@ -63,6 +68,7 @@ export function embeddedProvider(options: EmbeddedOptions): Provider {
         ...options,
         ...(signal === undefined ? {} : { signal }),
         ...(ingressPort === undefined ? {} : { ingressPort }),
+        ...(runtime === undefined ? {} : { runtime }),
       });
       return toStatus(info);
     },
@@ -77,7 +83,13 @@ export function embeddedProvider(options: EmbeddedOptions): Provider {
     async status() {
       const info = await find(options);
       return info === undefined
-        ? { provider: "embedded", name: options.name, managed: true, state: "stopped" }
+        ? {
+            provider: "embedded",
+            name: options.name,
+            managed: true,
+            state: "stopped",
+            runtime: options.runtime ?? usualRuntime,
+          }
         : toStatus(info);
     },
     async kubeconfig() {
@@ -237,10 +249,18 @@ async function buildImage(
   return { repository, tag, digest: result.digest, cached: result.cached };
 }
 
-/** What this machine lacks to run the embedded cluster's containers; they are really tried. */
-export async function sandboxProblem(): Promise<UserError | undefined> {
-  const { preflight } = await import("@kws/cluster/kubelet/runtimes/sandbox/preflight");
-  return preflight();
+/** What this machine lacks to run the embedded cluster's containers: the sandbox is really tried, the engine asked. */
+export async function runtimeProblem(
+  name: RuntimeName,
+  env: NodeJS.ProcessEnv,
+): Promise<UserError | undefined> {
+  const { chooseRuntime, runtimeProblem: problemOf } = await import("@kws/cluster/kubelet/runtimes/choice");
+  try {
+    return await problemOf(await chooseRuntime(name, env));
+  } catch (error) {
+    if (error instanceof UserError) return error;
+    throw error;
+  }
 }
 
 /** Where a cluster's own process writes what happens to it. */

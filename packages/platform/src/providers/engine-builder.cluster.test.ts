@@ -7,7 +7,7 @@ import { embeddedBuilder } from "./embedded.ts";
 import { engineBuilder } from "./engine-builder.ts";
 import { openImage } from "./image-archive.ts";
 import type { BuiltImage } from "./provider.ts";
-import { enginesMissing, onPath, startDocker } from "./testing/engines.ts";
+import { enginesMissing, onPath, startDocker } from "@kws/oci/testing/engines";
 
 interface Built {
   first: BuiltImage;

@@ -6,7 +6,7 @@ import { openLayout } from "@kws/oci/layout";
 import type { Repository } from "@kws/oci/repository";
 import { expect, test } from "vitest";
 import { loadImage, type NodeStore } from "./node-store.ts";
-import { type Engine, enginesMissing, startContainerd, startDocker } from "./testing/engines.ts";
+import { type Engine, enginesMissing, startContainerd, startDocker } from "@kws/oci/testing/engines";
 
 const engines = [
   ["containerd", startContainerd],

@@ -3,7 +3,7 @@ import { type Logger, silent } from "@kws/base/logger";
 import type { KubeClient } from "@kws/kube/client";
 import type { Transport } from "@kws/kube/transport";
 import type { Repository } from "@kws/oci/repository";
-import type { ProviderName } from "../project/provider-names.ts";
+import type { ProviderName, RuntimeName } from "../project/provider-names.ts";
 import type { Snapshots } from "./snapshots.ts";
 
 /** Where images seem to come from that were built on this machine. */
@@ -16,6 +16,8 @@ export interface ProviderStatus {
   managed: boolean;
   state: "running" | "stopped" | "unreachable";
   apiUrl?: string;
+  /** What runs the containers of an embedded cluster. */
+  runtime?: RuntimeName;
   /** Where Ingress hosts are served on this machine, such as 8080. */
   ingressPort?: number;
   /** True where the usual port was taken. */
@@ -98,7 +100,7 @@ export interface Provider extends Builder {
   name: ProviderName;
   /** An image with a shell that the cluster's nodes have without pulling it; undefined where there is none. */
   shellImage?: string;
-  start(context: BuildContext & { ingressPort?: number }): Promise<ProviderStatus>;
+  start(context: BuildContext & { ingressPort?: number; runtime?: RuntimeName }): Promise<ProviderStatus>;
   /** True where there was something to stop. */
   stop(): Promise<boolean>;
   /**

@@ -1,9 +1,17 @@
 /** Who calls. */
-import type { Me } from "@kws/api/me";
-import type { Grant } from "./grants.ts";
+import type { Grant } from "@kws/api/access";
+import type { AuditEntry } from "@kws/api/audit";
 
-export interface Actor extends Me {
+type Principal = AuditEntry["actor"];
+
+export interface Actor extends Principal {
   grants: readonly Grant[];
-  /** What the limits of requests are counted by. */
-  id: string;
+  teams: readonly string[];
+  /** The token of the database that the request came with. */
+  token?: { id: string; kind: "service" | "login" | "session"; expiresAt: Date };
+}
+
+/** Of a public route: nobody has said who it is. */
+export function anonymous(address: string): Actor {
+  return { kind: "anonymous", id: address, name: "anonymous", grants: [], teams: [] };
 }

@@ -1,6 +1,6 @@
-import { permissions, type Permission, roles } from "@kws/api/access";
+import { type Grant, permissions, type Permission, roles } from "@kws/api/access";
 import { describe, expect, test } from "vitest";
-import { type Grant, isAllowed, isAllowedSomewhere, limitedTo } from "./grants.ts";
+import { isAllowed, isAllowedSomewhere, limitedTo } from "./grants.ts";
 
 const everywhere = (role: Grant["role"]): Grant[] => [{ role, scope: {} }];
 

@@ -1,11 +1,5 @@
 /** The decision whether somebody may do something: a pure function of bindings. Nothing else in the server decides it. */
-import { type Permission, permissions, type Role, roles, type Scope } from "@kws/api/access";
-
-/** A role as an actor has it, by whatever binding. */
-export interface Grant {
-  role: Role;
-  scope: Scope;
-}
+import { type Grant, type Permission, permissions, type Role, roles, type Scope } from "@kws/api/access";
 
 /** What is acted on. A dimension that the thing does not have, or that is not known, is left out. */
 export interface Resource {

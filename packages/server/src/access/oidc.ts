@@ -19,6 +19,7 @@ import {
   randomState,
   ResponseBodyError,
 } from "openid-client";
+import type { Config } from "../config.ts";
 
 export interface OidcSettings {
   /** The provider's issuer identifier; its metadata is found from it. Plain http is accepted on loopback alone. */
@@ -29,6 +30,20 @@ export interface OidcSettings {
   scopes: readonly string[];
   /** The claim that lists a person's teams, often `groups`. */
   teamsClaim: string;
+}
+
+/** Undefined where no provider is configured. */
+export function oidcSettings(config: Config): OidcSettings | undefined {
+  const { oidcIssuer: issuer, oidcClientId: clientId, oidcClientSecret: clientSecret } = config;
+  if (issuer === undefined) return undefined;
+  if (clientId === undefined) {
+    throw new UserError("KWS_SERVER_OIDC_ISSUER is set without KWS_SERVER_OIDC_CLIENT_ID", {
+      code: "config",
+      fix: "Register the server with the identity provider, and set the id that it gives.",
+    });
+  }
+  const { oidcScopes: scopes, oidcTeamsClaim: teamsClaim } = config;
+  return { issuer, clientId, clientSecret, scopes, teamsClaim };
 }
 
 /** Who signed in, by a verified ID token. */

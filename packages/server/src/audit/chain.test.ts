@@ -9,8 +9,8 @@ function chainOf(length: number): AuditEntry[] {
       at: `2026-01-01T00:00:0${index}.000Z`,
       actor: { kind: "user", id: "u1", name: "u1@example.com" },
       action: "token.created",
-      subject: { kind: "token", id: `t${index}` },
-      to: { role: "viewer", scope: { services: ["web"] } },
+      subject: `t${index}`,
+      after: { role: "viewer", scope: { services: ["web"] } },
     };
     const entry = { seq: index + 1, ...content, previous, hash: entryHash(previous, content) };
     previous = entry.hash;
@@ -41,7 +41,7 @@ test("the order of keys, and a log read from JSON, change nothing", () => {
 });
 
 test.each<[string, (entries: AuditEntry[]) => AuditEntry[], number]>([
-  ["a changed value", (all) => all.with(2, { ...(all[2] as AuditEntry), to: { role: "admin" } }), 3],
+  ["a changed value", (all) => all.with(2, { ...(all[2] as AuditEntry), after: { role: "admin" } }), 3],
   [
     "another actor",
     (all) =>

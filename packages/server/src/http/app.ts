@@ -9,9 +9,10 @@ import { TypeBoxValidatorCompiler } from "@fastify/type-provider-typebox";
 import { ApiError, ErrorBody } from "@kws/api/errors";
 import { encodeMessage } from "@kws/api/sse";
 import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from "fastify";
-import type { Actor } from "../access/actor.ts";
+import { type Actor, anonymous } from "../access/actor.ts";
 import type { Authenticate } from "../access/authenticate.ts";
 import { authorise } from "../access/authorise.ts";
+import { addBrowserSignIn } from "../access/browser.ts";
 import type { ServerContext } from "../context.ts";
 import { describeFailure } from "./failures.ts";
 import type { Endpoint, Request, Stream } from "./handlers.ts";
@@ -33,6 +34,7 @@ export async function createApp(options: AppOptions): Promise<FastifyInstance> {
   const metrics = createMetrics();
   const app = fastify({
     bodyLimit: config.maxBodyBytes,
+    trustProxy: config.trustedProxies.length === 0 ? false : config.trustedProxies,
     genReqId: (raw) => {
       const given = raw.headers["x-request-id"];
       return typeof given === "string" && /^[\w-]{1,100}$/.test(given) ? given : randomUUID();
@@ -69,6 +71,7 @@ export async function createApp(options: AppOptions): Promise<FastifyInstance> {
     openapi: { openapi: "3.1.0", info: { title: "kws", version, description: "The API of the kws server." } },
   });
   addOperations(app, options, metrics);
+  addBrowserSignIn(app, ctx);
   const limiter = createLimiter(config.requestsPerMinute, () => performance.now());
   const streams: Streams = { open: 0 };
   for (const endpoint of endpoints)
@@ -121,10 +124,8 @@ function addEndpoint(app: FastifyInstance, { route, handle }: Endpoint, options:
     // Before the body is read: nobody unknown makes the server read or check anything.
     onRequest: async (request) => {
       const actor: Actor =
-        route.permission === "public"
-          ? { id: `address ${request.ip}`, name: "anonymous", kind: "service", grants: [] }
-          : await authenticate(request.headers.authorization);
-      take(actor.id);
+        route.permission === "public" ? anonymous(request.ip) : await authenticate(request);
+      take(`${actor.kind} ${actor.id}`);
       authorise(actor, route, route.scoped === true ? undefined : {});
       actors.set(request, actor);
     },

@@ -45,7 +45,7 @@ export const repositoryEndpoints: readonly Endpoint[] = [
         });
       }
       await workflows.start(trx, syncRepository, `repository.sync/${randomUUID()}`, { id });
-      await record(trx, { actor, action: "repository.add", subject: name, after: { url, branch, team } });
+      await record(trx, { actor, action: "repository.add", subject: name, after: audited(added) });
       await publish(trx, { kind: "repository.added", subject: id, data: { name } });
       return added;
     });
@@ -79,8 +79,7 @@ export const repositoryEndpoints: readonly Endpoint[] = [
         .returningAll()
         .executeTakeFirst();
       if (row === undefined) return missing(name);
-      const { url, branch, team } = row;
-      await record(trx, { actor, action: "repository.remove", subject: name, before: { url, branch, team } });
+      await record(trx, { actor, action: "repository.remove", subject: name, before: audited(row) });
       await publish(trx, { kind: "repository.removed", subject: row.id, data: { name } });
       return row;
     });
@@ -94,6 +93,11 @@ function missing(name: string): never {
     code: "not-found",
     fix: "`kws server repository list` shows those there are.",
   });
+}
+
+function audited(row: Row): { url: string; branch: string; team: string } {
+  const { url, branch, team } = toRepository(row);
+  return { url, branch, team };
 }
 
 function toRepository(row: Row): api.Repository {

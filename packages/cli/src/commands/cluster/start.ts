@@ -1,3 +1,5 @@
+import { UserError } from "@kws/base/errors";
+import { runtimeNames, type RuntimeName } from "@kws/platform/project/provider-names";
 import { clusterTable } from "../../tables.ts";
 import type { ProviderStatus } from "@kws/platform/providers/provider";
 import { defineCommand } from "../../command.ts";
@@ -16,6 +18,13 @@ export const command = defineCommand({
       max: 65_535,
       description: "where Ingress hosts are served; 8080, or the next free one",
     },
+    runtime: {
+      type: "string",
+      value: "name",
+      choices: runtimeNames,
+      description:
+        "what runs an embedded cluster's containers; that of the last start, or the machine's usual one",
+    },
     "switch-context": {
       type: "boolean",
       description: "add the cluster to your kubeconfig, and make it the current context",
@@ -24,17 +33,26 @@ export const command = defineCommand({
   examples: [
     "kws cluster start",
     "kws cluster start second --ingress-port 9090",
+    "kws cluster start --runtime docker",
     "kws cluster start --provider k3d --switch-context",
   ],
   async run({ args: [name], options }, ctx) {
     const provider = await ctx.provider(name);
     const port = options["ingress-port"];
+    const { runtime } = options;
+    if (runtime !== undefined && provider.name !== "embedded") {
+      throw new UserError(`--runtime is for embedded clusters, and this one is of ${provider.name}`, {
+        code: "usage",
+        fix: "Leave it out, or add --provider embedded.",
+      });
+    }
     const before = await provider.status();
     const status = await ctx.steps().run({ id: "cluster", title: `cluster ${name ?? ""}`.trim() }, (step) =>
       provider.start({
         signal: ctx.signal,
         onProgress: (text) => step.detail(text),
         ...(port === undefined ? {} : { ingressPort: port }),
+        ...(runtime === undefined ? {} : { runtime: runtime as RuntimeName }),
       }),
     );
     if (options["switch-context"] === true) {
@@ -47,6 +65,12 @@ export const command = defineCommand({
       if (!ctx.quiet) ctx.stderr.write(`the current context of ${path} is ${context}\n`);
     }
     tellIngressPort(ctx, before, status, port);
+    if (runtime !== undefined && runtime !== status.runtime) {
+      const change = `\`kws cluster stop ${status.name}\`, then this command again`;
+      ctx.stderr.write(
+        `the cluster runs already, and --runtime ${runtime} is not applied: its containers are in ${status.runtime}. To change it: ${change}\n`,
+      );
+    }
     return { data: status, table: clusterTable([status], ctx.style, ctx.clock()) };
   },
 });

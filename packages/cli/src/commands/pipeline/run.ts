@@ -39,6 +39,13 @@ export const command = defineCommand({
       max: 32,
       description: "steps at once; 4 unless given",
     },
+    "parallel-services": {
+      type: "number",
+      value: "count",
+      min: 1,
+      max: 32,
+      description: "services at once, each with its --parallel; 1 unless given",
+    },
     "keep-on-failure": {
       type: "boolean",
       description: "leave the namespace of a run that failed for a day, to look at",
@@ -62,6 +69,7 @@ export const command = defineCommand({
       publish: options.publish === true,
       keepOnFailure: options["keep-on-failure"] === true,
       parallel: options.parallel ?? 4,
+      parallelServices: options["parallel-services"] ?? 1,
       registry: options.registry,
     });
     const runs = openRuns(ctx.locations.data);

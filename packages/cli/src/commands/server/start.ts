@@ -10,7 +10,7 @@ export const command = defineCommand({
   },
   examples: ["kws server start", "kws server start --foreground"],
   async run({ options }, ctx) {
-    const [{ runForeground, startDetached }, { serverFolder }] = await Promise.all([
+    const [{ runForeground, startInBackground }, { serverFolder }] = await Promise.all([
       import("@kws/server/lifecycle"),
       import("@kws/server/state"),
     ]);
@@ -19,7 +19,7 @@ export const command = defineCommand({
     const folder = serverFolder(locations.data);
     const status = await ctx
       .steps()
-      .run({ id: "server", title: "server" }, () => startDetached({ folder, env, signal }));
+      .run({ id: "server", title: "server" }, () => startInBackground({ folder, env, signal }));
     return { data: status, table: serverTable(status, ctx.style, ctx.clock()) };
   },
 });

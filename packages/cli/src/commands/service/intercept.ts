@@ -162,7 +162,8 @@ function parseHeaders(words: string[]): Record<string, string> {
   const headers = new Map<string, string>();
   for (const word of words) {
     const at = word.indexOf("=");
-    if (at < 1) {
+    // RFC 9110, section 5.6.2: what else could stand in a name would never be there.
+    if (!/^[\w!#$%&'*+.^`|~-]+$/.test(word.slice(0, Math.max(0, at)))) {
       throw new UserError(`"${word}" is no header`, { code: "usage", fix: "Write NAME=VALUE." });
     }
     const name = word.slice(0, at).toLowerCase();

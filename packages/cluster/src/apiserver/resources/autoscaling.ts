@@ -1,13 +1,15 @@
 /** HorizontalPodAutoscalers: stored as autoscaling/v2; v1 is the same object with only a CPU target. */
 import type { KubeObject } from "@kws/kube/object";
 import type { StatusCause } from "@kws/kube/status";
-import { invalid, oneOf, required } from "./cause.ts";
+import { isQuantity, parseQuantity } from "@kws/kube/quantity";
+import { forbidden, invalid, oneOf, required } from "./cause.ts";
 import { list } from "./loose.ts";
 import type { Fields, ResourceDefinition } from "./resource.ts";
 import { define } from "./simple.ts";
 import { age, ageColumn, column, nameColumn } from "./table.ts";
 
 const metricsAnnotation = "autoscaling.alpha.kubernetes.io/metrics";
+const behaviorAnnotation = "autoscaling.alpha.kubernetes.io/behavior";
 
 export const horizontalPodAutoscaler: ResourceDefinition = define(
   {
@@ -90,7 +92,67 @@ function validateAutoscaler(object: KubeObject): StatusCause[] {
         "Pods",
         "Resource",
       ]),
+      ...validateResourceTarget(`spec.metrics[${index}]`, metric),
     );
+  }
+  for (const direction of ["scaleUp", "scaleDown"]) {
+    const rules: Fields | undefined = spec["behavior"]?.[direction];
+    if (rules) causes.push(...validateRules(`spec.behavior.${direction}`, rules));
+  }
+  return causes;
+}
+
+/** Of metrics that are measured here; a target has one of two amounts. */
+function validateResourceTarget(path: string, metric: Fields): StatusCause[] {
+  const source = sources[String(metric["type"])];
+  if (source !== "resource" && source !== "containerResource") return [];
+  const at = `${path}.${source}`;
+  if (!metric[source]) return [required(at, "must populate information for the given metric source")];
+  const causes = metric[source].name ? [] : [required(`${at}.name`)];
+  if (source === "containerResource" && !metric[source].container) causes.push(required(`${at}.container`));
+  const { averageUtilization, averageValue }: Fields = metric[source].target ?? {};
+  if (averageUtilization === undefined && averageValue === undefined) {
+    causes.push(
+      required(
+        `${at}.target.averageUtilization`,
+        "must set either a target raw value or a target utilization",
+      ),
+    );
+  } else if (averageUtilization !== undefined && averageValue !== undefined) {
+    causes.push(
+      forbidden(`${at}.target.averageValue`, "may not set both a target raw value and a target utilization"),
+    );
+  } else if (averageUtilization !== undefined && !(Number(averageUtilization) >= 1)) {
+    causes.push(invalid(`${at}.target.averageUtilization`, averageUtilization, "must be greater than 0"));
+  } else if (averageValue !== undefined && !isPositive(averageValue)) {
+    causes.push(invalid(`${at}.target.averageValue`, averageValue, "must be positive"));
+  }
+  return causes;
+}
+
+function isPositive(quantity: unknown): boolean {
+  return isQuantity(quantity) && parseQuantity(quantity) > 0;
+}
+
+function validateRules(path: string, rules: Fields): StatusCause[] {
+  const { stabilizationWindowSeconds: window, selectPolicy, tolerance } = rules;
+  const causes: StatusCause[] = [];
+  if (window !== undefined && !(Number(window) >= 0 && Number(window) <= 3600)) {
+    causes.push(invalid(`${path}.stabilizationWindowSeconds`, window, "must be between 0 and 3600"));
+  }
+  if (selectPolicy) causes.push(...oneOf(`${path}.selectPolicy`, selectPolicy, ["Disabled", "Max", "Min"]));
+  if (tolerance !== undefined && !(isQuantity(tolerance) && parseQuantity(tolerance) >= 0)) {
+    causes.push(invalid(`${path}.tolerance`, tolerance, "must be greater than or equal to 0"));
+  }
+  const policies = list(rules["policies"]);
+  if (policies.length === 0) causes.push(required(`${path}.policies`, "must specify at least one Policy"));
+  for (const [index, { type, value, periodSeconds }] of policies.entries()) {
+    const at = `${path}.policies[${index}]`;
+    causes.push(...oneOf(`${at}.type`, type, ["Percent", "Pods"]));
+    if (!(Number(value) > 0)) causes.push(invalid(`${at}.value`, value ?? 0, "must be greater than zero"));
+    if (!(Number(periodSeconds) > 0 && Number(periodSeconds) <= 1800)) {
+      causes.push(invalid(`${at}.periodSeconds`, periodSeconds ?? 0, "must be between 1 and 1800"));
+    }
   }
   return causes;
 }
@@ -161,10 +223,14 @@ export const horizontalPodAutoscalerV1: ResourceDefinition = {
   row: (object, now) => autoscalerRow(toV2(object), now),
 };
 
-/** Metrics that v1 cannot say travel in an annotation, so that a write through v1 keeps them. */
+/** Metrics and a behavior, which v1 cannot say, travel in annotations, so that a write through v1 keeps them. */
 function toV2(object: KubeObject): KubeObject {
   const { targetCPUUtilizationPercentage: cpu, ...spec } = object["spec"] ?? {};
-  const { [metricsAnnotation]: kept, ...annotations } = object.metadata.annotations ?? {};
+  const {
+    [metricsAnnotation]: kept,
+    [behaviorAnnotation]: behavior,
+    ...annotations
+  } = object.metadata.annotations ?? {};
   const others = kept === undefined ? [] : list(JSON.parse(kept));
   const target = cpu ?? (others.length === 0 ? 80 : undefined);
   const metrics =
@@ -182,7 +248,11 @@ function toV2(object: KubeObject): KubeObject {
     ...object,
     apiVersion: "autoscaling/v2",
     metadata: { ...object.metadata, annotations },
-    spec: { ...spec, metrics },
+    spec: {
+      ...spec,
+      metrics,
+      ...(behavior === undefined ? {} : { behavior: JSON.parse(behavior) as Fields }),
+    },
     ...(object["status"] === undefined
       ? {}
       : {
@@ -204,19 +274,21 @@ function isCpu(metric: Fields): boolean {
 }
 
 function toV1(object: KubeObject): KubeObject {
-  const { metrics, behavior: _behavior, ...spec } = object["spec"] ?? {};
+  const { metrics, behavior, ...spec } = object["spec"] ?? {};
   const { currentMetrics, conditions: _conditions, ...status } = object["status"] ?? {};
   const cpu = list(metrics).find((metric) => isCpu(metric) && metric["resource"].target?.averageUtilization);
   const others = list(metrics).filter((metric) => metric !== cpu);
+  const kept = {
+    ...(others.length === 0 ? {} : { [metricsAnnotation]: JSON.stringify(others) }),
+    ...(behavior ? { [behaviorAnnotation]: JSON.stringify(behavior) } : {}),
+  };
   const current = list(currentMetrics).find(isCpu)?.["resource"].current?.averageUtilization;
   return {
     ...object,
     apiVersion: "autoscaling/v1",
     metadata: {
       ...object.metadata,
-      ...(others.length === 0
-        ? {}
-        : { annotations: { ...object.metadata.annotations, [metricsAnnotation]: JSON.stringify(others) } }),
+      ...(Object.keys(kept).length === 0 ? {} : { annotations: { ...object.metadata.annotations, ...kept } }),
     },
     spec: {
       ...spec,

@@ -312,6 +312,84 @@ test.each([
   expect(humanDuration(milliseconds)).toBe(text);
 });
 
+test("an autoscaler's targets and behavior are such that can be followed", () => {
+  const definition = find("autoscaling", "horizontalpodautoscalers", "v2");
+  const faults = (spec: object) => {
+    const object = objectOf({ scaleTargetRef: { kind: "Deployment", name: "a" }, maxReplicas: 2, ...spec });
+    definition.setDefaults?.(object);
+    return (definition.validate?.(object) ?? []).map(({ field }) => field);
+  };
+  expect(faults({})).toEqual([]);
+  const target = (resource: object) => faults({ metrics: [{ type: "Resource", resource }] });
+  const at = "spec.metrics[0].resource";
+  expect(target({ name: "cpu", target: { type: "AverageValue", averageValue: "100m" } })).toEqual([]);
+  expect(target({ target: { averageUtilization: 0 } })).toEqual([
+    `${at}.name`,
+    `${at}.target.averageUtilization`,
+  ]);
+  expect(target({ name: "cpu", target: {} })).toEqual([`${at}.target.averageUtilization`]);
+  expect(target({ name: "cpu", target: { averageValue: "0" } })).toEqual([`${at}.target.averageValue`]);
+  expect(target({ name: "cpu", target: { averageValue: "1", averageUtilization: 1 } })).toEqual([
+    `${at}.target.averageValue`,
+  ]);
+  expect(faults({ metrics: [{ type: "ContainerResource" }] })).toEqual(["spec.metrics[0].containerResource"]);
+  expect(
+    faults({ behavior: { scaleUp: {}, scaleDown: { selectPolicy: "Min", tolerance: "0.05" } } }),
+  ).toEqual([]);
+  const policies = [{ type: "Pod", value: 0, periodSeconds: 1801 }];
+  const scaleUp = { stabilizationWindowSeconds: 3601, selectPolicy: "Most", tolerance: "-1", policies };
+  expect(faults({ behavior: { scaleUp, scaleDown: { policies: [] } } })).toEqual([
+    "spec.behavior.scaleUp.stabilizationWindowSeconds",
+    "spec.behavior.scaleUp.selectPolicy",
+    "spec.behavior.scaleUp.tolerance",
+    "spec.behavior.scaleUp.policies[0].type",
+    "spec.behavior.scaleUp.policies[0].value",
+    "spec.behavior.scaleUp.policies[0].periodSeconds",
+    "spec.behavior.scaleDown.policies",
+  ]);
+});
+
+test("an autoscaler that is written by the older version keeps what that cannot say", () => {
+  const metrics = [
+    { type: "Resource", resource: { name: "memory", target: { type: "AverageValue", averageValue: "1Gi" } } },
+    { type: "Resource", resource: { name: "cpu", target: { type: "Utilization", averageUtilization: 60 } } },
+  ];
+  const behavior = { scaleUp: { selectPolicy: "Disabled" } };
+  const stored = objectOf({ maxReplicas: 2, metrics, behavior });
+  const conversion = find("autoscaling", "horizontalpodautoscalers", "v1").storedAs;
+  const older = conversion?.fromStored(stored);
+  expect(older?.["spec"]).toEqual({ maxReplicas: 2, targetCPUUtilizationPercentage: 60 });
+  expect(older === undefined ? undefined : conversion?.toStored(older)["spec"]).toEqual(stored["spec"]);
+});
+
+test("a NetworkPolicy names blocks of addresses and ranges of ports that there are", () => {
+  const definition = find("networking.k8s.io", "networkpolicies");
+  const faults = (rule: object) =>
+    (definition.validate?.(objectOf({ podSelector: {}, egress: [rule] })) ?? []).map(({ field }) => field);
+  const block = (cidr: string, ...except: string[]) => faults({ to: [{ ipBlock: { cidr, except } }] });
+  const [to, ports] = ["spec.egress[0].to[0].ipBlock", "spec.egress[0].ports[0]"];
+  expect(block("10.0.0.0/8", "10.1.0.0/16", "10.2.3.4/32")).toEqual([]);
+  expect(block("2001:db8::/32", "2001:db8:1::/48")).toEqual([]);
+  expect(block("10.0.0.0")).toEqual([`${to}.cidr`]);
+  expect(block("10.0.0.0/33")).toEqual([`${to}.cidr`]);
+  expect(block("10.0.0.0/8; drop", "10.1.0.0/16")).toEqual([`${to}.cidr`]);
+  expect(block("10.0.0.0/8", "11.0.0.0/16", "10.0.0.0/8", "x")).toEqual([
+    `${to}.except[0]`,
+    `${to}.except[1]`,
+    `${to}.except[2]`,
+  ]);
+  const range = (port: unknown, endPort: number) => faults({ ports: [{ protocol: "TCP", port, endPort }] });
+  expect(range(80, 90)).toEqual([]);
+  for (const [port, end] of [
+    ["web", 90],
+    [undefined, 90],
+    [80, 79],
+    [80, 70_000],
+  ] as const) {
+    expect(range(port, end)).toEqual([`${ports}.endPort`]);
+  }
+});
+
 describe("a Namespace", () => {
   const definition = find("", "namespaces");
   const live: KubeObject = { apiVersion: "v1", kind: "Namespace", metadata: { name: "a" }, spec: {} };

@@ -1,4 +1,5 @@
 /** Ingresses, IngressClasses, NetworkPolicies, ServiceCIDRs and IPAddresses. */
+import { BlockList, isIP } from "node:net";
 import type { StatusCause } from "@kws/kube/status";
 import { forbidden, immutable, invalid, oneOf, portNumber, required } from "./cause.ts";
 import { checkDns1123Subdomain } from "./names.ts";
@@ -165,11 +166,17 @@ export const networkPolicy: ResourceDefinition = define(
             if (peer["ipBlock"] && (peer["podSelector"] || peer["namespaceSelector"])) {
               causes.push(forbidden(path, "may not specify both ipBlock and another peer"));
             }
+            if (peer["ipBlock"]) causes.push(...validateBlock(`${path}.ipBlock`, peer["ipBlock"]));
+            for (const selector of ["podSelector", "namespaceSelector"]) {
+              if (peer[selector])
+                causes.push(...validateLabelSelector(`${path}.${selector}`, peer[selector]));
+            }
           }
           for (const [at, port] of list(rule["ports"]).entries()) {
             const path = `spec.${direction}[${index}].ports[${at}]`;
             causes.push(...oneOf(`${path}.protocol`, port["protocol"], ["SCTP", "TCP", "UDP"]));
             if (typeof port["port"] === "number") causes.push(...portNumber(`${path}.port`, port["port"]));
+            causes.push(...validateEndPort(path, port));
           }
         }
       }
@@ -186,6 +193,44 @@ export const networkPolicy: ResourceDefinition = define(
     ],
   },
 );
+
+function validateBlock(path: string, { cidr, except }: Fields): StatusCause[] {
+  if (!cidr) return [required(`${path}.cidr`)];
+  const block = rangeOf(textOf(cidr));
+  if (block === undefined) {
+    return [invalid(`${path}.cidr`, cidr, "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)")];
+  }
+  const ranges: unknown[] = Array.isArray(except) ? except : [];
+  return ranges.flatMap((range, index) => {
+    const at = `${path}.except[${index}]`;
+    const inner = rangeOf(textOf(range));
+    if (inner === undefined) return [invalid(at, range, "must be a valid CIDR value, (e.g. 10.9.8.0/24)")];
+    const outer = new BlockList();
+    outer.addSubnet(block.address, block.bits, block.family);
+    const within = inner.bits > block.bits && outer.check(inner.address, inner.family);
+    return within ? [] : [invalid(at, range, "must be a strict subset of `cidr`")];
+  });
+}
+
+function rangeOf(text: string): { address: string; bits: number; family: "ipv4" | "ipv6" } | undefined {
+  const [address = "", bits = "", ...more] = text.split("/");
+  const version = isIP(address);
+  if (version === 0 || more.length > 0 || !/^\d{1,3}$/.test(bits)) return undefined;
+  if (Number(bits) > (version === 4 ? 32 : 128)) return undefined;
+  return { address, bits: Number(bits), family: version === 4 ? "ipv4" : "ipv6" };
+}
+
+function validateEndPort(path: string, { port, endPort }: Fields): StatusCause[] {
+  if (endPort === undefined || endPort === null) return [];
+  if (typeof port !== "number") {
+    const detail = "may not be specified when `port` is not specified or is a name";
+    return [invalid(`${path}.endPort`, endPort, detail)];
+  }
+  if (Number(endPort) < port) {
+    return [invalid(`${path}.endPort`, endPort, "must be greater than or equal to `port`")];
+  }
+  return portNumber(`${path}.endPort`, endPort);
+}
 
 export const serviceCidr: ResourceDefinition = define(
   { group: "networking.k8s.io", kind: "ServiceCIDR", resource: "servicecidrs", namespaced: false },

@@ -46,12 +46,15 @@ export function seconds(tree: Tree | undefined, least: number): number | undefin
   }
 }
 
-/** The readiness probe of a `healthcheck`; undefined where there is none. */
-export function probeOf(
+/**
+ * The readiness probe of a `healthcheck`, and before it a startup probe for as long as `start_period` lets it fail; undefined where
+ * there is none.
+ */
+export function healthProbes(
   { report }: ComposeProject,
   { tree }: ComposeService,
   ports: Port[],
-): Fields | undefined {
+): { readinessProbe: Fields; startupProbe?: Fields } | undefined {
   const check = get(tree, "healthcheck");
   const [kind, ...words] = texts(get(check, "test"));
   if (kind === undefined || kind === "NONE" || flag(get(check, "disable")) === true) return undefined;
@@ -60,12 +63,28 @@ export function probeOf(
     timeoutSeconds: seconds(get(check, "timeout"), 1) ?? 30,
     failureThreshold: Math.max(1, number(get(check, "retries")) ?? 3),
   };
+  const startPeriod = seconds(get(check, "start_period"), 0) ?? 0;
+  // Docker asks every 5 seconds meanwhile.
+  const startInterval = seconds(get(check, "start_interval"), 1) ?? Math.min(5, timing.periodSeconds);
+  const probes = (action: Fields): { readinessProbe: Fields; startupProbe?: Fields } => ({
+    ...(startPeriod === 0
+      ? {}
+      : {
+          startupProbe: {
+            ...action,
+            ...timing,
+            periodSeconds: startInterval,
+            failureThreshold: Math.ceil(startPeriod / startInterval) + timing.failureThreshold,
+          },
+        }),
+    readinessProbe: { ...action, ...timing },
+  });
   const line = kind === "CMD" || kind === "CMD-SHELL" ? words.join(" ") : [kind, ...words].join(" ");
   const hasHidden = words.some((word) => hiddenIn(word).length > 0);
   // A password stays out of what everybody can read of a pod.
   const httpGet = hasHidden ? undefined : plainRequest(line);
   // What only the container itself reaches stays a command in it.
-  if (httpGet !== undefined && ports.some(({ port }) => port === httpGet.port)) return { httpGet, ...timing };
+  if (httpGet !== undefined && ports.some(({ port }) => port === httpGet.port)) return probes({ httpGet });
   if (check !== undefined && /\bcurl\b/.test(line))
     report(
       "note",
@@ -76,10 +95,7 @@ export function probeOf(
     kind === "CMD"
       ? words
       : ["/bin/sh", "-c", kind === "CMD-SHELL" ? words.join(" ") : [kind, ...words].join(" ")];
-  return {
-    exec: { command: hasHidden && kind === "CMD" ? inShell(words) : command.map(forShell) },
-    ...timing,
-  };
+  return probes({ exec: { command: hasHidden && kind === "CMD" ? inShell(words) : command.map(forShell) } });
 }
 
 /** What `curl -f` or `wget` asks of the container itself, where that is all of the command. */

@@ -129,3 +129,46 @@ test.each([
     .map(([, text]) => String(text));
   expect(parse(kws)).toMatchObject({ dev: { rules: [{ path: "**", action }] } });
 });
+
+test("what may take its time to become healthy has a startup probe, and one change has one rule", async () => {
+  const root = join(out, "slow");
+  await mkdir(root, { recursive: true });
+  await writeFile(
+    join(root, "Dockerfile"),
+    "FROM kws.local/node:24\nWORKDIR /code\nHEALTHCHECK --interval=20s --start-period=1m --start-interval=2s --retries=4 CMD /check\n",
+  );
+  await writeFile(
+    join(root, "compose.yaml"),
+    `services:
+  built:
+    build: .
+    volumes: [.:/code]
+    develop: { watch: [{ action: rebuild, path: ., target: /code }] }
+    secrets: [{ source: token, mode: 0400 }]
+  slow:
+    image: registry.example.com/search:1
+    healthcheck: { test: [CMD, /check], interval: 3s, start_period: 2m }
+  quick:
+    image: registry.example.com/quick:1
+    healthcheck: { test: [CMD, /check], start_interval: 1s }
+secrets: { token: { file: Dockerfile } }
+`,
+  );
+  const { files, findings } = await convertCompose(composeFiles(root), { env: {}, home: "/home/someone" });
+  const file = (path: string) => String(files.get(join(root, path)) ?? "");
+  const deployment = (name: string) => file(`${name}/chart/templates/deployment.yaml`);
+  const probe = (name: string, period: number, threshold: number) =>
+    new RegExp(
+      `${name}Probe:\\s+exec:[^:]+command:[^:]+periodSeconds: ${period}\\s+timeoutSeconds: 30\\s+failureThreshold: ${threshold}\\b`,
+    );
+  expect(deployment("built")).toMatch(probe("startup", 2, 34));
+  expect(deployment("built")).toMatch(probe("readiness", 20, 4));
+  expect(deployment("slow")).toMatch(probe("startup", 3, 43));
+  expect(deployment("quick")).not.toContain("startupProbe");
+  expect(parse(file("built/kws.yaml"))).toMatchObject({
+    dev: { rules: [{ path: "**", action: "rebuild" }] },
+  });
+  expect(findings.map(({ severity, key, message }) => `${severity} ${key} ${message}`)).toContain(
+    "note services.built.secrets[0].mode every user of the container may read the file",
+  );
+});

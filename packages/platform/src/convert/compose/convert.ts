@@ -206,7 +206,7 @@ async function devOf(
   dir: string,
   { synced, kept }: ServiceChart["volumes"],
 ): Promise<Record<string, unknown> | undefined> {
-  const rules: object[] = [];
+  const rules: { path: string }[] = [];
   const ignore: string[] = [];
   let workdir = text(get(tree, "working_dir"));
   const addRule = (place: Tree, source: string, target: string | undefined, rule: object): void => {
@@ -222,7 +222,9 @@ async function devOf(
     if (target?.endsWith(way === "" ? "" : `/${way}`) === true)
       workdir ??= target.slice(0, target.length - (way === "" ? 0 : way.length + 1)) || "/";
     const isFile = existsSync(source) && statSync(source).isFile();
-    rules.push({ path: isFile ? way : way === "" ? "**" : `${way}/**`, ...rule });
+    const path = isFile ? way : way === "" ? "**" : `${way}/**`;
+    // The first rule of a path decides for it.
+    if (!rules.some((known) => known.path === path)) rules.push({ path, ...rule });
   };
   for (const rule of items(get(tree, "develop", "watch"))) {
     const given = text(get(rule, "action")) ?? "";

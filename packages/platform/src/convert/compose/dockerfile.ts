@@ -10,10 +10,12 @@ export interface Dockerfile {
   /** TCP ports that are exposed. */
   ports: number[];
   /** The last HEALTHCHECK, in the words of Compose. */
-  healthcheck: { test: string[]; interval?: string; timeout?: string; retries?: string } | undefined;
+  healthcheck: ({ test: string[] } & Partial<Record<HealthOption, string>>) | undefined;
   /** What runs, by the last ENTRYPOINT and CMD; undefined where there is neither. */
   command: string[] | undefined;
 }
+
+type HealthOption = "interval" | "timeout" | "retries" | "start_period" | "start_interval";
 
 /** Empty where the service is not built, or the Dockerfile is not there. */
 export async function dockerfileOf(service: Tree): Promise<Dockerfile> {
@@ -35,8 +37,8 @@ function healthcheckIn(content: string): Dockerfile["healthcheck"] {
   const [, options = "", command = ""] =
     [...content.matchAll(/^\s*HEALTHCHECK\s+((?:--[a-z-]+=\S+\s+)*)(?:CMD\s+(.+)|NONE\s*)$/gim)].at(-1) ?? [];
   if (command === "") return undefined;
-  const option = (name: string) => {
-    const value = new RegExp(`--${name}=(\\S+)`).exec(options)?.[1];
+  const option = (name: HealthOption) => {
+    const value = new RegExp(`--${name.replace("_", "-")}=(\\S+)`).exec(options)?.[1];
     return value === undefined ? {} : { [name]: value };
   };
   return {
@@ -44,6 +46,8 @@ function healthcheckIn(content: string): Dockerfile["healthcheck"] {
     ...option("interval"),
     ...option("timeout"),
     ...option("retries"),
+    ...option("start_period"),
+    ...option("start_interval"),
   };
 }
 

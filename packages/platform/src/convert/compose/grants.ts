@@ -21,8 +21,11 @@ export async function granted(state: State, kind: "configs" | "secrets"): Promis
           : kind === "configs"
             ? `/${given}`
             : `/run/secrets/${given}`;
-    const mode = modeOf(get(grant, "mode"));
+    const modePlace = get(grant, "mode");
+    const mode = modeOf(modePlace);
     if (mode !== undefined && (mode & 0o111) !== 0) result.files.executable = true;
+    if (modePlace !== undefined && mode !== undefined && (mode & 0o004) === 0)
+      project.report("note", modePlace, "every user of the container may read the file");
     if (declared === undefined) {
       project.report(
         "error",

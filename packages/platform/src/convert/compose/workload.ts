@@ -7,7 +7,7 @@ import {
   isUnprobed,
   lifecycleOf,
   podFieldsOf,
-  probeOf,
+  healthProbes,
   seconds,
   securityOf,
 } from "./container.ts";
@@ -153,8 +153,8 @@ function containerPort({ name, port, protocol }: Port): object {
 }
 
 function probesOf({ project, service, ports }: Parts): Record<string, unknown> {
-  const probe = probeOf(project, service, ports);
-  if (probe !== undefined) return { readinessProbe: probe };
+  const probes = healthProbes(project, service, ports);
+  if (probes !== undefined) return probes;
   const port = isUnprobed(service.tree) ? undefined : probedPort(ports, service.tree);
   return port === undefined ? {} : { readinessProbe: { tcpSocket: { port: port.name }, periodSeconds: 2 } };
 }

@@ -24,6 +24,8 @@ export interface ReadOptions {
   grep?: string;
   /** Until the log has ended, or the signal aborts. */
   follow?: boolean;
+  /** Asked by `follow`: whether no more will come, also of a log that does not say so because its writer is no more. */
+  isOver?: () => Promise<boolean>;
   signal?: AbortSignal;
 }
 
@@ -44,10 +46,10 @@ export async function* readLog(folder: string, options: ReadOptions = {}): Async
 }
 
 async function* allLines(folder: string, options: ReadOptions): AsyncGenerator<StoredLine> {
-  const { follow = false, signal } = options;
+  const { follow = false, signal, isOver } = options;
   let next = options.from ?? 0;
   for (;;) {
-    const ended = await exists(join(folder, "end"));
+    const ended = (await exists(join(folder, "end"))) || (follow && (await isOver?.()) === true);
     const blocks = await readIndex(folder);
     for (const block of blocks) {
       if (block.line + block.lines <= next) continue;

@@ -8,18 +8,6 @@ CREATE TABLE events (
 );
 CREATE INDEX events_at ON events (at);
 
--- Who did what. Rows are only ever added.
-CREATE TABLE audit (
-  id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-  at timestamptz NOT NULL DEFAULT now(),
-  actor text NOT NULL,
-  action text NOT NULL,
-  subject text NOT NULL,
-  why text,
-  before jsonb,
-  after jsonb
-);
-
 -- The servers on this database. One that no longer counts up has ended, and others take over its work.
 CREATE TABLE servers (
   id uuid PRIMARY KEY,

@@ -5,13 +5,13 @@ import { join } from "node:path";
 import { identify, isAlive } from "@kws/base/process";
 import { expect, test } from "vitest";
 import { groupNameOf } from "./cgroups.ts";
-import { describeSandbox, until } from "../../testing/sandbox-harness.ts";
+import { describeSandbox, until } from "../../testing/runtime-harness.ts";
 
 describeSandbox("Lifetimes", (h) => {
   const { exec, logOf, connect } = h;
 
   test("containers and their logs outlive a daemon that is killed, and the next one finds them", async () => {
-    await h.sandbox.stop();
+    await h.started.stop();
     const argv = ["sh", "-c", "i=0; while :; do i=$((i+1)); echo $i; sleep 0.02; done"];
     const spec = h.fixture.container("survivor", "lasting", argv);
     const options = { dataDir: join(h.fixture.folder, "data"), user: h.user };
@@ -35,7 +35,7 @@ describeSandbox("Lifetimes", (h) => {
     const before = logOf("survivor").length;
     await until(() => logOf("survivor").length > before + 50);
     await connect();
-    expect(h.sandbox.adopted).toBe(true);
+    expect(h.started.adopted).toBe(true);
     expect(await h.runtime.listPodSandboxes()).toMatchObject([
       { id: "lasting", name: "lasting", namespace: "default" },
     ]);
@@ -46,13 +46,13 @@ describeSandbox("Lifetimes", (h) => {
   });
 
   test("what ran in an agent that was killed is found as killed, with nothing left behind", async () => {
-    const { pid } = h.sandbox;
+    const { pid } = h.started;
     const agent = identify(pid) ?? { pid, startTicks: 0 };
     process.kill(pid, "SIGKILL");
-    await h.sandbox.closed;
+    await h.started.closed;
     await until(() => !isAlive(agent));
     await connect();
-    expect(h.sandbox.adopted).toBe(false);
+    expect(h.started.adopted).toBe(false);
     expect(await h.runtime.listPodSandboxes()).toEqual([]);
     expect((await h.runtime.listContainers()).find(({ id }) => id === "survivor")).toMatchObject({
       state: "exited",
@@ -65,10 +65,10 @@ describeSandbox("Lifetimes", (h) => {
     await h.runtime.startContainer(
       h.fixture.container("last", "pod", ["sleep", "1000"], { limits: { memory: 64e6, cpu: 0.5 } }),
     );
-    const { pid } = h.sandbox;
+    const { pid } = h.started;
     const agent = identify(pid) ?? { pid, startTicks: 0 };
     expect(isAlive(agent)).toBe(true);
-    await h.sandbox.stop();
+    await h.started.stop();
     expect(isAlive(agent)).toBe(false);
     const left = readdirSync("/proc").filter(
       (entry) => /^\d+$/.test(entry) && commandOf(entry).includes(h.fixture.folder),

@@ -4,34 +4,21 @@
  * all that it owned.
  */
 import { chmodSync, mkdirSync, readFileSync, rmSync } from "node:fs";
-import { createServer, type Socket } from "node:net";
+import { createServer } from "node:net";
 import { dirname, join } from "node:path";
 import type { Logger } from "@kws/base/logger";
 import { setUpBridge, setWayOut } from "../../../network/bridge.ts";
-import { ClusterDns } from "../../../network/dns.ts";
-import { HostRelay } from "../../../network/host-relay.ts";
-import { ServiceProxy } from "../../../network/proxy.ts";
-import { addresses } from "../../../network/state.ts";
-import { ContainerStartError } from "../../runtime.ts";
+import { Firewall } from "../../../network/firewall.ts";
+import { serveNetwork } from "../inside.ts";
 import { fromMask } from "./capabilities.ts";
 import { groupNameOf, removeControlGroups } from "./cgroups.ts";
 import { runTool } from "./commands.ts";
+import { Connections } from "./connections.ts";
 import { Containers, type AgentContext } from "./containers.ts";
 import { Freezer } from "./freezer.ts";
 import { PipeMaker } from "./pipes.ts";
 import { Pods } from "./pods.ts";
-import {
-  kind,
-  protocolVersion,
-  readFrames,
-  writeJson,
-  type Event,
-  type Method,
-  type Methods,
-  type Open,
-  type Request,
-  type WireError,
-} from "./protocol.ts";
+import { protocolVersion, type Handlers, type Method } from "./protocol.ts";
 import { serveSession } from "./sessions.ts";
 import { assembleTools } from "./tools.ts";
 import { measureContainers } from "./usage.ts";
@@ -41,10 +28,6 @@ export interface AgentOptions {
   socketPath: string;
   logger: Logger;
 }
-
-type Handlers = { [M in Method]: (params: Methods[M]["params"]) => Promise<Methods[M]["result"]> };
-
-const resolveTimeoutMs = 3000;
 
 /** Sets the namespaces up and serves until `shutdown`. */
 export async function runAgent({ dataDir, socketPath, logger }: AgentOptions): Promise<void> {
@@ -64,35 +47,23 @@ export async function runAgent({ dataDir, socketPath, logger }: AgentOptions): P
     pipes: new PipeMaker(runDir, 16),
     logger,
   };
-  const controls = new Set<Socket>();
-  const emit = (event: Event) => controls.forEach((socket) => writeJson(socket, event));
+  const connections = new Connections(logger);
   const pods = new Pods(join(runDir, "pods"), join(dataDir, "addresses.json"));
-  const containers = new Containers(context, pods, (container) => emit({ event: "exit", container }));
+  const containers = new Containers(context, pods, (container) =>
+    connections.emit({ event: "exit", container }),
+  );
   removeControlGroups(context.groupName);
 
-  const questions = new Map<number, (packet: Buffer | undefined) => void>();
-  let lastQuestion = 0;
-  const dns = new ClusterDns((packet) => {
-    if (controls.size === 0) return Promise.resolve(undefined);
-    const id = ++lastQuestion;
-    return new Promise((resolve) => {
-      const finish = (answer: Buffer | undefined) => {
-        clearTimeout(timer);
-        questions.delete(id);
-        resolve(answer);
-      };
-      const timer = setTimeout(() => finish(undefined), resolveTimeoutMs);
-      questions.set(id, finish);
-      emit({ event: "resolve", id, packet: packet.toString("base64") });
-    });
-  });
-  await dns.listen();
-  await dns.listen(addresses.node);
-  const proxy = new ServiceProxy(logger);
-  const host = new HostRelay(logger);
+  const firewall = new Firewall();
+  const network = await serveNetwork(
+    (event) => connections.emit(event),
+    ({ policies, services }) => firewall.apply(policies, services),
+    logger,
+  );
   const freezer = new Freezer();
 
-  const handlers: Handlers = {
+  const handlers: Handlers<Exclude<Method, "measure" | "kill">> = {
+    ...network,
     hello: async () => ({ version: protocolVersion, pid: process.pid }),
     runPodSandbox: (spec) => freezer.starting(() => pods.run(spec)),
     async removePodSandbox(id) {
@@ -114,25 +85,8 @@ export async function runAgent({ dataDir, socketPath, logger }: AgentOptions): P
     },
     listContainers: async () => containers.list(),
     usage: async () => measureContainers(containers.roots()),
-    async applyNetwork({ services, records }) {
-      dns.apply(records);
-      await proxy.apply(services);
-      return null;
-    },
-    async setApiServer(path) {
-      await proxy.setApiServer(path);
-      return null;
-    },
     async setWayOut(device) {
       await setWayOut(device);
-      return null;
-    },
-    async setHostPorts({ path, ports }) {
-      await host.apply(path, ports);
-      return null;
-    },
-    async resolved({ id, packet }) {
-      questions.get(id)?.(packet === null ? undefined : Buffer.from(packet, "base64"));
       return null;
     },
     async freeze() {
@@ -150,43 +104,19 @@ export async function runAgent({ dataDir, socketPath, logger }: AgentOptions): P
     },
   };
 
-  const serve = async (socket: Socket, request: Request) => {
-    const handler = handlers[request.method] as ((params: unknown) => Promise<unknown>) | undefined;
-    try {
-      if (!handler) throw new Error(`unknown method "${request.method}"`);
-      writeJson(socket, { id: request.id, result: await handler(request.params) });
-    } catch (error) {
-      logger.warn("request failed", { method: request.method, error: String(error) });
-      writeJson(socket, { id: request.id, error: wireError(error) });
-    }
-    if (request.method === "shutdown") socket.end(() => process.exit(0));
-  };
-
   rmSync(socketPath, { force: true });
   mkdirSync(dirname(socketPath), { recursive: true });
   const server = createServer({ allowHalfOpen: true }, (socket) => {
-    socket.on("error", () => socket.destroy());
-    const stop = readFrames(socket, (type, payload) => {
-      if (type !== kind.json) return;
-      const message = JSON.parse(payload.toString()) as Request | Open;
-      if ("open" in message) {
-        socket.pause();
-        const rest = stop();
+    connections.accept(socket, {
+      handlers,
+      onSession(open, rest) {
         void freezer
           .thawed()
-          .then(() => serveSession(socket, message, rest, { agent: context, containers, pods }));
-        return;
-      }
-      if (!controls.has(socket)) {
-        controls.add(socket);
-        socket.once("close", () => {
-          controls.delete(socket);
-          // Whoever made them stand still was killed.
-          if (controls.size === 0) void freezer.thaw();
-        });
-        socket.once("end", () => socket.end());
-      }
-      void serve(socket, message);
+          .then(() => serveSession(socket, open, rest, { agent: context, containers, pods }));
+      },
+      // Whoever made them stand still was killed.
+      onDeserted: () => void freezer.thaw(),
+      onShutdown: () => process.exit(0),
     });
   });
   process.umask(0o077);
@@ -195,11 +125,6 @@ export async function runAgent({ dataDir, socketPath, logger }: AgentOptions): P
     process.umask(0o022);
     logger.info("agent ready", { pid: process.pid });
   });
-}
-
-function wireError(error: unknown): WireError {
-  const message = error instanceof Error ? error.message : String(error);
-  return error instanceof ContainerStartError ? { message, reason: error.reason } : { message };
 }
 
 function readPowers(): AgentContext["powers"] {

@@ -70,19 +70,25 @@ export interface Capabilities {
   drop: string[];
 }
 
+/** What a container that is not privileged has. Dropping goes before adding, as in the kubelet. */
+export function grantedCapabilities({ add, drop }: Capabilities): string[] {
+  const names = (list: string[]) => new Set(list.map((name) => name.toUpperCase().replace(/^CAP_/, "")));
+  const [added, dropped] = [names(add), names(drop)];
+  const base = added.has("ALL") ? all : dropped.has("ALL") ? [] : defaults;
+  const wanted = new Set([...base.filter((name) => !dropped.has(name)), ...added]);
+  return all.filter((name) => wanted.has(name));
+}
+
 /**
- * The value of setpriv's `--bounding-set`: everything dropped, then the wanted ones added. `available` is the set that
- * the caller itself has, since adding more than that is an error. Dropping goes before adding, as in the kubelet.
+ * The value of setpriv's `--bounding-set`. `available` is the set that
+ * the caller itself has, since adding more than that is an error.
  */
 export function boundingSet(
   { add, drop }: Capabilities,
   privileged: boolean,
   available: ReadonlySet<string>,
 ): string {
-  const names = (list: string[]) => new Set(list.map((name) => name.toUpperCase().replace(/^CAP_/, "")));
-  const [added, dropped] = [names(add), names(drop)];
-  const base = privileged || added.has("ALL") ? all : dropped.has("ALL") ? [] : defaults;
-  const wanted = new Set(privileged ? base : [...base.filter((name) => !dropped.has(name)), ...added]);
+  const wanted = new Set(privileged ? all : grantedCapabilities({ add, drop }));
   const given = all.filter((name) => wanted.has(name) && available.has(name));
   return ["-all", ...given.map((name) => `+${name.toLowerCase()}`)].join(",");
 }

@@ -1,7 +1,8 @@
-/** The daemon's side of the agent: `Runtime` and `NetworkDataplane` over its socket. */
+/** The daemon's side of the process inside the cluster: `Runtime` and `NetworkDataplane` over its socket. */
 import { once } from "node:events";
 import { connect, type Socket } from "node:net";
 import { PassThrough, Writable, type Duplex } from "node:stream";
+import { joinSockets } from "../../../network/proxy.ts";
 import type { NetworkDataplane } from "../../../network/state.ts";
 import { ContainerStartError, type Container, type ExecSession, type Runtime } from "../../runtime.ts";
 import {
@@ -14,6 +15,7 @@ import {
   type Method,
   type Methods,
   type Open,
+  type Outward,
   type WireError,
 } from "./protocol.ts";
 
@@ -23,19 +25,24 @@ export interface AgentClient {
   network: NetworkDataplane;
   /** Called with each DNS query that the agent cannot answer. */
   onResolve(answer: (packet: Buffer) => Promise<Buffer | undefined>): void;
+  /** Called for each connection outward, with what it leads to; answers the Unix socket to connect it with. */
+  onOutward(place: (to: Outward) => string): void;
   /** Resolves when the connection is gone. */
   closed: Promise<void>;
   disconnect(): void;
 }
 
+/** Where the process inside listens; a loopback port could be anybody's to connect to, and asks for a token. */
+export type AgentAddress = { path: string } | { port: number; token: string };
+
 /** Rejects where no agent listens. */
-export async function connectAgent(socketPath: string): Promise<AgentClient> {
-  const control = connect({ path: socketPath });
-  await once(control, "connect");
+export async function connectAgent(address: AgentAddress): Promise<AgentClient> {
+  const control = await open(address, { allowHalfOpen: false });
   let lastId = 0;
   const waiting = new Map<number, { resolve: (result: unknown) => void; reject: (error: Error) => void }>();
   const exitListeners = new Set<(container: Container) => void>();
   let resolver: ((packet: Buffer) => Promise<Buffer | undefined>) | undefined;
+  let placeOf: ((to: Outward) => string) | undefined;
 
   const call = <M extends Method>(method: M, params: Methods[M]["params"]): Promise<Methods[M]["result"]> => {
     if (control.destroyed) return Promise.reject(new Error("the cluster's agent is not running"));
@@ -49,7 +56,8 @@ export async function connectAgent(socketPath: string): Promise<AgentClient> {
     const message = JSON.parse(payload.toString()) as Answer | Event;
     if ("event" in message) {
       if (message.event === "exit") for (const listener of exitListeners) listener(message.container);
-      else void answerQuestion(message);
+      else if (message.event === "resolve") void answerQuestion(message);
+      else void takeOutward(message);
       return;
     }
     const request = waiting.get(message.id);
@@ -61,6 +69,13 @@ export async function connectAgent(socketPath: string): Promise<AgentClient> {
     const answer = await resolver?.(Buffer.from(packet, "base64")).catch(() => undefined);
     // An agent that went away meanwhile needs no answer.
     await call("resolved", { id, packet: answer?.toString("base64") ?? null }).catch(() => undefined);
+  };
+  const takeOutward = async ({ id, to }: { id: number; to: Outward }) => {
+    const path = placeOf?.(to);
+    if (path === undefined) return;
+    // One whose client has gone away meanwhile is refused.
+    const inside = await openSession(address, { open: "outward", id }).catch(() => undefined);
+    if (inside !== undefined) joinSockets(inside, connect({ path, allowHalfOpen: true }));
   };
   const closed = new Promise<void>((resolve) => {
     control.on("error", () => control.destroy());
@@ -86,25 +101,32 @@ export async function connectAgent(socketPath: string): Promise<AgentClient> {
       return () => exitListeners.delete(listener);
     },
     exec: async (containerId, spec) =>
-      execSession(await openSession(socketPath, { open: "exec", containerId, spec })),
-    attach: async (containerId) =>
-      execSession(await openSession(socketPath, { open: "attach", containerId })),
-    dial: (host, port, sandboxId) => openSession(socketPath, { open: "dial", host, port, sandboxId }),
+      execSession(await openSession(address, { open: "exec", containerId, spec })),
+    attach: async (containerId) => execSession(await openSession(address, { open: "attach", containerId })),
+    dial: (host, port, sandboxId) => openSession(address, { open: "dial", host, port, sandboxId }),
   };
   return {
     call,
     runtime,
-    network: { apply: async (state) => void (await call("applyNetwork", state)) },
+    network: { apply: async (state) => (await call("applyNetwork", state)) ?? undefined },
     onResolve: (answer) => (resolver = answer),
+    onOutward: (place) => (placeOf = place),
     closed,
     disconnect: () => control.destroy(),
   };
 }
 
-/** A connection of its own, once the agent has accepted what it was opened for. */
-async function openSession(socketPath: string, open: Open): Promise<Socket> {
-  const socket = connect({ path: socketPath, allowHalfOpen: true });
+async function open(address: AgentAddress, options: { allowHalfOpen: boolean }): Promise<Socket> {
+  const place = "path" in address ? address : { host: "127.0.0.1", port: address.port, noDelay: true };
+  const socket = connect({ ...place, ...options });
   await once(socket, "connect");
+  if ("token" in address) writeFrame(socket, kind.json, address.token);
+  return socket;
+}
+
+/** A connection of its own, once the agent has accepted what it was opened for. */
+async function openSession(address: AgentAddress, asked: Open): Promise<Socket> {
+  const socket = await open(address, { allowHalfOpen: true });
   return new Promise((resolve, reject) => {
     const fail = () => reject(new Error("the cluster's agent has ended"));
     socket.once("error", fail);
@@ -123,7 +145,7 @@ async function openSession(socketPath: string, open: Open): Promise<Socket> {
       if (rest.length > 0) socket.unshift(rest);
       resolve(socket);
     });
-    writeJson(socket, open);
+    writeJson(socket, asked);
   });
 }
 

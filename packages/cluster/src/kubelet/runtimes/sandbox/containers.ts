@@ -16,7 +16,8 @@ import {
 import type { Socket } from "node:net";
 import { dirname, join } from "node:path";
 import type { Logger } from "@kws/base/logger";
-import { ContainerStartError, type Container, type ContainerSpec, type Mount } from "../../runtime.ts";
+import { ContainerStartError, type Container, type ContainerSpec } from "../../runtime.ts";
+import { containerMounts } from "../pod-files.ts";
 import { createControlGroup, type ControlGroup } from "./cgroups.ts";
 import { ContainerLog } from "./log.ts";
 import { pinSources, type Pins } from "./pins.ts";
@@ -146,7 +147,7 @@ export class Containers {
       layers: spec.layers,
       upperDir: join(folder, "upper"),
       workDir: join(folder, "work"),
-      mounts: containerMounts(spec, pod),
+      mounts: containerMounts(spec, pod.folder),
       shm: join(pod.folder, "shm"),
       tools,
       readOnly: spec.readOnlyRootFilesystem,
@@ -313,26 +314,6 @@ export class Containers {
   #save(container: Container): void {
     writeFileSync(join(this.#folder(container.id), "container.json"), JSON.stringify(container));
   }
-}
-
-function containerMounts(spec: ContainerSpec, pod: Pod): Mount[] {
-  const file = (name: string): Mount => ({
-    type: "bind",
-    source: join(pod.folder, name),
-    target: `/etc/${name}`,
-    readOnly: spec.readOnlyRootFilesystem,
-  });
-  const given = new Set(spec.mounts.map(({ target }) => target));
-  const own = [file("hosts"), file("resolv.conf"), file("hostname")].filter(
-    ({ target }) => !given.has(target),
-  );
-  const message: Mount = {
-    type: "bind",
-    source: spec.terminationMessagePath,
-    target: spec.terminationMessageTarget,
-    readOnly: false,
-  };
-  return [...own, ...spec.mounts, message];
 }
 
 /** Resolves once the program runs, or with the reason why it does not; and with its mount namespace where it was asked for that. */

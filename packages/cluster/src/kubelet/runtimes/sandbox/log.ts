@@ -56,6 +56,11 @@ export class ContainerLog {
     this.#append(entries);
   }
 
+  /** Writes an entry whose time is known, in RFC 3339 with nanoseconds; `line` is without its newline. */
+  append(stamp: string, stream: "stdout" | "stderr", tag: "F" | "P", line: Buffer): void {
+    this.#append([entry(stamp, stream, tag, line)]);
+  }
+
   /** Writes what has no newline at its end, as a partial line, and closes the file. */
   close(): void {
     for (const stream of ["stdout", "stderr"] as const) {

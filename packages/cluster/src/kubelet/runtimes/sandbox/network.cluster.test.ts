@@ -6,101 +6,15 @@ import { join } from "node:path";
 import { createLogger } from "@kws/base/logger";
 import { expect, test, vi } from "vitest";
 import type { Mount } from "../../runtime.ts";
-import type { Fixture } from "../../testing/sandbox-fixture.ts";
 import { startSandboxRuntime } from "./start.ts";
 import { findProgram } from "./tools.ts";
-import { describeSandbox, text, until } from "../../testing/sandbox-harness.ts";
+import { networkContract } from "../../testing/runtime-contract.ts";
+import { describeSandbox, text } from "../../testing/runtime-harness.ts";
 
 describeSandbox("Networks", (h) => {
-  const { run, logOf } = h;
+  const { run } = h;
 
-  test("pods, Services and names can be reached, and refuse what nobody serves", async () => {
-    const node: Mount = { type: "bind", source: process.execPath, target: "/bin/node", readOnly: true };
-    const server = `const h = (s) => s.end("from " + process.env.HOSTNAME); const n = require("net");
-      n.createServer(h).listen(80, "0.0.0.0", () => n.createServer(h).listen(81, "127.0.0.1", () => console.log("up")));
-      const u = require("dgram").createSocket("udp4"); u.on("message", (m, r) => u.send("udp " + m, r.port, r.address)); u.bind(53);`;
-    const web = await h.runtime.runPodSandbox(h.fixture.pod("web"));
-    await h.runtime.startContainer(
-      h.fixture.container("web", "web", ["node", "-e", server], { mounts: [node] }),
-    );
-    await until(() => logOf("web").includes("up"));
-
-    expect(await text(await h.runtime.dial(web.address, 80))).toBe("from web");
-    expect(await text(await h.runtime.dial("", 80, "web"))).toBe("from web");
-    expect(await text(await h.runtime.dial("", 81, "web"))).toBe("from web");
-    await expect(h.runtime.dial("", 82, "web")).rejects.toThrow("connection refused");
-    await expect(h.runtime.dial("10.96.7.7", 80)).rejects.toThrow("ECONNREFUSED");
-
-    const service = (endpoints: { address: string; port: number }[]) => ({
-      records: [
-        { type: "A" as const, name: "web.default.svc.cluster.local", address: "10.96.7.7" },
-        {
-          type: "SRV" as const,
-          name: "_http._tcp.web.default.svc.cluster.local",
-          target: "web.default.svc.cluster.local",
-          port: 80,
-        },
-      ],
-      services: [
-        {
-          key: "default/web",
-          clusterIP: "10.96.7.7",
-          ports: [
-            { port: 80, protocol: "TCP" as const, endpoints },
-            {
-              port: 53,
-              protocol: "UDP" as const,
-              endpoints: endpoints.map(({ address }) => ({ address, port: 53 })),
-            },
-          ],
-        },
-      ],
-    });
-    await h.sandbox.network.apply(service([{ address: web.address, port: 80 }]));
-    expect(await text(await h.runtime.dial("10.96.7.7", 80))).toBe("from web");
-
-    const client = `const d = require("dns").promises; const n = require("net");
-      const get = (h) => new Promise((r) => { let o = ""; n.connect(80, h).on("data", (c) => o += c).on("end", () => r(o)).on("error", (e) => r(e.code)); });
-      const udp = () => new Promise((r) => { const u = require("dgram").createSocket("udp4"); u.on("message", (m) => { u.close(); r(String(m)); }); u.send("x", 53, "10.96.7.7"); });
-      (async () => console.log(JSON.stringify([await get("web"), await get("10.96.8.8"), await udp(),
-        await d.resolveSrv("_http._tcp.web.default.svc.cluster.local"), await d.resolve4("no.default.svc.cluster.local").catch((e) => e.code),
-        await d.resolve6("web.default.svc.cluster.local").catch((e) => e.code), await d.reverse("10.96.7.7")])))();`;
-    const { log } = await run(["node", "-e", client], {
-      mounts: [node],
-      layers: [resolvingLayer(h.fixture), h.fixture.layer],
-    });
-    expect(JSON.parse(log.replace(/^stdout F /, ""))).toEqual([
-      "from web",
-      "ECONNREFUSED",
-      "udp x",
-      [{ name: "web.default.svc.cluster.local", port: 80, priority: 0, weight: 100, type: "SRV" }],
-      "ENOTFOUND",
-      "ENODATA",
-      ["web.default.svc.cluster.local"],
-    ]);
-
-    const open = await h.runtime.dial("10.96.7.7", 80);
-    await h.sandbox.network.apply(service([]));
-    expect(await text(open)).toBe("from web");
-    await expect(h.runtime.dial("10.96.7.7", 80)).rejects.toThrow("ECONNREFUSED");
-  });
-
-  test("services of the host's loopback address are reached by its name, as they come and go", async () => {
-    const node: Mount = { type: "bind", source: process.execPath, target: "/bin/node", readOnly: true };
-    const get = async (port: number) => {
-      const program = `require("net").connect(${port}, "host.kws.internal").on("data", (d) => console.log(String(d))).on("error", (e) => console.log(e.code));`;
-      const layers = [resolvingLayer(h.fixture), h.fixture.layer];
-      return (await run(["node", "-e", program], { mounts: [node], layers })).log;
-    };
-    for (const host of ["127.0.0.1", "::1"]) {
-      const server = createServer((socket) => socket.end(`from ${host}`)).listen(0, host);
-      await once(server, "listening");
-      const { port } = server.address() as AddressInfo;
-      await vi.waitFor(async () => expect(await get(port)).toBe(`stdout F from ${host}\n`), 20_000);
-      server.close();
-      await vi.waitFor(async () => expect(await get(port)).toBe("stdout F ECONNREFUSED\n"), 20_000);
-    }
-  });
+  networkContract(h);
 
   test("other addresses are reached where the machine has slirp4netns, and refused at once where not", async () => {
     const interfaces = Object.values(networkInterfaces()).flatMap((list) => list ?? []);
@@ -137,34 +51,4 @@ describeSandbox("Networks", (h) => {
     await other.stop();
     expect(lines.join("")).toContain("cannot open the device");
   });
-
-  test("the API server's Service address leads to its Unix socket, wherever that moves", async () => {
-    for (const answer of ["first", "second"]) {
-      const path = join(h.fixture.folder, `${answer}.sock`);
-      const server = createServer((socket) => socket.end(answer)).listen({ path, writableAll: true });
-      await once(server, "listening");
-      await h.sandbox.setApiServer(path);
-      expect(await text(await h.runtime.dial("10.96.0.1", 443))).toBe(answer);
-      server.close();
-    }
-  });
-
-  test("a pod keeps its address when it is asked for again", async () => {
-    const [first, again] = [
-      await h.runtime.runPodSandbox(h.fixture.pod("pod")),
-      await h.runtime.runPodSandbox(h.fixture.pod("pod")),
-    ];
-    expect(again).toEqual(first);
-    expect((await h.runtime.runPodSandbox(h.fixture.pod("host", { hostNetwork: true }))).address).toBe(
-      "10.244.0.1",
-    );
-  });
 });
-
-/** The programs of the fixture, with libc's resolver told to ask DNS. */
-function resolvingLayer(fixture: Fixture): string {
-  const folder = join(fixture.folder, "resolving");
-  mkdirSync(join(folder, "etc"), { recursive: true });
-  writeFileSync(join(folder, "etc", "nsswitch.conf"), "hosts: files dns\n");
-  return folder;
-}

@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { AddressPool, attachPod, detachPod, podBatch } from "../../../network/bridge.ts";
 import { addresses } from "../../../network/state.ts";
 import type { PodSandbox, PodSandboxSpec } from "../../runtime.ts";
+import { pauseScript, writePodFiles } from "../pod-files.ts";
 import { runTool } from "./commands.ts";
 import { childrenOf } from "./processes.ts";
 import { systemPath } from "./tools.ts";
@@ -28,9 +29,6 @@ ip -batch -
 if [ -e /proc/sys/net/ipv4/ip_unprivileged_port_start ]; then echo 0 >/proc/sys/net/ipv4/ip_unprivileged_port_start || :; fi
 while [ $# -gt 0 ]; do echo "$2" >"/proc/sys/$1"; shift 2; done
 `;
-
-/** Keeps a PID namespace and reaps its orphans. */
-const pauseScript = "trap : TERM INT; while :; do sleep 2147483647 & wait; done";
 
 export class Pods {
   readonly #pods = new Map<string, Pod>();
@@ -85,6 +83,8 @@ export class Pods {
     try {
       for (const name of names) writeFileSync(join(folder, name), "");
       writePodFiles(folder, spec, address);
+      mkdirSync(join(folder, "shm"));
+      chmodSync(join(folder, "shm"), 0o1777);
       const sysctls = Object.entries(spec.sysctls).flatMap(([name, value]) => [
         name.replaceAll(".", "/"),
         value,
@@ -134,34 +134,4 @@ async function startPause(pod: Pod): Promise<void> {
     await new Promise((resolve) => setTimeout(resolve, 1));
   }
   pod.join = [...pod.join, `--pid=/proc/${first}/ns/pid`];
-}
-
-/** The files in the form in which the kubelet writes them. */
-function writePodFiles(folder: string, spec: PodSandboxSpec, address: string): void {
-  const hosts = [
-    "# Kubernetes-managed hosts file.",
-    "127.0.0.1\tlocalhost",
-    "::1\tlocalhost ip6-localhost ip6-loopback",
-    "fe00::0\tip6-localnet",
-    "fe00::0\tip6-mcastprefix",
-    "fe00::1\tip6-allnodes",
-    "fe00::2\tip6-allrouters",
-    `${address}\t${spec.hostname}`,
-  ];
-  if (spec.hostAliases.length > 0) {
-    hosts.push("", "# Entries added by HostAliases.");
-    for (const { ip, hostnames } of spec.hostAliases) hosts.push(`${ip}\t${hostnames.join("\t")}`);
-  }
-  writeFileSync(join(folder, "hosts"), `${hosts.join("\n")}\n`);
-  const { nameservers, searches, options } = spec.dns;
-  const resolv = [
-    ...(searches.length > 0 ? [`search ${searches.join(" ")}`] : []),
-    ...nameservers.map((server) => `nameserver ${server}`),
-    ...(options.length > 0 ? [`options ${options.join(" ")}`] : []),
-  ];
-  writeFileSync(join(folder, "resolv.conf"), resolv.map((line) => `${line}\n`).join(""));
-  writeFileSync(join(folder, "hostname"), `${spec.hostname}\n`);
-  for (const name of ["hosts", "resolv.conf", "hostname"]) chmodSync(join(folder, name), 0o644);
-  mkdirSync(join(folder, "shm"));
-  chmodSync(join(folder, "shm"), 0o1777);
 }

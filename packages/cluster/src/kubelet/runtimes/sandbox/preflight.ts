@@ -10,9 +10,9 @@ const run = promisify(execFile);
 /** Undefined where sandboxed containers can run; otherwise the first thing that is missing and how to get it. */
 export async function preflight(): Promise<UserError | undefined> {
   if (process.platform !== "linux") {
-    return new UserError("the embedded cluster runs containers on Linux only", {
+    return new UserError("the runtime sandbox runs containers on Linux only", {
       code: "tool-missing",
-      fix: "use a cluster of another provider, such as docker-desktop or kind",
+      fix: "use the runtime docker: `kws cluster start --runtime docker`",
     });
   }
   try {

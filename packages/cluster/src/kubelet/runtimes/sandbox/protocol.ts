@@ -1,5 +1,6 @@
 /**
- * What the daemon and the agent say to each other on the agent's Unix socket. Every message is a frame: four bytes of
+ * What the daemon says with the process inside the cluster: the sandbox's agent, on a Unix socket, or the helper of a Docker
+ * Engine, which knows some of the methods, on a loopback port. Every message is a frame: four bytes of
  * length, one byte of kind, the payload. A connection is either a control connection (requests, answers and events as
  * JSON) or, when its first frame is an `Open`, a session: framed streams for exec and attach, raw bytes for dial.
  */
@@ -13,6 +14,7 @@ import type {
   PodSandbox,
   PodSandboxSpec,
 } from "../../runtime.ts";
+import type { ContainerRoot } from "./usage.ts";
 
 export interface Methods {
   hello: { params: null; result: { version: number; pid: number } };
@@ -24,7 +26,8 @@ export interface Methods {
   removeContainer: { params: string; result: null };
   listContainers: { params: null; result: Container[] };
   usage: { params: null; result: ContainerUsage[] };
-  applyNetwork: { params: NetworkState; result: null };
+  /** Answers why policies cannot be enforced, or null where they are. */
+  applyNetwork: { params: NetworkState; result: string | null };
   /** Where 10.96.0.1:443 leads. */
   setApiServer: { params: string; result: null };
   /** The device through which other networks are reached, or none. */
@@ -36,11 +39,19 @@ export interface Methods {
   /** Every process in every container stands still until `thaw`, or until no daemon is connected. */
   freeze: { params: null; result: null };
   thaw: { params: null; result: null };
+  /** What the processes below each of these, as the caller counts them, use. */
+  measure: { params: ContainerRoot[]; result: ContainerUsage[] };
+  /** Ends a process; one that is gone is fine. */
+  kill: { params: number; result: null };
   /** Ends every container and the agent itself. */
   shutdown: { params: null; result: null };
 }
 
 export type Method = keyof Methods;
+
+export type Handlers<M extends Method> = {
+  [Key in M]: (params: Methods[Key]["params"]) => Promise<Methods[Key]["result"]>;
+};
 
 export interface Request {
   id: number;
@@ -58,15 +69,21 @@ export interface WireError {
 
 export type Event =
   | { event: "exit"; container: Container }
-  | { event: "resolve"; id: number; packet: string };
+  | { event: "resolve"; id: number; packet: string }
+  /** A connection from the cluster's network waits for the daemon to take it to the host's side. */
+  | { event: "outward"; id: number; to: Outward };
+
+/** The API server, or the host's loopback services. */
+export type Outward = "apiserver" | "host";
 
 export type Open =
   | { open: "exec"; containerId: string; spec: ExecSpec }
   | { open: "attach"; containerId: string }
-  | { open: "dial"; host: string; port: number; sandboxId?: string };
+  | { open: "dial"; host: string; port: number; sandboxId?: string }
+  | { open: "outward"; id: number };
 
 /** Raised whenever an older agent could not be talked to. */
-export const protocolVersion = 1;
+export const protocolVersion = 2;
 
 export const kind = {
   json: 0,

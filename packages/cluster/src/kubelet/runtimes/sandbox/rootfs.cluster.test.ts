@@ -2,7 +2,7 @@ import { existsSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 
 import { basename, join } from "node:path";
 import { expect, test } from "vitest";
 import { ContainerStartError, type Mount } from "../../runtime.ts";
-import { describeSandbox, until } from "../../testing/sandbox-harness.ts";
+import { describeSandbox, until } from "../../testing/runtime-harness.ts";
 
 describeSandbox("Root file systems", (h) => {
   const { run, logOf, folder } = h;

@@ -1,7 +1,7 @@
 import { lstatSync, mkdirSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { makeFixture, type Fixture } from "../../testing/sandbox-fixture.ts";
+import { makeFixture, type Fixture } from "../../testing/runtime-fixture.ts";
 import { preflight } from "./preflight.ts";
 import { runInSandbox, type RunInSandboxOptions } from "./run.ts";
 

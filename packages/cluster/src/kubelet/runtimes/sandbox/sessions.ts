@@ -4,6 +4,7 @@ import { closeSync, openSync } from "node:fs";
 import { connect, type Socket } from "node:net";
 import { once } from "node:events";
 import { ContainerStartError } from "../../runtime.ts";
+import { loopbackRelay } from "../loopback-relay.ts";
 import { endOf, startOutcome, type AgentContext, type Containers } from "./containers.ts";
 import { runTool } from "./commands.ts";
 import type { Pod, Pods } from "./pods.ts";
@@ -36,7 +37,8 @@ export async function serveSession(
   try {
     if (open.open === "exec") await serveExec(socket, open, context);
     else if (open.open === "attach") serveAttach(socket, open, context);
-    else await serveDial(socket, open, context);
+    else if (open.open === "dial") await serveDial(socket, open, context);
+    else throw new Error("nothing waits to be taken outward");
   } catch (error) {
     const message = error instanceof Error ? error.message : String(error);
     const reason = error instanceof ContainerStartError ? { reason: error.reason } : {};
@@ -228,19 +230,10 @@ async function serveDial(
   target.pipe(socket);
 }
 
-/** Connects the standard streams with a port on the loopback address; the first byte out says whether there is one. */
-const relay = `const { connect, Socket } = require("net");
-const out = new Socket({ fd: 1, readable: false, writable: true });
-const s = connect({ host: "127.0.0.1", port: Number(process.argv[1]), allowHalfOpen: true });
-s.on("connect", () => { out.write("+"); process.stdin.pipe(s); s.pipe(out); });
-s.on("error", () => process.exit(1));
-s.on("close", () => process.exit(0));
-out.on("error", () => process.exit(1));`;
-
 /** A program that listens on the pod's loopback address alone is reached by a process inside the pod's network. */
 async function relayLoopback(socket: Socket, port: number, pod: Pod, agent: AgentContext): Promise<void> {
   const network = pod.join.filter((option) => option.startsWith("--net="));
-  const child = spawn("nsenter", [...network, process.execPath, "-e", relay, String(port)], {
+  const child = spawn("nsenter", [...network, process.execPath, "-e", loopbackRelay, String(port)], {
     env: { PATH: systemPath },
     stdio: ["pipe", "pipe", "ignore"],
   });

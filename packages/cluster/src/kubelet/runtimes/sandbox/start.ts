@@ -8,10 +8,9 @@ import { identify, type ProcessIdentity } from "@kws/base/process";
 import type { Logger } from "@kws/base/logger";
 import { agentEntry } from "../../../entry.ts";
 import { shareHostServices } from "../../../network/host-services.ts";
-import type { NetworkDataplane } from "../../../network/state.ts";
 import { openWayOut } from "../../../network/way-out.ts";
 import { prepareSocket } from "../../../sockets.ts";
-import type { Runtime } from "../../runtime.ts";
+import type { ClusterRuntime } from "../cluster-runtime.ts";
 import {
   agentSocket,
   hostSocket,
@@ -45,23 +44,9 @@ export interface SandboxRuntimeOptions {
   user?: { uid: number; gid: number };
 }
 
-export interface SandboxRuntime {
-  runtime: Runtime;
-  network: NetworkDataplane;
+export interface SandboxRuntime extends ClusterRuntime {
   /** The agent's process, as this machine counts. */
   pid: number;
-  /** Whether an agent was found running, with its containers. */
-  adopted: boolean;
-  setApiServer(socketPath: string): Promise<void>;
-  /** Every container stands still until `thaw`, or until this process ends. */
-  freeze(): Promise<void>;
-  thaw(): Promise<void>;
-  /** Resolves when the agent is gone or the connection to it ended. */
-  closed: Promise<void>;
-  /** Ends the agent and everything in it. Final states of containers stay on disk. */
-  stop(): Promise<void>;
-  /** Leaves it running, with its containers, for the next daemon to find. */
-  disconnect(): void;
 }
 
 const startTimeoutMs = 15_000;
@@ -172,7 +157,7 @@ async function adopt(
 }
 
 async function greet(socketPath: string): Promise<{ client: AgentClient; version: number }> {
-  const client = await connectAgent(socketPath);
+  const client = await connectAgent({ path: socketPath });
   const { version } = await client.call("hello", null);
   return { client, version };
 }

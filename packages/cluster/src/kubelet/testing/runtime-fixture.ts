@@ -1,6 +1,14 @@
-/** What the tests of the sandbox runtime share: a small image made from the machine's own programs, and specs to change. */
+/** What the tests of runtimes share: a small image made from the machine's own programs, and specs to change. */
 import { execFileSync } from "node:child_process";
-import { chmodSync, chownSync, copyFileSync, existsSync, mkdirSync, mkdtempSync } from "node:fs";
+import {
+  chmodSync,
+  chownSync,
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { basename, dirname, join } from "node:path";
 import type { ContainerSpec, PodSandboxSpec } from "../runtime.ts";
@@ -27,6 +35,8 @@ const programs = [
 export interface Fixture {
   folder: string;
   layer: string;
+  /** The image's digest, for a runtime that unpacks images itself. */
+  image: string;
   /** Every option of a container that matters to no test, filled in. */
   container(id: string, sandboxId: string, argv: string[], changes?: Partial<ContainerSpec>): ContainerSpec;
   pod(id: string, changes?: Partial<PodSandboxSpec>): PodSandboxSpec;
@@ -48,16 +58,20 @@ export async function makeFixture(owner?: { uid: number; gid: number }): Promise
     mkdirSync(join(layer, dirname(path)), { recursive: true });
     copyFileSync(path, join(layer, path));
   }
+  // Without it libc's resolver asks no DNS.
+  writeFileSync(join(layer, "etc", "nsswitch.conf"), "hosts: files dns\n");
   // In a user namespace, files of users that are not mapped could not even be copied up.
   if (owner) execFileSync("chown", ["-R", `${owner.uid}:${owner.gid}`, layer]);
-  return {
+  const fixture: Fixture = {
     folder,
     layer,
+    image: "",
     container: (id, sandboxId, argv, changes) => ({
       id,
       sandboxId,
       name: id,
       attempt: 0,
+      image: fixture.image,
       layers: [layer],
       argv,
       env: {},
@@ -91,4 +105,5 @@ export async function makeFixture(owner?: { uid: number; gid: number }): Promise
       ...changes,
     }),
   };
+  return fixture;
 }
