@@ -13,7 +13,7 @@ import { signalProcess, waitForExit } from "@kws/base/process";
 import { type TempDir, tempDir } from "@kws/base/tempdir";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { type EmbeddedDatabase, startEmbedded } from "./database/embedded.ts";
-import { readLocalToken, serverStatus, startDetached, stopServer } from "./lifecycle.ts";
+import { readLocalToken, serverStatus, startInBackground, stopServer } from "./lifecycle.ts";
 import { findRunning, serverFolder } from "./state.ts";
 
 interface Node {
@@ -102,7 +102,7 @@ async function node(name: string): Promise<Node> {
   const folder = serverFolder(join(own, "data"));
   folders.push(folder);
   const given = { KWS_HOME: own, DATABASE_URL: database.url, KWS_SERVER_MAX_STREAMS: "2" };
-  const { url = "" } = await startDetached({ folder, env: { ...env, ...given } });
+  const { url = "" } = await startInBackground({ folder, env: { ...env, ...given } });
   const token = (await readLocalToken(folder)) ?? "";
   return { folder, url, api: createClient({ url, token, signal: AbortSignal.timeout(55_000) }) };
 }
