@@ -49,7 +49,7 @@ export function remoteRows(remote: RemoteStatus[], style: Style): string[][] {
 }
 
 export function serverTable(
-  { state, url = "", pid, startedAt, memoryBytes, version = "" }: ServerStatus,
+  { state, url = "", pid, startedAt, memoryBytes, version = "" }: Omit<ServerStatus, "log">,
   style: Style,
   now: number,
 ): { columns: string[]; rows: string[][] } {

@@ -51,7 +51,7 @@ export async function startServer(options: ServerOptions): Promise<Server> {
   const ending = new AbortController();
   const database = opened.use(await openDatabase(databaseUrl, log));
   const feed = opened.use(await openFeed(database.db, databaseUrl, log));
-  const engine = createEngine({ db: database.db, url: databaseUrl, log, alone, onLost });
+  const engine = createEngine({ db: database.db, pool: database.pool, url: databaseUrl, log, alone, onLost });
   const settings = oidcSettings(config);
   const { locations, home, holder, env, keys, now } = options;
   const ctx: ServerContext = {

@@ -7,7 +7,8 @@ import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { UserError } from "@kws/base/errors";
-import type { Pool } from "pg";
+import { sleep } from "@kws/base/retry";
+import type { Pool, PoolClient } from "pg";
 
 export interface Migration {
   version: number;
@@ -18,6 +19,7 @@ export interface Migration {
 
 /** Any number that no other program on the database takes: "kws" in ASCII. */
 const migrationLock = 0x6b7773;
+const turnMs = 50;
 
 /** Beside this file, or beside the bundle. */
 export async function readMigrations(
@@ -37,11 +39,38 @@ export async function readMigrations(
   );
 }
 
-/** The names of those that were applied now. */
-export async function migrate(pool: Pool, migrations: Migration[]): Promise<string[]> {
+/**
+ * Servers that start at the same time take turns. It asks again and again: a session that waits for a lock has a snapshot, and a
+ * CREATE INDEX CONCURRENTLY of the one before would wait for that.
+ */
+export async function inTurn<Result>(
+  pool: Pool,
+  work: (client: PoolClient) => Promise<Result>,
+): Promise<Result> {
   const client = await pool.connect();
   try {
-    await client.query("SELECT pg_advisory_lock($1)", [migrationLock]);
+    while (!(await tryLock(client))) await sleep(turnMs);
+    const result = await work(client);
+    await client.query("SELECT pg_advisory_unlock($1)", [migrationLock]);
+    client.release();
+    return result;
+  } catch (error) {
+    // Ends its transaction and its lock, too.
+    client.release(true);
+    throw error;
+  }
+}
+
+async function tryLock(client: PoolClient): Promise<boolean> {
+  const { rows } = await client.query<{ locked: boolean }>("SELECT pg_try_advisory_lock($1) AS locked", [
+    migrationLock,
+  ]);
+  return rows[0]?.locked === true;
+}
+
+/** The names of those that were applied now. */
+export function migrate(pool: Pool, migrations: Migration[]): Promise<string[]> {
+  return inTurn(pool, async (client) => {
     await client.query(
       "CREATE TABLE IF NOT EXISTS migrations (version int PRIMARY KEY, name text NOT NULL, checksum text NOT NULL, applied_at timestamptz NOT NULL DEFAULT now())",
     );
@@ -61,14 +90,8 @@ export async function migrate(pool: Pool, migrations: Migration[]): Promise<stri
       await client.query("COMMIT");
       applied.push(name);
     }
-    await client.query("SELECT pg_advisory_unlock($1)", [migrationLock]);
-    client.release();
     return applied;
-  } catch (error) {
-    // Ends its transaction and its lock, too.
-    client.release(true);
-    throw error;
-  }
+  });
 }
 
 function checkApplied(applied: Pick<Migration, "version" | "name" | "checksum">[], known: Migration[]): void {

@@ -20,8 +20,11 @@ export async function openDatabase(url: string, log: Logger): Promise<OpenDataba
     connectionTimeoutMillis: 10_000,
     application_name: "kws",
   });
+  const broke = (error: Error) => log.warn("a connection to the database broke", { error: error.message });
   // One that is idle when the database goes away; the next query takes another.
-  pool.on("error", (error) => log.warn("a connection to the database broke", { error: error.message }));
+  pool.on("error", broke);
+  // One in the middle of a transaction, between two queries: the next of them fails.
+  pool.on("connect", (client) => client.on("error", broke));
   try {
     for (const name of await migrate(pool, await readMigrations())) log.info("migrated", { migration: name });
   } catch (error) {

@@ -9,6 +9,8 @@ import { limiter } from "@kws/base/limiter";
 import type { Logger } from "@kws/base/logger";
 import { type Transaction } from "kysely";
 import type { ServerContext } from "../context.ts";
+import type { Pool } from "pg";
+import { inTurn } from "../database/migrate.ts";
 import type { Database } from "../database/open.ts";
 import type { Tables } from "../database/schema.ts";
 import { defineTakeover } from "./takeover.ts";
@@ -35,6 +37,7 @@ export interface Engine extends Workflows {
 
 export interface EngineOptions {
   db: Database;
+  pool: Pool;
   url: string;
   log: Logger;
   /** No other server can be on the database: the work of those before is taken over at once. */
@@ -45,7 +48,7 @@ export interface EngineOptions {
 
 type Registered = (input: unknown) => Promise<void>;
 
-export function createEngine({ db, url, log, alone, onLost }: EngineOptions): Engine {
+export function createEngine({ db, pool, url, log, alone, onLost }: EngineOptions): Engine {
   const id = randomUUID();
   const registered = new Map<string, Registered>();
   const takeover = defineTakeover({ db, log, id, alone, onLost });
@@ -98,7 +101,8 @@ export function createEngine({ db, url, log, alone, onLost }: EngineOptions): En
         registered.set(workflow.name, DBOS.registerWorkflow(run, { name: workflow.name }));
       }
       await takeover.enter();
-      await DBOS.launch();
+      // It makes its tables without regard to others.
+      await inTurn(pool, () => DBOS.launch());
       await takeover.begin(wake);
     },
     async shutdown(timeoutMs) {
