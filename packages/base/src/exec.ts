@@ -5,7 +5,7 @@
 import { constants } from "node:os";
 import type { Readable } from "node:stream";
 import { StringDecoder } from "node:string_decoder";
-import { UserError } from "./errors.ts";
+import { isErrno, UserError } from "./errors.ts";
 
 export interface ExecOptions {
   cwd?: string;
@@ -15,7 +15,7 @@ export interface ExecOptions {
   input?: string | Uint8Array | Readable;
   /** How standard output becomes text: `latin1` keeps every byte as one character, for programs that write no text. */
   encoding?: "utf8" | "latin1";
-  /** Ends the child with SIGTERM, and with SIGKILL ten seconds later. */
+  /** Ends the child with SIGTERM, and with SIGKILL ten seconds later; with `detached`, also what it has started. */
   signal?: AbortSignal;
   timeoutMs?: number;
   /** Every line of standard output and standard error as it arrives. */
@@ -58,11 +58,21 @@ export async function exec(file: string, args: readonly string[], options: ExecO
   });
   let stopped: Error | undefined;
   let killing: NodeJS.Timeout | undefined;
+  const kill = (signal: NodeJS.Signals) => {
+    if (options.detached !== true || child.pid === undefined) child.kill(signal);
+    else signalGroup(child.pid, signal);
+  };
   const end = (reason?: Error) => {
     stopped ??= reason;
-    child.kill("SIGTERM");
-    killing ??= setTimeout(() => child.kill("SIGKILL"), killAfterMs);
+    kill("SIGTERM");
+    killing ??= setTimeout(() => kill("SIGKILL"), killAfterMs);
   };
+  child.once("exit", () => {
+    if (killing === undefined) return;
+    // What it has started may hold its outputs open for as long as it likes.
+    child.stdout.destroy();
+    child.stderr.destroy();
+  });
   const late = () => end(new UserError(`${file} did not finish within ${timeoutMs} ms`, { code: "timeout" }));
   const timer = timeoutMs === undefined ? undefined : setTimeout(late, timeoutMs);
   const cancel = () => end();
@@ -97,6 +107,14 @@ export async function exec(file: string, args: readonly string[], options: ExecO
     clearTimeout(killing);
     signal?.removeEventListener("abort", cancel);
     if (isStream(input)) input.destroy();
+  }
+}
+
+function signalGroup(leader: number, signal: NodeJS.Signals): void {
+  try {
+    process.kill(-leader, signal);
+  } catch (error) {
+    if (!isErrno(error, "ESRCH")) throw error;
   }
 }
 

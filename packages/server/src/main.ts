@@ -30,6 +30,9 @@ import {
 import { serverKeys } from "./webhooks/key.ts";
 import { version } from "./version.ts";
 
+/** Running steps get 10 s, and the database writes a checkpoint; Kubernetes kills after 30 s. */
+const stopMs = 25_000;
+
 const messages = openMessages();
 const stopping = new AbortController();
 let log: Logger = createServerLogger("info");
@@ -110,6 +113,11 @@ async function start(
 async function stop(code: number): Promise<void> {
   if (stopping.signal.aborted) return;
   stopping.abort();
+  // What is to survive is in the database, and somebody waits for the end.
+  setTimeout(() => {
+    log.error("the end took too long");
+    process.exit(1);
+  }, stopMs).unref();
   try {
     await server?.stop();
     await watching;

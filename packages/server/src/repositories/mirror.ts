@@ -30,7 +30,8 @@ export async function fetchMirror(
   const { cache, env, signal } = options;
   const target = mirrorFolder(cache, id);
   const git = async (...args: string[]) => {
-    const settings = { env: gitEnv(env), signal, timeoutMs: fetchTimeoutMs };
+    // With the helpers that git starts: one that waits for a silent host does not notice that git has ended.
+    const settings = { env: gitEnv(env), signal, timeoutMs: fetchTimeoutMs, detached: true };
     return (
       await run("git", [...safe, ...args], settings).catch((error: unknown) => {
         throw withoutPassword(error);
