@@ -1,6 +1,7 @@
 /** The session of `kws service up`: services are replaced by their sources until it is ended. */
 import { dirname } from "node:path";
 import { exitCodes } from "@kws/base/errors";
+import { describeIntercepted } from "@kws/platform/attach/intercepted";
 import { editors } from "@kws/platform/dev/debug/editors";
 import type { DevEvent } from "@kws/platform/dev/events";
 import { planDev } from "@kws/platform/dev/plan";
@@ -15,6 +16,7 @@ import type { Result } from "./command.ts";
 import { openService } from "./commands/open.ts";
 import type { Context } from "./context.ts";
 import { openDebuggers } from "./debugging.ts";
+import { interceptsOf } from "./holding.ts";
 import { defaultTimeoutMs } from "./waiting.ts";
 import { untilAborted } from "./waiting.ts";
 
@@ -34,7 +36,8 @@ export async function develop(ctx: Context, given: string[], options: DevelopOpt
   const { signal, locations, childEnv } = ctx;
   const project = await ctx.project();
   const names = [...new Set(given)];
-  const { provider, connection, releases } = await choose(ctx, names, options.stack);
+  const chosen = await choose(ctx, names, options.stack);
+  const { provider, connection, releases } = chosen;
   const services = await loadServices(project, { cache: locations.cache, env: childEnv, signal }, names);
   const kubectl = await locateTool("kubectl", { env: childEnv, cache: locations.cache, signal });
   const debug = options["debug-brk"] === true ? "hold" : options.debug === true ? "run" : undefined;
@@ -46,6 +49,7 @@ export async function develop(ctx: Context, given: string[], options: DevelopOpt
       return { service, namespace, plan: await planDev(service, workloads, provider, signal, debug) };
     }),
   );
+  const intercepts = await interceptsOf(ctx, chosen);
   const sessions: DevSession[] = [];
   using view = openView(ctx, names, {
     plain: options.plain === true,
@@ -58,6 +62,11 @@ export async function develop(ctx: Context, given: string[], options: DevelopOpt
   });
   const over = AbortSignal.any([signal, view.quit]);
   const onEvent = (event: DevEvent) => view.onEvent(event);
+  // What is developed here would get no requests, and nobody would see why.
+  for (const one of intercepts) {
+    const message = `${describeIntercepted(one)}; \`kws service down ${one.service}\` ends that`;
+    onEvent({ service: one.service, kind: "problem", message });
+  }
   await using _debuggers = await openDebuggers(ctx, plans, {
     connection,
     workspace: dirname(project.file.path),
