@@ -139,7 +139,7 @@ test("two replicas start on one empty database, and answer through the Ingress w
   );
   expect(restarts).toMatchObject([{ restartCount: 0 }, { restartCount: 0 }]);
   expect((await fetch(`${url}/readyz`)).status).toBe(200);
-  expect(await (await me()).json()).toEqual({ name: "local", kind: "local" });
+  expect(await (await me()).json()).toMatchObject({ name: "local", kind: "local" });
   const env = { KWS_SERVER_URL: url, KWS_TOKEN: token };
   const { stdout, stderr, code } = await kws.run(["server", "status", "-o", "json"], { env });
   expect(code, stderr).toBe(0);
