@@ -3,7 +3,7 @@
  * outside of the folder is ever read.
  */
 import { createHash } from "node:crypto";
-import { createReadStream } from "node:fs";
+import { createReadStream, existsSync } from "node:fs";
 import { lstat, readdir, readFile, readlink } from "node:fs/promises";
 import { join } from "node:path";
 import { UserError, isErrno } from "@kws/base/errors";
@@ -64,6 +64,12 @@ export async function listContext(folder: string, rules: IgnoreRules): Promise<C
     await walk("");
   } catch (error) {
     if (isErrno(error, "ENOENT", "ENOTDIR")) {
+      if (existsSync(folder))
+        throw new UserError(`${folder} was changed while it was read for a build: ${error.message}`, {
+          code: "conflict",
+          fix: "Build again when nothing writes to it.",
+          cause: error,
+        });
       throw new UserError(`there is no folder ${folder} to build from`, {
         code: "not-found",
         cause: error,

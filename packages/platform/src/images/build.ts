@@ -11,7 +11,7 @@ import {
 } from "../providers/provider.ts";
 import type { Build } from "../project/schema.ts";
 import { inside, type ProjectService } from "../project/workspace.ts";
-import { prepare, type PrepareOptions } from "./prepare.ts";
+import { aloneIn, prepare, type PrepareOptions } from "./prepare.ts";
 
 export interface BuildOptions extends PrepareOptions, BuildImageContext {
   /** The images' tag; `dev` unless given. */
@@ -89,12 +89,17 @@ async function buildOne(
 ): Promise<{ image: BuiltImage; cached: boolean }> {
   const { build } = wanted;
   const image = await resolveBuild(service, wanted);
-  const prepared = build.prepare === undefined ? false : await prepare(service, build.prepare, options);
-  const built = await provider.buildImage(
-    options.tag === undefined ? image : { ...image, tag: options.tag },
-    options,
-  );
-  return { image: built, cached: built.cached && !prepared };
+  const tagged = options.tag === undefined ? image : { ...image, tag: options.tag };
+  const command = build.prepare;
+  if (command === undefined) {
+    const built = await provider.buildImage(tagged, options);
+    return { image: built, cached: built.cached };
+  }
+  return aloneIn(service, options, async () => {
+    const prepared = await prepare(service, command, options);
+    const built = await provider.buildImage(tagged, options);
+    return { image: built, cached: built.cached && !prepared };
+  });
 }
 
 /** The build with its paths found and checked: they exist, and do not lead out of what it may read. */

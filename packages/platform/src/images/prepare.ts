@@ -9,6 +9,7 @@ import { basename, dirname, join, relative } from "node:path";
 import { replaceFile } from "@kws/base/atomicfile";
 import { UserError } from "@kws/base/errors";
 import { exec, lastLines } from "@kws/base/exec";
+import { withLock } from "@kws/base/lock";
 import type { Build } from "../project/schema.ts";
 import { inside, type ProjectService } from "../project/workspace.ts";
 
@@ -32,6 +33,22 @@ const produced = new Set([
 ]);
 /** What decides an npm install. */
 const npmInputs = ["package.json", "package-lock.json", "npm-shrinkwrap.json", ".npmrc"];
+
+const lockTimeoutMs = 30 * 60_000;
+
+/**
+ * Runs the function while no other kws prepares the service's folder or builds from it. Two of them may have homes of their own
+ * and know nothing of each other, and a command such as `npm ci` removes what the other one is reading.
+ */
+export function aloneIn<T>(
+  { dir }: ProjectService,
+  { env }: Pick<PrepareOptions, "env">,
+  run: () => Promise<T>,
+): Promise<T> {
+  const id = createHash("sha256").update(dir).digest("hex").slice(0, 32);
+  const folder = env["TMPDIR"] ?? "/tmp";
+  return withLock(join(folder, `kws-prepare-${process.getuid?.() ?? ""}-${id}.lock`), run, lockTimeoutMs);
+}
 
 /** Runs the command if it has to be; true when it ran. */
 export async function prepare(
