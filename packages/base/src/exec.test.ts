@@ -1,5 +1,5 @@
-import { expect, test } from "vitest";
-import { identify, signalProcess, waitForExit } from "./process.ts";
+import { describe, expect, test } from "vitest";
+import { identify, type ProcessIdentity, signalProcess, waitForExit } from "./process.ts";
 import { exec, ExecError, run } from "./exec.ts";
 
 const env = { PATH: process.env["PATH"] };
@@ -45,28 +45,35 @@ test("an aborted signal ends the child", async () => {
   await expect(child).rejects.toThrow("stop");
 });
 
-test("what the child has started does not delay its end, and ends with it where it is detached", async () => {
-  const spawns = `const child = require("node:child_process").spawn(process.execPath,
-    ["-e", "setInterval(() => {}, 1000)"], { stdio: "inherit" }); console.log(child.pid)`;
-  for (const detached of [false, true]) {
+describe("what an aborted child has started", () => {
+  async function startedBy(detached: boolean): Promise<ProcessIdentity | undefined> {
+    const spawns = `const child = require("node:child_process").spawn(process.execPath,
+      ["-e", "setInterval(() => {}, 1000)"], { stdio: "inherit" }); console.log(child.pid)`;
     const controller = new AbortController();
-    let pid = 0;
+    let started: ProcessIdentity | undefined;
     const child = exec(node, ["-e", spawns], {
       env,
       detached,
       signal: controller.signal,
       onLine: (line) => {
-        pid = Number(line);
+        started = identify(Number(line));
         controller.abort(new Error("stop"));
       },
     });
     await expect(child).rejects.toThrow("stop");
-    const started = identify(pid);
-    if (!detached) expect(started).toBeDefined();
-    if (started === undefined) continue;
-    if (!detached) signalProcess(started, "SIGKILL");
-    expect(await waitForExit(started, 10_000)).toBe(true);
+    return started;
   }
+
+  test("does not delay its end", async () => {
+    const started = await startedBy(false);
+    expect(started).toBeDefined();
+    if (started !== undefined) signalProcess(started, "SIGKILL");
+  });
+
+  test("ends with it where it is detached", async () => {
+    const started = await startedBy(true);
+    expect(started === undefined || (await waitForExit(started, 10_000))).toBe(true);
+  });
 });
 
 test("one that takes too long is ended", async () => {
