@@ -50,6 +50,7 @@ test.each([
   "tokens: 3",
   "monkey: banana",
   "imagePullSecrets: [registry]",
+  "secrets: [REGISTRY_TOKEN]",
   "token: It is what the service sends with each request.",
 ])("%s is not", async (text) => {
   expect(await scanText("values.yaml", `${text}\n`)).toEqual([]);

@@ -98,6 +98,8 @@ function namedValues(file: string, text: string): Finding[] {
   walk(parsed.value, [], (path, value) => {
     const name = path.findLast((part) => typeof part === "string") ?? "";
     if (typeof value !== "string" || !isSecretName(name)) return;
+    // The names of variables, as steps of pipelines list the secrets that they get.
+    if (typeof path.at(-1) === "number" && /^[A-Z][A-Z0-9_]*$/.test(value)) return;
     if (placeholder.test(value) || prose.test(value) || value.startsWith("ENC[")) return;
     found.push({
       at: parsed.at(path),
